@@ -1,0 +1,58 @@
+/** The house's import directions: main → cli → app → server → openai → engine → { sampling, text, model → steering }.
+ *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` is open to all. */
+const rooms = {
+  main: ["cli"],
+  cli: ["app", "config", "convert", "server", "engine", "model", "openai"],
+  app: ["config", "server", "openai", "engine", "model"],
+  config: [],
+  server: ["openai", "engine", "config"],
+  openai: ["engine", "steering"],
+  engine: ["sampling", "text", "model", "steering"],
+  sampling: [],
+  text: [],
+  model: ["steering"],
+  steering: [],
+  convert: ["model", "steering", "text"],
+  errors: [],
+};
+
+const pathOf = (room) => (["main", "app", "config", "errors"].includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`);
+
+/** One door per vendor: the only source files that may import these packages. */
+const doors = {
+  "onnxruntime-node": "^src/model/onnx-session\\.ts$",
+  "@huggingface/tokenizers": "^src/text/tokenizer\\.ts$",
+  "@huggingface/jinja": "^src/text/chat-template\\.ts$",
+  protobufjs: "^src/convert/onnx-proto\\.ts$",
+  "@hono/node-server": "^src/server/",
+  hono: "^src/server/",
+  commander: "^src/cli/",
+};
+
+module.exports = {
+  forbidden: [
+    ...Object.entries(rooms).map(([room, allowed]) => ({
+      name: `imports-of-${room}`,
+      severity: "error",
+      from: { path: pathOf(room) },
+      to: {
+        path: "^src/",
+        pathNot: [pathOf(room), pathOf("errors"), ...allowed.map(pathOf)],
+      },
+    })),
+    ...Object.entries(doors).map(([vendor, door]) => ({
+      name: `one-door-for-${vendor.replace(/[^a-z]+/g, "-")}`,
+      severity: "error",
+      from: { path: "^src/", pathNot: door },
+      to: { path: `node_modules/${vendor}/` },
+    })),
+    { name: "no-circular", severity: "error", from: { path: "^src/" }, to: { circular: true } },
+    { name: "src-knows-no-tests", severity: "error", from: { path: "^src/" }, to: { path: "^test/" } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default", "types"] },
+  },
+};

@@ -1,0 +1,65 @@
+/** What can go wrong, as data. No HTTP words here: the server maps each code to a status in one table. */
+export type ErrorCode =
+  // requests
+  | "invalid_json"
+  | "invalid_request"
+  | "unsupported_parameter"
+  | "model_not_found"
+  | "context_length_exceeded"
+  | "body_too_large"
+  | "route_not_found"
+  | "method_not_allowed"
+  | "chat_template_missing"
+  | "chat_template_failed"
+  // server state
+  | "server_loading"
+  | "server_draining"
+  | "server_overloaded"
+  | "engine_failed"
+  // files: converting and loading
+  | "file_missing"
+  | "unsupported_architecture"
+  | "unsupported_rope"
+  | "unsupported_tokenizer"
+  | "invalid_config"
+  | "missing_tensor"
+  | "misshapen_tensor"
+  | "corrupt_safetensors"
+  | "not_finite_weights"
+  | "adapter_mismatch"
+  | "invalid_adapter"
+  | "output_exists"
+  | "disk_full"
+  | "write_failed"
+  | "invalid_manifest"
+  | "file_hash_mismatch"
+  | "invalid_option";
+
+/** The same error as plain data, fit for a message between threads. */
+export interface ErrorData {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The request field at fault, as the client wrote it (`steering.strength`), else null. */
+  readonly param: string | null;
+}
+
+/** An error whose message is a sentence for the person who caused it: what was wrong, the limit, what to do. */
+export class ToastError extends Error {
+  override readonly name = "ToastError";
+  readonly code: ErrorCode;
+  readonly param: string | null;
+
+  constructor(code: ErrorCode, message: string, options: { param?: string | null; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.param = options.param ?? null;
+  }
+
+  toData(): ErrorData {
+    return { code: this.code, message: this.message, param: this.param };
+  }
+
+  static fromData(data: ErrorData): ToastError {
+    return new ToastError(data.code, data.message, { param: data.param });
+  }
+}
