@@ -1,0 +1,263 @@
+import { randomUUID } from "node:crypto";
+import { totalmem } from "node:os";
+import { Worker } from "node:worker_threads";
+import { ToastError } from "../errors.js";
+import type { EngineLimits } from "./admission.js";
+import type { Engine, EnginePhase, Generation, GenerationEvent } from "./engine.js";
+import type { EngineWorkerOptions } from "./engine-worker.js";
+import type { EngineCommand, EngineEvent, EngineStatus, GenerationRequest, ModelInfo } from "./messages.js";
+
+/** What the worker thread is started with. */
+export type EngineOptions = EngineWorkerOptions;
+
+export interface CreateEngineOptions {
+  /** A converted model folder. */
+  readonly folder: string;
+  /** Threads of one forward; undefined: onnxruntime's choice. */
+  readonly threads?: number | undefined;
+  readonly limits?: Partial<EngineLimits> | undefined;
+  /** Compiled worker entry; tests that run from source name the built one. */
+  readonly workerUrl?: URL | undefined;
+  readonly onPhase?: ((phase: EnginePhase) => void) | undefined;
+}
+
+/** A quarter of the memory: weights, activations and the other models need the rest. */
+const defaultLimits: EngineLimits = {
+  maxRunning: 16,
+  maxWaiting: 256,
+  cacheBytes: Math.floor(totalmem() / 4),
+  chunkTokens: 128,
+};
+
+/** Starts a worker thread for one model folder. Loads in the background: `phase` and `ready()` say when it can be used. */
+export function createEngine(options: CreateEngineOptions): EngineClient {
+  return new EngineClient(options);
+}
+
+/** The HTTP thread's end of the messages. */
+export class EngineClient implements Engine {
+  readonly #worker: Worker;
+  readonly #onPhase: (phase: EnginePhase) => void;
+  readonly #requests = new Map<string, PendingRequest>();
+  readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
+  readonly #ready = withResolvers<ModelInfo>();
+  #nextInspection = 0;
+  #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
+
+  constructor(options: CreateEngineOptions) {
+    this.#onPhase = options.onPhase ?? (() => {});
+    // Whoever does not ask for `ready()` still learns of a failure from `phase`.
+    this.#ready.promise.catch(() => {});
+    const workerOptions: EngineOptions = {
+      folder: options.folder,
+      threads: options.threads,
+      limits: { ...defaultLimits, ...options.limits },
+    };
+    this.#worker = new Worker(options.workerUrl ?? new URL("./worker.js", import.meta.url), {
+      workerData: workerOptions,
+    });
+    this.#worker.on("message", (event: EngineEvent) => this.#handle(event));
+    this.#worker.on("error", (error) =>
+      this.#fail(new ToastError("engine_failed", `The engine stopped: ${error.message}`)),
+    );
+    this.#worker.on("exit", () => {
+      if (this.#phase.kind !== "closed") this.#fail(new ToastError("engine_failed", "The engine stopped."));
+    });
+  }
+
+  get phase(): EnginePhase {
+    return this.#phase;
+  }
+
+  /** @throws ToastError when loading failed */
+  ready(): Promise<ModelInfo> {
+    return this.#ready.promise;
+  }
+
+  async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
+    switch (this.#phase.kind) {
+      case "loading":
+        throw new ToastError("server_loading", "The model is still loading. Try again in a moment.");
+      case "failed":
+        throw new ToastError("engine_failed", this.#phase.message);
+      case "closed":
+        throw new ToastError("server_draining", "The server is shutting down.");
+      case "ready":
+        break;
+    }
+    const requestId = randomUUID();
+    const pending = new PendingRequest(() => this.#send({ kind: "cancel", requestId }));
+    this.#requests.set(requestId, pending);
+    this.#send({ kind: "generate", requestId, request });
+    const cancel = (): void => pending.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    pending.whenDone(() => signal.removeEventListener("abort", cancel));
+    return pending.accepted;
+  }
+
+  inspect(): Promise<EngineStatus> {
+    const inspection = withResolvers<EngineStatus>();
+    const inspectId = this.#nextInspection++;
+    this.#inspections.set(inspectId, inspection);
+    this.#send({ kind: "inspect", inspectId });
+    return inspection.promise;
+  }
+
+  async close(): Promise<void> {
+    if (this.#phase.kind === "closed") return;
+    this.#end(new ToastError("server_draining", "The server is shutting down."));
+    this.#setPhase({ kind: "closed" });
+    await this.#worker.terminate();
+  }
+
+  #send(command: EngineCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  #setPhase(phase: EnginePhase): void {
+    this.#phase = phase;
+    this.#onPhase(phase);
+  }
+
+  #handle(event: EngineEvent): void {
+    switch (event.kind) {
+      case "loading":
+        this.#setPhase(event);
+        break;
+      case "ready":
+        this.#setPhase(event);
+        this.#ready.resolve(event.model);
+        break;
+      case "failed":
+        this.#fail(ToastError.fromData(event.error));
+        break;
+      case "status":
+        this.#inspections.get(event.inspectId)?.resolve(event.status);
+        this.#inspections.delete(event.inspectId);
+        break;
+      case "accepted":
+        this.#requests.get(event.requestId)?.accept(event.promptTokens);
+        break;
+      case "delta":
+        this.#requests.get(event.requestId)?.push({ kind: "delta", text: event.text, tokens: event.tokens });
+        break;
+      case "finished":
+        this.#requests.get(event.requestId)?.finish({ kind: "finished", reason: event.reason, usage: event.usage });
+        this.#requests.delete(event.requestId);
+        break;
+      case "rejected":
+      case "errored":
+        this.#requests.get(event.requestId)?.fail(ToastError.fromData(event.error));
+        this.#requests.delete(event.requestId);
+        break;
+    }
+  }
+
+  #fail(error: ToastError): void {
+    if (this.#phase.kind === "failed" || this.#phase.kind === "closed") return;
+    this.#setPhase({ kind: "failed", message: error.message });
+    this.#end(error);
+  }
+
+  #end(error: ToastError): void {
+    this.#ready.reject(error);
+    for (const pending of this.#requests.values()) pending.fail(error);
+    this.#requests.clear();
+    for (const inspection of this.#inspections.values()) inspection.reject(error);
+    this.#inspections.clear();
+  }
+}
+
+/** One request's way back: a promise of acceptance, then a queue of events for one reader. */
+class PendingRequest {
+  readonly #accepted = withResolvers<Generation>();
+  readonly #queue: GenerationEvent[] = [];
+  readonly #sendCancel: () => void;
+  #error: ToastError | null = null;
+  #done = false;
+  #wake: () => void = () => {};
+  #onDone: () => void = () => {};
+
+  constructor(sendCancel: () => void) {
+    this.#sendCancel = sendCancel;
+  }
+
+  get accepted(): Promise<Generation> {
+    return this.#accepted.promise;
+  }
+
+  whenDone(callback: () => void): void {
+    this.#onDone = callback;
+  }
+
+  cancel(): void {
+    if (!this.#done) this.#sendCancel();
+  }
+
+  accept(promptTokens: number): void {
+    this.#accepted.resolve({ promptTokens, events: this.#events() });
+  }
+
+  push(event: GenerationEvent): void {
+    this.#queue.push(event);
+    this.#wake();
+  }
+
+  finish(event: GenerationEvent): void {
+    this.push(event);
+    this.#close();
+  }
+
+  /** Before acceptance: `generate` throws; afterwards: the events do, behind those already queued. */
+  fail(error: ToastError): void {
+    this.#error = error;
+    this.#close();
+    this.#accepted.reject(error);
+  }
+
+  #close(): void {
+    this.#done = true;
+    this.#onDone();
+    this.#wake();
+  }
+
+  async *#events(): AsyncGenerator<GenerationEvent, void, undefined> {
+    try {
+      for (;;) {
+        const event = this.#queue.shift();
+        if (event !== undefined) {
+          yield event;
+        } else if (this.#error !== null) {
+          throw this.#error;
+        } else if (this.#done) {
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
+      }
+    } finally {
+      // A reader that walks away does not leave the engine working.
+      this.cancel();
+    }
+  }
+}
+
+interface PromiseWithResolvers<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Promise.withResolvers, which Node 20 lacks. */
+function withResolvers<T>(): PromiseWithResolvers<T> {
+  let resolve: (value: T) => void = () => {};
+  let reject: (error: Error) => void = () => {};
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,341 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type ErrorData, ToastError } from "../errors.js";
+import type { Adapter, TopDown } from "../model/adapter.js";
+import type { Decoder, DecoderRow, RowResult } from "../model/decoder.js";
+import type { Lane } from "../model/kv-cache.js";
+import { sample } from "../sampling/sampler.js";
+import { TokenHistory } from "../sampling/token-history.js";
+import { layerGains } from "../steering/layer-gains.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+import { canStart, type EngineLimits, type Reservation } from "./admission.js";
+import type { EngineStatus, FinishReason, GenerationRequest } from "./messages.js";
+import { OutputProcessor } from "./output-processor.js";
+import { planStep, type SequenceView } from "./scheduler.js";
+import type { PlannedRow, StepPlan } from "./step-plan.js";
+
+/** The parts of the model that the loop drives; scripted in the scheduling tests. */
+export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step">;
+export type LoopAdapter = Pick<Adapter, "topDown">;
+
+export interface EngineParts {
+  readonly decoder: LoopDecoder;
+  readonly adapters: ReadonlyMap<string, LoopAdapter>;
+  readonly tokenizer: Tokenizer;
+  readonly eosIds: ReadonlySet<number>;
+  readonly limits: EngineLimits;
+}
+
+/** A request whose prompt is tokenized and fits the context. */
+export interface AdmittedRequest {
+  readonly id: string;
+  readonly promptIds: readonly number[];
+  readonly maxTokens: number;
+  readonly steering: GenerationRequest["steering"];
+  readonly sampling: GenerationRequest["sampling"];
+  readonly stopStrings: readonly string[];
+}
+
+/** Told of what happens to requests, in order for each of them. */
+export interface LoopListener {
+  delta(requestId: string, text: string, tokens: number): void;
+  finished(requestId: string, reason: FinishReason, usage: { promptTokens: number; completionTokens: number }): void;
+  errored(requestId: string, error: ErrorData): void;
+}
+
+/** A plain sequence has one lane, a steered one two; there is no third way. */
+type Lanes =
+  | { readonly kind: "plain"; readonly bottomUp: Lane }
+  | {
+      readonly kind: "steered";
+      readonly bottomUp: Lane;
+      readonly steered: Lane;
+      readonly adapter: LoopAdapter;
+      /** float32 [L] */
+      readonly gains: Float32Array;
+      /** Top-down values of the tokens that the bottom-up lane is ahead by, float32 [L,T,kv]. */
+      pending: Float32Array | null;
+    };
+
+interface Sequence {
+  readonly request: AdmittedRequest;
+  readonly lanes: Lanes;
+  readonly tokenIds: number[];
+  readonly history: TokenHistory;
+  readonly output: OutputProcessor;
+}
+
+/**
+ * The life of admitted requests: waits → runs (lanes allocated) → finished (lanes released). One `step` is one forward.
+ * Runs in the engine worker; knows nothing of threads, messages or HTTP.
+ */
+export class EngineLoop {
+  readonly #parts: EngineParts;
+  readonly #listener: LoopListener;
+  readonly #waiting: AdmittedRequest[] = [];
+  readonly #running = new Map<string, Sequence>();
+  /** Asked to stop while a forward may be using their lanes; done with before the next one. */
+  readonly #toCancel = new Set<string>();
+  #previousPhase: StepPlan["phase"] = "decode";
+  readonly #forwards = { bottomUp: 0, steered: 0 };
+  #busy = false;
+
+  constructor(parts: EngineParts, listener: LoopListener) {
+    this.#parts = parts;
+    this.#listener = listener;
+  }
+
+  /** @throws ToastError `server_overloaded` when too many wait already */
+  add(request: AdmittedRequest): void {
+    const { maxWaiting } = this.#parts.limits;
+    if (this.#waiting.length >= maxWaiting) {
+      throw new ToastError("server_overloaded", `${maxWaiting} requests are already waiting. Try again in a moment.`);
+    }
+    this.#waiting.push(request);
+    if (!this.#busy) {
+      this.#busy = true;
+      void this.#runUntilIdle();
+    }
+  }
+
+  /** Takes effect before the next forward; unknown and finished ids are ignored. */
+  cancel(requestId: string): void {
+    const index = this.#waiting.findIndex((request) => request.id === requestId);
+    const waiting = this.#waiting[index];
+    if (waiting !== undefined) {
+      this.#waiting.splice(index, 1);
+      this.#listener.finished(requestId, "cancelled", { promptTokens: waiting.promptIds.length, completionTokens: 0 });
+      return;
+    }
+    if (this.#running.has(requestId)) this.#toCancel.add(requestId);
+  }
+
+  status(): EngineStatus {
+    const { cache } = this.#parts.decoder;
+    const lanesExpected = [...this.#running.values()].reduce(
+      (sum, { lanes }) => sum + (lanes.kind === "plain" ? 1 : 2),
+      0,
+    );
+    const violations = cache.violations();
+    if (cache.lanesInUse !== lanesExpected) {
+      violations.push(`${cache.lanesInUse} lanes are allocated, the running sequences have ${lanesExpected}`);
+    }
+    return {
+      waiting: this.#waiting.length,
+      running: this.#running.size,
+      lanesInUse: cache.lanesInUse,
+      cacheBytes: cache.bytes,
+      forwards: { ...this.#forwards },
+      violations,
+    };
+  }
+
+  async #runUntilIdle(): Promise<void> {
+    for (;;) {
+      // Gives commands that arrived during the last forward their turn: a cancelled request is not stepped again.
+      await nextTurn();
+      this.#cancelMarked();
+      this.#start();
+      const plan = planStep(
+        [...this.#running.values()].map(viewOf),
+        this.#parts.limits.chunkTokens,
+        this.#previousPhase,
+      );
+      if (plan === null) break;
+      await this.#step(plan);
+      this.#previousPhase = plan.phase;
+    }
+    this.#busy = false;
+  }
+
+  #cancelMarked(): void {
+    for (const requestId of this.#toCancel) {
+      const sequence = this.#running.get(requestId);
+      if (sequence !== undefined) this.#finish(sequence, "cancelled");
+    }
+    this.#toCancel.clear();
+  }
+
+  #start(): void {
+    for (;;) {
+      const request = this.#waiting[0];
+      if (request === undefined) return;
+      const running = [...this.#running.values()].map((sequence) => reservationOf(sequence.request));
+      const { cache } = this.#parts.decoder;
+      if (!canStart(running, reservationOf(request), this.#parts.limits, (tokens) => cache.laneBytes(tokens))) return;
+      this.#waiting.shift();
+      this.#running.set(request.id, {
+        request,
+        lanes: this.#allocate(request),
+        tokenIds: [...request.promptIds],
+        history: new TokenHistory(request.promptIds),
+        output: new OutputProcessor(this.#parts.tokenizer, request, this.#parts.eosIds),
+      });
+    }
+  }
+
+  #allocate({ steering }: AdmittedRequest): Lanes {
+    const { cache, architecture } = this.#parts.decoder;
+    switch (steering.kind) {
+      case "plain":
+        return { kind: "plain", bottomUp: cache.allocate("bottomUp") };
+      case "steered": {
+        const adapter = this.#parts.adapters.get(steering.adapter);
+        if (adapter === undefined) throw new Error(`adapter ${steering.adapter} was admitted but is not loaded`);
+        return {
+          kind: "steered",
+          bottomUp: cache.allocate("bottomUp"),
+          steered: cache.allocate("steered"),
+          adapter,
+          gains: layerGains(steering, architecture.layers),
+          pending: null,
+        };
+      }
+    }
+  }
+
+  /** One forward: rows in, caches grown, then top-down values for the steered rows to come and tokens for the finished ones. */
+  async #step(plan: StepPlan): Promise<void> {
+    const planned = plan.rows.map((row) => ({ row, sequence: this.#sequence(row.sequenceId) }));
+    try {
+      const results = await this.#parts.decoder.step(planned.map(({ row, sequence }) => decoderRow(row, sequence)));
+      this.#forwards[plan.rows[0]?.lane ?? "bottomUp"]++;
+      const computed = planned.map(({ row, sequence }, index) => ({ row, sequence, result: results[index] }));
+      for (const { row, sequence } of computed) if (row.lane === "steered") clearPending(sequence);
+      await this.#feedBack(computed);
+      for (const { sequence, result } of computed) {
+        if (result?.output === "logits") this.#nextToken(sequence, result.logits);
+      }
+    } catch (cause) {
+      const error = asError(cause).toData();
+      for (const { sequence } of planned) this.#fail(sequence, error);
+    }
+  }
+
+  /** Turns hidden states of bottom-up rows into the top-down values that their steered rows wait for; one run an adapter. */
+  async #feedBack(rows: readonly { sequence: Sequence; result: RowResult | undefined }[]): Promise<void> {
+    const groups = new Map<LoopAdapter, { lanes: Extract<Lanes, { kind: "steered" }>; hiddenStates: Float32Array }[]>();
+    for (const { sequence, result } of rows) {
+      if (result?.output !== "hiddenStates" || sequence.lanes.kind !== "steered") continue;
+      const group = groups.get(sequence.lanes.adapter) ?? [];
+      group.push({ lanes: sequence.lanes, hiddenStates: result.hiddenStates });
+      groups.set(sequence.lanes.adapter, group);
+    }
+    const { layers, hiddenSize, kvHeads, headDim } = this.#parts.decoder.architecture;
+    for (const [adapter, group] of groups) {
+      const tokens = group.map(({ hiddenStates }) => hiddenStates.length / hiddenSize);
+      const total = tokens.reduce((sum, count) => sum + count, 0);
+      const hiddenStates = new Float32Array(total * hiddenSize);
+      const gains = new Float32Array(total * layers);
+      let token = 0;
+      for (const [index, member] of group.entries()) {
+        hiddenStates.set(member.hiddenStates, token * hiddenSize);
+        for (let end = token + (tokens[index] ?? 0); token < end; token++)
+          gains.set(member.lanes.gains, token * layers);
+      }
+      const topDown = await adapter.topDown(hiddenStates, gains);
+      let from = 0;
+      for (const [index, member] of group.entries()) {
+        const count = tokens[index] ?? 0;
+        member.lanes.pending = slice(topDown, layers, kvHeads * headDim, total, from, count);
+        from += count;
+      }
+    }
+  }
+
+  #nextToken(sequence: Sequence, logits: Float32Array): void {
+    const { request, tokenIds, history, output } = sequence;
+    let tokenId: number;
+    try {
+      tokenId = sample(logits, request.sampling, tokenIds.length, history);
+    } catch (cause) {
+      // Logits that cannot be sampled from are this sequence's trouble alone.
+      this.#fail(sequence, asError(cause).toData());
+      return;
+    }
+    tokenIds.push(tokenId);
+    history.append(tokenId);
+    const { text, tokens, finished } = output.push(tokenId);
+    if (text !== "") this.#listener.delta(request.id, text, tokens);
+    if (finished !== null) this.#finish(sequence, finished);
+  }
+
+  #finish(sequence: Sequence, reason: FinishReason): void {
+    const { request, output } = sequence;
+    this.#release(sequence);
+    this.#listener.finished(request.id, reason, {
+      promptTokens: request.promptIds.length,
+      completionTokens: output.tokens,
+    });
+  }
+
+  #fail(sequence: Sequence, error: ErrorData): void {
+    if (this.#running.get(sequence.request.id) !== sequence) return;
+    this.#release(sequence);
+    this.#listener.errored(sequence.request.id, error);
+  }
+
+  #release({ request, lanes }: Sequence): void {
+    this.#running.delete(request.id);
+    const { cache } = this.#parts.decoder;
+    cache.release(lanes.bottomUp);
+    if (lanes.kind === "steered") cache.release(lanes.steered);
+  }
+
+  #sequence(id: string): Sequence {
+    const sequence = this.#running.get(id);
+    if (sequence === undefined) throw new Error(`the plan names sequence ${id}, which is not running`);
+    return sequence;
+  }
+}
+
+function viewOf({ request, lanes, tokenIds }: Sequence): SequenceView {
+  return {
+    id: request.id,
+    tokens: tokenIds.length,
+    bottomUp: lanes.bottomUp.computed,
+    steered: lanes.kind === "plain" ? { kind: "plain" } : { kind: "steered", computed: lanes.steered.computed },
+  };
+}
+
+function reservationOf(request: AdmittedRequest): Reservation {
+  return {
+    lanes: request.steering.kind === "plain" ? 1 : 2,
+    tokens: request.promptIds.length + request.maxTokens,
+  };
+}
+
+function decoderRow(row: PlannedRow, { lanes, tokenIds }: Sequence): DecoderRow {
+  const shared = { tokenIds: tokenIds.slice(row.from, row.from + row.count), output: row.output };
+  if (row.lane === "bottomUp") return { pass: "bottomUp", lane: lanes.bottomUp, ...shared };
+  if (lanes.kind === "plain" || lanes.pending === null) {
+    throw new Error(`sequence ${row.sequenceId} has no top-down values for its steered row`);
+  }
+  return { pass: "steered", lane: lanes.steered, topDownValues: lanes.pending, ...shared };
+}
+
+function clearPending({ lanes }: Sequence): void {
+  if (lanes.kind === "steered") lanes.pending = null;
+}
+
+/** Tokens `from` … `from + count − 1` of [L,N,kv], as [L,count,kv]; the array itself when that is all of it. */
+function slice(
+  { topDownValues }: TopDown,
+  layers: number,
+  kvSize: number,
+  total: number,
+  from: number,
+  count: number,
+): Float32Array {
+  if (count === total) return topDownValues;
+  const part = new Float32Array(layers * count * kvSize);
+  for (let layer = 0; layer < layers; layer++) {
+    const start = (layer * total + from) * kvSize;
+    part.set(topDownValues.subarray(start, start + count * kvSize), layer * count * kvSize);
+  }
+  return part;
+}
+
+function asError(cause: unknown): ToastError {
+  if (cause instanceof ToastError) return cause;
+  return new ToastError("engine_failed", cause instanceof Error ? cause.message : String(cause), { cause });
+}

@@ -1,0 +1,35 @@
+import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, Usage } from "./messages.js";
+
+/** What a running generation says, in order: any number of `delta`, then one `finished`. */
+export type GenerationEvent =
+  | { readonly kind: "delta"; readonly text: string; readonly tokens: number }
+  | { readonly kind: "finished"; readonly reason: FinishReason; readonly usage: Usage };
+
+export interface Generation {
+  readonly promptTokens: number;
+  /** To be read once. Ends after `finished`; throws a ToastError when the engine fails half-way. */
+  readonly events: AsyncIterable<GenerationEvent>;
+}
+
+/** Where the engine is in its life. */
+export type EnginePhase =
+  | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
+  | { readonly kind: "ready"; readonly model: ModelInfo }
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "closed" };
+
+/** The engine of one model folder, seen from the HTTP thread. Knows nothing of HTTP or of OpenAI's wire format. */
+export interface Engine {
+  readonly phase: EnginePhase;
+  /**
+   * Hands a request to the worker.
+   * @returns once the prompt is rendered, tokenized and admitted to the queue.
+   * @throws ToastError before any token: `context_length_exceeded`, `chat_template_failed`, `server_overloaded` …
+   * Aborting `signal` cancels the request within one step; its events then end with `finished: cancelled`.
+   */
+  generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation>;
+  /** Asks the worker what it holds; for health checks and tests. */
+  inspect(): Promise<EngineStatus>;
+  /** Cancels what runs and ends the worker. */
+  close(): Promise<void>;
+}

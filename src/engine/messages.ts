@@ -1,0 +1,85 @@
+import type { ErrorData } from "../errors.js";
+import type { SamplingParams } from "../sampling/sampling-params.js";
+import type { Steering } from "../steering/steering.js";
+import type { ChatMessage } from "../text/chat-template.js";
+
+/** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
+export type Prompt =
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
+  | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
+  | { readonly kind: "tokens"; readonly ids: readonly number[] };
+
+export interface GenerationRequest {
+  readonly prompt: Prompt;
+  readonly steering: Steering;
+  readonly sampling: SamplingParams;
+  /** Tokens to generate at most; null: as many as the context has room for. */
+  readonly maxTokens: number | null;
+  readonly stopStrings: readonly string[];
+}
+
+/** `cancelled`: the client went away or asked to stop; its text is not wanted any more. */
+export type FinishReason = "stop" | "length" | "cancelled";
+
+export interface Usage {
+  readonly promptTokens: number;
+  /** Tokens really sampled, the end-of-sequence token included. */
+  readonly completionTokens: number;
+}
+
+/** One served adapter, as the engine reports it. */
+export interface AdapterInfo {
+  readonly name: string;
+  readonly stage: string;
+  readonly licence: string | null;
+  /** Short content hash: names what steered an answer (`system_fingerprint`). */
+  readonly fingerprint: string;
+}
+
+/** One loaded model folder. */
+export interface ModelInfo {
+  /** The base's model id. */
+  readonly id: string;
+  readonly layers: number;
+  readonly contextLength: number;
+  readonly vocabSize: number;
+  readonly quantization: string;
+  readonly licence: string | null;
+  readonly fingerprint: string;
+  readonly adapters: readonly AdapterInfo[];
+}
+
+/** HTTP thread → engine worker. */
+export type EngineCommand =
+  | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
+  | { readonly kind: "cancel"; readonly requestId: string }
+  | { readonly kind: "inspect"; readonly inspectId: number }
+  | { readonly kind: "shutdown" };
+
+/** What the engine holds right now; waiting, running, lanes and cache are zero when idle. */
+export interface EngineStatus {
+  readonly waiting: number;
+  readonly running: number;
+  readonly lanesInUse: number;
+  /** Bytes of key/value cache allocated now. */
+  readonly cacheBytes: number;
+  /** Forwards since loading, by pass; their ratio to tokens is what steering costs. */
+  readonly forwards: { readonly bottomUp: number; readonly steered: number };
+  /** Violations found by the integrity check; empty when all is well. */
+  readonly violations: readonly string[];
+}
+
+/** Engine worker → HTTP thread. */
+export type EngineEvent =
+  | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
+  | { readonly kind: "ready"; readonly model: ModelInfo }
+  /** The engine cannot go on (loading failed, or the native run failed). */
+  | { readonly kind: "failed"; readonly error: ErrorData }
+  | { readonly kind: "accepted"; readonly requestId: string; readonly promptTokens: number }
+  /** Before any token: a bad prompt, a template that failed, a context too small. */
+  | { readonly kind: "rejected"; readonly requestId: string; readonly error: ErrorData }
+  | { readonly kind: "delta"; readonly requestId: string; readonly text: string; readonly tokens: number }
+  | { readonly kind: "finished"; readonly requestId: string; readonly reason: FinishReason; readonly usage: Usage }
+  /** After `accepted`: this request alone cannot go on. */
+  | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
+  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus };

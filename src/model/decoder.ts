@@ -1,0 +1,158 @@
+import { KvCache, type Lane } from "./kv-cache.js";
+import type { Architecture } from "./manifest.js";
+import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-session.js";
+import { decoderInputs, decoderOutputs } from "./tensor-names.js";
+
+/** What a row wants back: hidden states of all its tokens, logits of its last one, or only its cache filled. */
+export type RowOutput = "hiddenStates" | "logits" | "nothing";
+
+interface RowBase {
+  readonly lane: Lane;
+  /** The T tokens that follow the lane's computed ones. */
+  readonly tokenIds: readonly number[];
+  readonly output: RowOutput;
+}
+
+/**
+ * One lane's share of a forward. A steered row cannot be written down without its top-down values, float32 [L,T,kv]; they are
+ * read during the step only.
+ */
+export type DecoderRow =
+  | (RowBase & { readonly pass: "bottomUp" })
+  | (RowBase & { readonly pass: "steered"; readonly topDownValues: Float32Array });
+
+/** Views into arrays made by the step that returned them; nothing overwrites them later. */
+export type RowResult =
+  /** float32 [T,D], before the final norm */
+  | { readonly output: "hiddenStates"; readonly hiddenStates: Float32Array }
+  /** float32 [V], of the row's last token */
+  | { readonly output: "logits"; readonly logits: Float32Array }
+  | { readonly output: "nothing" };
+
+/** The frozen backbone: runs any mix of rows of either pass in one forward, and keeps their caches. */
+export class Decoder {
+  readonly architecture: Architecture;
+  readonly cache: KvCache;
+  readonly #session: OnnxSession;
+
+  private constructor(session: OnnxSession, architecture: Architecture) {
+    this.#session = session;
+    this.architecture = architecture;
+    this.cache = new KvCache(architecture);
+  }
+
+  /** @throws ToastError `engine_failed` */
+  static async load(graphPath: string, architecture: Architecture, options: OnnxSessionOptions): Promise<Decoder> {
+    return new Decoder(await OnnxSession.load(graphPath, options), architecture);
+  }
+
+  /**
+   * One forward. Every row brings the same number T of tokens; the lanes' caches hold them afterwards.
+   * @returns one result a row, in the order of `rows`.
+   * @throws ToastError `engine_failed`; the lanes are then unchanged.
+   */
+  async step(rows: readonly DecoderRow[]): Promise<RowResult[]> {
+    const firstRow = rows[0];
+    if (firstRow === undefined) throw new Error("a step needs at least one row");
+    const newTokens = firstRow.tokenIds.length;
+    if (newTokens === 0 || rows.some((row) => row.tokenIds.length !== newTokens)) {
+      throw new Error("the rows of a step need the same number of tokens, at least one");
+    }
+    const { layers, kvHeads, headDim } = this.architecture;
+    const kvSize = kvHeads * headDim;
+    const count = rows.length;
+
+    this.cache.reserve(Math.max(...rows.map((row) => row.lane.computed + newTokens)));
+    const first = this.cache.gather(rows.map((row) => row.lane));
+    const stride = this.cache.stride;
+
+    // Row r of the forward is the lane in slot first + r.
+    const inputIds = new BigInt64Array(count * newTokens);
+    const positionIds = new BigInt64Array(count * newTokens);
+    const pastMask = new Float32Array(count * stride).fill(Number.NEGATIVE_INFINITY);
+    const topDownValues = new Float32Array(layers * count * newTokens * kvSize);
+    const logitRows: bigint[] = [];
+    for (const row of rows) {
+      const r = row.lane.slot - first;
+      for (let t = 0; t < newTokens; t++) {
+        inputIds[r * newTokens + t] = BigInt(row.tokenIds[t] ?? 0);
+        positionIds[r * newTokens + t] = BigInt(row.lane.computed + t);
+      }
+      pastMask.fill(0, r * stride, r * stride + row.lane.computed);
+      if (row.pass === "steered") {
+        const size = newTokens * kvSize;
+        if (row.topDownValues.length !== layers * size) {
+          throw new Error(`top-down values have ${row.topDownValues.length} elements, ${layers * size} are needed`);
+        }
+        for (let layer = 0; layer < layers; layer++) {
+          topDownValues.set(row.topDownValues.subarray(layer * size, (layer + 1) * size), (layer * count + r) * size);
+        }
+      }
+      if (row.output === "logits") logitRows.push(BigInt(r * newTokens + newTokens - 1));
+    }
+    // The graph wants at least one row for its head; nobody reads this one.
+    if (logitRows.length === 0) logitRows.push(0n);
+
+    const pastDims = [count, kvHeads, stride, headDim];
+    const feeds: Record<string, TensorValue> = {
+      [decoderInputs.inputIds]: { type: "int64", data: inputIds, dims: [count, newTokens] },
+      [decoderInputs.positionIds]: { type: "int64", data: positionIds, dims: [count, newTokens] },
+      [decoderInputs.pastMask]: { type: "float32", data: pastMask, dims: [count, 1, 1, stride] },
+      [decoderInputs.topDownValues]: { type: "float32", data: topDownValues, dims: [layers, count, newTokens, kvSize] },
+      [decoderInputs.logitRows]: { type: "int64", data: BigInt64Array.from(logitRows), dims: [logitRows.length] },
+    };
+    for (let layer = 0; layer < layers; layer++) {
+      const { key, value } = this.cache.window(layer, first, count);
+      feeds[decoderInputs.pastKey(layer)] = { type: "float32", data: key, dims: pastDims };
+      feeds[decoderInputs.pastValue(layer)] = { type: "float32", data: value, dims: pastDims };
+    }
+
+    const outputs = await this.#session.run(feeds);
+    const output = (name: string): Float32Array => {
+      const data = outputs[name];
+      if (data === undefined) throw new Error(`the decoder graph has no output ${name}`);
+      return data;
+    };
+
+    for (let layer = 0; layer < layers; layer++) {
+      const newKeys = output(decoderOutputs.newKey(layer));
+      const newValues = output(decoderOutputs.newValue(layer));
+      for (const row of rows) {
+        this.cache.write(row.lane, layer, row.lane.slot - first, newTokens, newKeys, newValues);
+      }
+    }
+    for (const row of rows) this.cache.advance(row.lane, newTokens);
+
+    return this.#results(rows, first, output(decoderOutputs.logits), output(decoderOutputs.hiddenStates));
+  }
+
+  /** Cuts the outputs, logits [N,V] and hiddenStates [R,T,D], into what each row asked for. */
+  #results(rows: readonly DecoderRow[], first: number, logits: Float32Array, hiddenStates: Float32Array): RowResult[] {
+    const { hiddenSize, vocabSize } = this.architecture;
+    const results: RowResult[] = [];
+    let nextLogits = 0;
+    for (const row of rows) {
+      switch (row.output) {
+        case "logits": {
+          const from = nextLogits++ * vocabSize;
+          results.push({ output: "logits", logits: logits.subarray(from, from + vocabSize) });
+          break;
+        }
+        case "hiddenStates": {
+          const size = row.tokenIds.length * hiddenSize;
+          const from = (row.lane.slot - first) * size;
+          results.push({ output: "hiddenStates", hiddenStates: hiddenStates.subarray(from, from + size) });
+          break;
+        }
+        case "nothing":
+          results.push({ output: "nothing" });
+          break;
+      }
+    }
+    return results;
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
+  }
+}

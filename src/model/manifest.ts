@@ -1,0 +1,80 @@
+import { z } from "zod";
+
+/** Versions of the on-disk formats. A reader refuses any other. */
+export const manifestVersion = 1;
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected a lower-case hex sha256");
+const file = z.strictObject({
+  /** Plain file name inside the folder: no separators, so that a manifest cannot reach outside it. */
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name"),
+  bytes: z.int().nonnegative(),
+  sha256,
+});
+const specialToken = z.strictObject({ id: z.int().nonnegative(), text: z.string() });
+
+/** Letters, digits, dot, dash and underscore: an id stands in URLs, in `base:adapter` and in folder names. */
+export const modelIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$/;
+const modelId = z.string().regex(modelIdPattern, "expected letters, digits, '.', '_' or '-'");
+
+export const quantizations = ["none", "int8"] as const;
+/** `none`: fp32 weights. `int8`: W8A8 per token (see docs/architecture.md). */
+export type Quantization = (typeof quantizations)[number];
+
+/** manifest.json of a converted backbone folder. Shapes use the letters of tensor-names.ts. */
+export const backboneManifestSchema = z.strictObject({
+  format: z.literal("toast-serve/backbone"),
+  version: z.literal(manifestVersion),
+  /** The served model id. */
+  id: modelId,
+  /** Hash over the source weights (see convert/backbone-hash.ts); adapters are bound to it. */
+  backboneSha256: sha256,
+  architecture: z.strictObject({
+    layers: z.int().positive(),
+    hiddenSize: z.int().positive(),
+    heads: z.int().positive(),
+    kvHeads: z.int().positive(),
+    headDim: z.int().positive(),
+    vocabSize: z.int().positive(),
+    contextLength: z.int().positive(),
+  }),
+  quantization: z.enum(quantizations),
+  tokens: z.strictObject({
+    bos: specialToken.nullable(),
+    /** Generation stops at any of these. */
+    eos: z.array(specialToken).min(1),
+    pad: specialToken.nullable(),
+  }),
+  /** Jinja source, or null: chat requests then fail with `chat_template_missing`. */
+  chatTemplate: z.string().nullable(),
+  /** Free text or an SPDX id, as the source states it. */
+  licence: z.string().nullable(),
+  /** The graph; its weights are external data in `weights`. */
+  files: z.strictObject({ graph: file, weights: file, tokenizer: file }),
+});
+export type BackboneManifest = z.infer<typeof backboneManifestSchema>;
+export type Architecture = BackboneManifest["architecture"];
+
+/** manifest.json of a converted adapter folder, `<backbone>/adapters/<name>/`. */
+export const adapterManifestSchema = z.strictObject({
+  format: z.literal("toast-serve/adapter"),
+  version: z.literal(manifestVersion),
+  /** Served as `<base>:<name>`. */
+  name: modelId,
+  backboneSha256: sha256,
+  kind: z.enum(["full", "lite"]),
+  rank: z.int().positive().nullable(),
+  stage: z.enum(["initial", "pretuned", "tuned"]),
+  shape: z.strictObject({
+    layers: z.int().positive(),
+    hiddenSize: z.int().positive(),
+    /** kv = KV·Hd */
+    kvSize: z.int().positive(),
+  }),
+  quantization: z.enum(quantizations),
+  /** Overrides the backbone's: an adapter speaks the format it was tuned on. */
+  chatTemplate: z.string().nullable(),
+  licence: z.string().nullable(),
+  files: z.strictObject({ graph: file, weights: file }),
+});
+export type AdapterManifest = z.infer<typeof adapterManifestSchema>;
+export type ManifestFile = z.infer<typeof file>;

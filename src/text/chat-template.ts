@@ -1,0 +1,115 @@
+import { Template } from "@huggingface/jinja";
+import { ToastError } from "../errors.js";
+
+export type ChatRole = "system" | "user" | "assistant";
+
+/** One message, content already flattened to text. */
+export interface ChatMessage {
+  readonly role: ChatRole;
+  readonly content: string;
+}
+
+/** The texts that a template writes as `bos_token` and `eos_token`; empty for a tokenizer without them. */
+export interface TemplateTokens {
+  readonly bosToken: string;
+  readonly eosToken: string;
+}
+
+/**
+ * A model's chat format: Jinja source as in tokenizer_config.json, with what Hugging Face gives it (blocks trimmed,
+ * `raise_exception`, `strftime_now`, `bos_token`, `eos_token`). The rendered text has its special tokens written out:
+ * it is encoded without adding any.
+ *
+ * @see https://huggingface.co/docs/transformers/chat_templating
+ */
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #tokens: TemplateTokens;
+
+  /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
+  constructor(source: string, specialTokens: TemplateTokens) {
+    try {
+      this.#template = new Template(source);
+    } catch (cause) {
+      throw new ToastError("chat_template_failed", `The chat template cannot be read: ${messageOf(cause)}`, { cause });
+    }
+    this.#tokens = specialTokens;
+  }
+
+  /**
+   * @param options.addGenerationPrompt Whether the text ends where the assistant's answer begins.
+   * @throws ToastError `chat_template_failed`, with the template's own sentence where it refuses the messages.
+   */
+  render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
+    try {
+      return this.#template.render({
+        messages,
+        add_generation_prompt: options.addGenerationPrompt,
+        bos_token: this.#tokens.bosToken,
+        eos_token: this.#tokens.eosToken,
+        // Templates ask `tools is not none`, which an undefined variable would answer with yes.
+        tools: null,
+        documents: null,
+        raise_exception: (sentence: unknown) => {
+          throw new TemplateRefusal(String(sentence));
+        },
+        // The vendor's own speaks the machine's language; templates are written for English dates.
+        strftime_now: (format: unknown) => formatTime(new Date(), String(format)),
+      });
+    } catch (cause) {
+      const message =
+        cause instanceof TemplateRefusal ? cause.message : `The chat template failed: ${messageOf(cause)}`;
+      throw new ToastError("chat_template_failed", message, { param: "messages", cause });
+    }
+  }
+}
+
+/** What a template says with `raise_exception`. */
+class TemplateRefusal extends Error {}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** Python's strftime in local time and English, for the directives that make dates and times. */
+function formatTime(time: Date, format: string): string {
+  const named = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-US", options).format(time);
+  const two = (value: number) => String(value).padStart(2, "0");
+  return format.replace(/%(-?)([YymdeBbAaHIMSp%])/g, (_, unpadded: string, directive: string) => {
+    const value = ((): string => {
+      switch (directive) {
+        case "Y":
+          return String(time.getFullYear());
+        case "y":
+          return two(time.getFullYear() % 100);
+        case "m":
+          return two(time.getMonth() + 1);
+        case "d":
+          return two(time.getDate());
+        case "e":
+          return String(time.getDate()).padStart(2, " ");
+        case "B":
+          return named({ month: "long" });
+        case "b":
+          return named({ month: "short" });
+        case "A":
+          return named({ weekday: "long" });
+        case "a":
+          return named({ weekday: "short" });
+        case "H":
+          return two(time.getHours());
+        case "I":
+          return two(time.getHours() % 12 || 12);
+        case "M":
+          return two(time.getMinutes());
+        case "S":
+          return two(time.getSeconds());
+        case "p":
+          return time.getHours() < 12 ? "AM" : "PM";
+        default:
+          return "%";
+      }
+    })();
+    return unpadded === "" ? value : value.replace(/^[0 ](?=.)/, "");
+  });
+}
