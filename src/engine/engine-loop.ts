@@ -3,7 +3,7 @@ import { type ErrorData, ToastError } from "../errors.js";
 import type { Adapter, TopDown } from "../model/adapter.js";
 import type { Decoder, DecoderRow, RowResult } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
-import { sample } from "../sampling/sampler.js";
+import { Sampler } from "../sampling/sampler.js";
 import { TokenHistory } from "../sampling/token-history.js";
 import { layerGains } from "../steering/layer-gains.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -29,6 +29,8 @@ export interface EngineParts {
 export interface AdmittedRequest {
   readonly id: string;
   readonly promptIds: readonly number[];
+  /** Ids that the answer's text goes on from; empty for an answer that is a text of its own (see IncrementalDetokenizer). */
+  readonly textContext: readonly number[];
   readonly maxTokens: number;
   readonly steering: GenerationRequest["steering"];
   readonly sampling: GenerationRequest["sampling"];
@@ -71,6 +73,7 @@ interface Sequence {
 export class EngineLoop {
   readonly #parts: EngineParts;
   readonly #listener: LoopListener;
+  readonly #sampler: Sampler;
   readonly #waiting: AdmittedRequest[] = [];
   readonly #running = new Map<string, Sequence>();
   /** Asked to stop while a forward may be using their lanes; done with before the next one. */
@@ -82,6 +85,7 @@ export class EngineLoop {
   constructor(parts: EngineParts, listener: LoopListener) {
     this.#parts = parts;
     this.#listener = listener;
+    this.#sampler = new Sampler(parts.decoder.architecture.vocabSize);
   }
 
   /** @throws ToastError `server_overloaded` when too many wait already */
@@ -246,7 +250,7 @@ export class EngineLoop {
     const { request, tokenIds, history, output } = sequence;
     let tokenId: number;
     try {
-      tokenId = sample(logits, request.sampling, tokenIds.length, history);
+      tokenId = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
     } catch (cause) {
       // Logits that cannot be sampled from are this sequence's trouble alone.
       this.#fail(sequence, asError(cause).toData());

@@ -112,6 +112,8 @@ export class EngineWorker {
       this.#loop.add({
         id: requestId,
         promptIds,
+        // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
+        textContext: request.prompt.kind === "chat" ? [] : promptIds.slice(-8),
         maxTokens: length.maxTokens,
         steering: request.steering,
         sampling: request.sampling,

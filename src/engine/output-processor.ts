@@ -24,13 +24,13 @@ export class OutputProcessor {
   constructor(
     tokenizer: Tokenizer,
     request: {
-      readonly promptIds: readonly number[];
+      readonly textContext: readonly number[];
       readonly stopStrings: readonly string[];
       readonly maxTokens: number;
     },
     eosIds: ReadonlySet<number>,
   ) {
-    this.#detokenizer = new IncrementalDetokenizer(tokenizer, request.promptIds);
+    this.#detokenizer = new IncrementalDetokenizer(tokenizer, request.textContext);
     this.#stopMatcher = new StopMatcher(request.stopStrings);
     this.#eosIds = eosIds;
     this.#maxTokens = request.maxTokens;

@@ -17,7 +17,14 @@ function append(cache: KvCache, lane: Lane, mark: number): void {
   cache.reserve(lane.computed + 1);
   for (let layer = 0; layer < layers; layer++) {
     const row = new Float32Array(kvHeads * headDim).fill(mark * 1000 + lane.computed + layer / 10);
-    cache.write(lane, layer, 0, 1, row, row.map((x) => -x));
+    cache.write(
+      lane,
+      layer,
+      0,
+      1,
+      row,
+      row.map((x) => -x),
+    );
   }
   cache.advance(lane, 1);
 }
@@ -45,7 +52,7 @@ describe("KvCache", () => {
     expect(cache.stride % 64).toBe(0);
     const even = lanes.filter((_, i) => i % 2 === 0);
     const first = cache.gather(even);
-    expect(even.map((lane) => lane.slot).sort()).toEqual([first, first + 1, first + 2]);
+    expect(even.map((lane) => lane.slot).sort((a, b) => a - b)).toEqual([first, first + 1, first + 2]);
     for (const [i, lane] of lanes.entries()) expectIntact(cache, lane, i);
     expect(cache.violations()).toEqual([]);
   });

@@ -1,0 +1,269 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { EngineLimits } from "../../src/engine/admission.js";
+import { type AdmittedRequest, EngineLoop, type LoopAdapter, type LoopDecoder } from "../../src/engine/engine-loop.js";
+import { ToastError } from "../../src/errors.js";
+import type { DecoderRow, RowResult } from "../../src/model/decoder.js";
+import { KvCache, type Lane } from "../../src/model/kv-cache.js";
+import type { Steering } from "../../src/steering/steering.js";
+import { Tokenizer } from "../../src/text/tokenizer.js";
+
+const architecture = {
+  layers: 2,
+  hiddenSize: 1,
+  heads: 1,
+  kvHeads: 1,
+  headDim: 1,
+  vocabSize: 64,
+  contextLength: 512,
+};
+const { layers, vocabSize } = architecture;
+const eosId = 3;
+
+function mix(a: number, b: number): number {
+  const x = Math.imul(a ^ Math.imul(b, 0x9e3779b1), 0x85ebca6b);
+  return (x ^ (x >>> 15)) >>> 0;
+}
+
+/**
+ * A decoder whose state is a hash of everything a lane was fed. Whatever the schedule does wrong (a token twice, a lane mixed
+ * up, top-down values of another sequence) changes the text. Its cache is the real one.
+ */
+class ScriptedDecoder implements LoopDecoder {
+  readonly architecture = architecture;
+  readonly cache = new KvCache(architecture);
+  readonly #states = new Map<Lane, number>();
+  failNext = false;
+  widest = 0;
+
+  async step(rows: readonly DecoderRow[]): Promise<RowResult[]> {
+    await nextTurn();
+    if (this.failNext) {
+      this.failNext = false;
+      throw new ToastError("engine_failed", "scripted failure");
+    }
+    this.widest = Math.max(this.widest, rows.length);
+    return rows.map((row): RowResult => {
+      const hidden = new Float32Array(row.tokenIds.length);
+      for (const [t, token] of row.tokenIds.entries()) {
+        let state = mix(row.lane.computed === 0 ? 1 : (this.#states.get(row.lane) ?? 1), token);
+        if (row.pass === "steered") {
+          const added = Array.from({ length: layers }, (_, l) => row.topDownValues[l * row.tokenIds.length + t] ?? 0);
+          for (const value of added) state = mix(state, Math.round(value));
+        }
+        this.#states.set(row.lane, state);
+        hidden[t] = state % 9973;
+        this.cache.reserve(row.lane.computed + 1);
+        this.cache.advance(row.lane, 1);
+      }
+      const state = this.#states.get(row.lane) ?? 1;
+      switch (row.output) {
+        case "hiddenStates":
+          return { output: "hiddenStates", hiddenStates: hidden };
+        case "logits":
+          return { output: "logits", logits: logitsOf(state) };
+        case "nothing":
+          return { output: "nothing" };
+        default:
+          return row.output satisfies never;
+      }
+    });
+  }
+}
+
+function logitsOf(state: number): Float32Array {
+  return Float32Array.from({ length: vocabSize }, (_, id) => (mix(state, id + 1) % 1000) / 100);
+}
+
+/** Top-down values that depend on the token's hidden state, the adapter and the gains. */
+function scriptedAdapter(factor: number): LoopAdapter {
+  return {
+    async topDown(hiddenStates, gains) {
+      await nextTurn();
+      const tokens = hiddenStates.length;
+      const topDownValues = new Float32Array(layers * tokens);
+      for (let l = 0; l < layers; l++) {
+        for (let n = 0; n < tokens; n++) {
+          topDownValues[l * tokens + n] = (hiddenStates[n] ?? 0) * factor * (gains[n * layers + l] ?? 0);
+        }
+      }
+      return { relevance: new Float32Array(tokens), topDownValues };
+    },
+  };
+}
+
+interface Outcome {
+  text: string;
+  tokens: number;
+  end: string;
+}
+
+const limits: EngineLimits = { maxRunning: 4, maxWaiting: 100, cacheBytes: 1 << 30, chunkTokens: 5 };
+let tokenizer: Tokenizer;
+
+beforeAll(async () => {
+  tokenizer = await Tokenizer.fromFile(new URL("../tiny/gqa/tokenizer.json", import.meta.url).pathname);
+});
+
+function startLoop(overrides: Partial<EngineLimits> = {}) {
+  const decoder = new ScriptedDecoder();
+  const outcomes = new Map<string, Outcome>();
+  const outcome = (id: string): Outcome => {
+    const known = outcomes.get(id) ?? { text: "", tokens: 0, end: "" };
+    outcomes.set(id, known);
+    return known;
+  };
+  const loop = new EngineLoop(
+    {
+      decoder,
+      adapters: new Map([
+        ["one", scriptedAdapter(1)],
+        ["two", scriptedAdapter(3)],
+      ]),
+      tokenizer,
+      eosIds: new Set([eosId]),
+      limits: { ...limits, ...overrides },
+    },
+    {
+      delta: (id, text, tokens) => {
+        outcome(id).text += text;
+        outcome(id).tokens += tokens;
+      },
+      finished: (id, reason, usage) => {
+        outcome(id).end = `${reason} ${usage.promptTokens}+${usage.completionTokens}`;
+      },
+      errored: (id, error) => {
+        outcome(id).end = `error ${error.code}`;
+      },
+    },
+  );
+  const idle = async (): Promise<void> => {
+    do await nextTurn();
+    while (loop.status().running + loop.status().waiting > 0);
+  };
+  return { loop, decoder, outcomes, idle };
+}
+
+function request(index: number): AdmittedRequest {
+  const steerings: Steering[] = [
+    { kind: "plain" },
+    { kind: "steered", adapter: "one", strength: 1, layers: [0, 1] },
+    { kind: "steered", adapter: "two", strength: 2, layers: [0, 1] },
+    { kind: "steered", adapter: "one", strength: 1, layers: [1, 1] },
+  ];
+  return {
+    id: `request-${index}`,
+    promptIds: Array.from({ length: 1 + (mix(index, 7) % 17) }, (_, i) => 4 + (mix(index, i) % 60)),
+    textContext: [],
+    maxTokens: 1 + (mix(index, 9) % 20),
+    steering: steerings[index % steerings.length] ?? { kind: "plain" },
+    sampling: {
+      temperature: index % 3 === 0 ? 0 : 1,
+      topP: 1,
+      topK: null,
+      minP: 0,
+      presencePenalty: 0,
+      frequencyPenalty: 0,
+      repetitionPenalty: 1,
+      seed: index,
+    },
+    stopStrings: [],
+  };
+}
+
+async function alone(index: number): Promise<Outcome | undefined> {
+  const { loop, outcomes, idle } = startLoop();
+  loop.add(request(index));
+  await idle();
+  return outcomes.get(`request-${index}`);
+}
+
+describe("EngineLoop", () => {
+  it("gives every request the text that it gets alone, whoever arrives and leaves meanwhile", async () => {
+    const { loop, decoder, outcomes, idle } = startLoop();
+    for (let index = 0; index < 40; index++) {
+      loop.add(request(index));
+      for (let turns = mix(index, 3) % 12; turns > 0; turns--) await nextTurn();
+      if (index % 7 === 6) loop.cancel(`request-${index - 2}`);
+      expect(loop.status().violations).toEqual([]);
+    }
+    await idle();
+    expect(decoder.widest).toBe(limits.maxRunning);
+    let compared = 0;
+    for (let index = 0; index < 40; index++) {
+      const served = outcomes.get(`request-${index}`);
+      if (served?.end.startsWith("cancelled")) continue;
+      expect(served).toEqual(await alone(index));
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(30);
+    expect(loop.status()).toMatchObject({ running: 0, waiting: 0, lanesInUse: 0, cacheBytes: 0, violations: [] });
+  });
+
+  it("gives other text for another adapter, strength or layer range", async () => {
+    const texts = new Set<string>();
+    for (const steering of [request(0), request(1), request(2), request(3)].map((r) => r.steering)) {
+      const { loop, outcomes, idle } = startLoop();
+      loop.add({ ...request(5), maxTokens: 20, steering });
+      await idle();
+      texts.add(outcomes.get("request-5")?.text ?? "");
+    }
+    expect(texts.size).toBe(4);
+  });
+
+  it("counts two forwards for a steered token and one for a plain one", async () => {
+    for (const [index, steered] of [
+      [0, 0],
+      [1, 1],
+    ] as const) {
+      const { loop, idle, outcomes } = startLoop();
+      loop.add({ ...request(index), promptIds: [9, 9], maxTokens: 6 });
+      await idle();
+      const tokens = Number(outcomes.get(`request-${index}`)?.end.split("+")[1]);
+      expect(loop.status().forwards).toEqual({ bottomUp: tokens, steered: steered * tokens });
+    }
+  });
+
+  it("stops a cancelled request before its next forward and frees both lanes", async () => {
+    const { loop, outcomes, idle } = startLoop();
+    loop.add({ ...request(1), maxTokens: 400 });
+    for (let turns = 0; turns < 20; turns++) await nextTurn();
+    const before = loop.status();
+    expect(before.lanesInUse).toBe(2);
+    loop.cancel("request-1");
+    await idle();
+    const after = loop.status();
+    expect(after.forwards.bottomUp - before.forwards.bottomUp).toBeLessThanOrEqual(1);
+    expect(after.lanesInUse).toBe(0);
+    expect(outcomes.get("request-1")?.end).toMatch(/^cancelled/);
+  });
+
+  it("cancels a request that still waits", async () => {
+    const { loop, outcomes, idle } = startLoop({ maxRunning: 1 });
+    loop.add(request(1));
+    loop.add(request(2));
+    loop.cancel("request-2");
+    expect(outcomes.get("request-2")?.end).toMatch(/^cancelled \d+\+0$/);
+    await idle();
+    expect(outcomes.get("request-1")?.end).toMatch(/^(stop|length)/);
+  });
+
+  it("refuses what would wait behind too many", () => {
+    const { loop } = startLoop({ maxWaiting: 2 });
+    loop.add(request(1));
+    loop.add(request(2));
+    expect(() => loop.add(request(3))).toThrow(/already waiting/);
+  });
+
+  it("tells the requests of a failed forward, frees their lanes and serves the next one", async () => {
+    const { loop, decoder, outcomes, idle } = startLoop();
+    decoder.failNext = true;
+    loop.add(request(1));
+    await idle();
+    expect(outcomes.get("request-1")?.end).toBe("error engine_failed");
+    expect(loop.status().lanesInUse).toBe(0);
+    loop.add(request(2));
+    await idle();
+    expect(outcomes.get("request-2")).toEqual(await alone(2));
+  });
+});
