@@ -16,6 +16,13 @@ export interface TemplateTokens {
 }
 
 /**
+ * Put before each template, on a line of its own (which the trimming of blocks removes again): the vendor lets nobody
+ * hand in functions by these names, but a template may assign them. Its own `raise_exception` cannot be told from other
+ * failures, and its `strftime_now` speaks the machine's language where templates are written for English dates.
+ */
+const prelude = "{% set raise_exception = toast_refuse %}{% set strftime_now = toast_time %}\n";
+
+/**
  * A model's chat format: Jinja source as in tokenizer_config.json, with what Hugging Face gives it (blocks trimmed,
  * `raise_exception`, `strftime_now`, `bos_token`, `eos_token`). The rendered text has its special tokens written out:
  * it is encoded without adding any.
@@ -29,7 +36,7 @@ export class ChatTemplate {
   /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
   constructor(source: string, specialTokens: TemplateTokens) {
     try {
-      this.#template = new Template(source);
+      this.#template = new Template(prelude + source);
     } catch (cause) {
       throw new ToastError("chat_template_failed", `The chat template cannot be read: ${messageOf(cause)}`, { cause });
     }
@@ -50,11 +57,10 @@ export class ChatTemplate {
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
         tools: null,
         documents: null,
-        raise_exception: (sentence: unknown) => {
+        toast_refuse: (sentence: unknown) => {
           throw new TemplateRefusal(String(sentence));
         },
-        // The vendor's own speaks the machine's language; templates are written for English dates.
-        strftime_now: (format: unknown) => formatTime(new Date(), String(format)),
+        toast_time: (format: unknown) => formatTime(new Date(), String(format)),
       });
     } catch (cause) {
       const message =

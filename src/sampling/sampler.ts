@@ -1,0 +1,133 @@
+import { ToastError } from "../errors.js";
+import { CandidateSelector, keepsAll } from "./candidates.js";
+import { applyPenalties, hasPenalties } from "./logits-processors.js";
+import type { SamplingParams } from "./sampling-params.js";
+import {
+  gumbelBoundFromBits,
+  gumbelFromBits,
+  gumbelLimit,
+  type NoiseKey,
+  noiseBits,
+  noiseKey,
+} from "./seeded-noise.js";
+import type { TokenHistory } from "./token-history.js";
+
+/**
+ * Draws tokens from logits, in vLLM's order: penalties, then temperature, min_p, top_k, top_p, then the draw. (Hugging
+ * Face applies min_p after top_p.)
+ *
+ * The draw is the argmax of scaled logit + Gumbel noise: an exact sample of the softmax over what the filters left, and
+ * for one seed and position always the same function of the logits. Two draws at one position (a draft's and the final
+ * one) share their noise, so equal logits give equal tokens and near ones nearly always do.
+ *
+ * One sampler per vocabulary, one draw at a time; its scratch is used again, so a draw hardly allocates.
+ *
+ * @see vLLM, v1/sample/sampler.py for the order of operations
+ */
+export class Sampler {
+  readonly #penalized: Float32Array;
+  readonly #candidates: CandidateSelector;
+
+  constructor(vocabSize: number) {
+    this.#penalized = new Float32Array(vocabSize);
+    this.#candidates = new CandidateSelector(vocabSize);
+  }
+
+  /**
+   * @param logits [V] float32, a view that is only read, and not kept.
+   * @param params `temperature` 0 takes the best token, of equal ones the lowest id.
+   * @param position Place that the drawn token will have in its sequence: what noise it meets.
+   * @param history For the penalties; the drawn token is not appended.
+   * @throws ToastError `engine_failed` for a NaN or +∞ logit, and when every token is masked (−∞): a broken model must not
+   * pass for a talkative one.
+   */
+  sample(logits: Float32Array, params: SamplingParams, position: number, history: TokenHistory): number {
+    if (logits.length !== this.#penalized.length) {
+      throw new ToastError(
+        "engine_failed",
+        `The model gave ${logits.length} logits for a vocabulary of ${this.#penalized.length}.`,
+      );
+    }
+    let working = logits;
+    if (hasPenalties(params)) {
+      this.#penalized.set(logits);
+      applyPenalties(this.#penalized, params, history);
+      working = this.#penalized;
+    }
+    const bestId = argmax(working);
+    if (params.temperature === 0) return bestId;
+    const best = working[bestId] ?? 0;
+    const key = noiseKey(params.seed, position);
+    if (keepsAll(params)) return drawFromAll(working, bestId, params.temperature, key);
+    const count = this.#candidates.select(working, best, params);
+    return drawFrom(this.#candidates.ids, count, working, best, params.temperature, key);
+  }
+}
+
+/** @returns The lowest id with the greatest logit, which is finite. */
+function argmax(logits: Float32Array): number {
+  let bestId = -1;
+  let best = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < logits.length; id += 1) {
+    const logit = logits[id] ?? 0;
+    // Written so that NaN comes in here as well: it must not hide behind comparisons that are always false.
+    if (!(logit <= best)) {
+      if (Number.isNaN(logit))
+        throw new ToastError("engine_failed", `The model's logit of token ${id} is not a number.`);
+      best = logit;
+      bestId = id;
+    }
+  }
+  if (bestId === -1) throw new ToastError("engine_failed", "Every token is masked: there is nothing to draw from.");
+  if (best === Number.POSITIVE_INFINITY) {
+    throw new ToastError("engine_failed", `The model's logit of token ${bestId} is infinite.`);
+  }
+  return bestId;
+}
+
+/** The draw over the whole vocabulary. */
+function drawFromAll(logits: Float32Array, bestId: number, temperature: number, key: NoiseKey): number {
+  const best = logits[bestId] ?? 0;
+  let winner = bestId;
+  // Starting with the likeliest token makes the bounds tight at once.
+  let winning = gumbelFromBits(noiseBits(key, bestId));
+  for (let id = 0; id < logits.length; id += 1) {
+    const scaled = ((logits[id] ?? 0) - best) / temperature;
+    // Nearly all tokens are passed over by a bound, before hash or logarithm.
+    if (scaled + gumbelLimit < winning) continue;
+    const bits = noiseBits(key, id);
+    if (scaled + gumbelBoundFromBits(bits) < winning) continue;
+    const value = scaled + gumbelFromBits(bits);
+    if (value > winning) {
+      winning = value;
+      winner = id;
+    }
+  }
+  return winner;
+}
+
+/** The draw over the first `count` of `ids`. */
+function drawFrom(
+  ids: Int32Array,
+  count: number,
+  logits: Float32Array,
+  best: number,
+  temperature: number,
+  key: NoiseKey,
+): number {
+  let winner = -1;
+  let winning = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i += 1) {
+    const id = ids[i] ?? 0;
+    const scaled = ((logits[id] ?? 0) - best) / temperature;
+    const bits = noiseBits(key, id);
+    if (scaled + gumbelBoundFromBits(bits) < winning) continue;
+    const value = scaled + gumbelFromBits(bits);
+    // Equal values go to the lower id, whatever order the candidates come in.
+    if (value > winning || (value === winning && id < winner)) {
+      winning = value;
+      winner = id;
+    }
+  }
+  return winner;
+}
