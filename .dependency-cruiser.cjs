@@ -2,7 +2,7 @@
  *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` is open to all. */
 const rooms = {
   main: ["cli"],
-  cli: ["app", "config", "convert", "server", "engine", "model", "openai"],
+  cli: ["app", "config", "convert", "server", "engine", "model", "openai", "text"],
   app: ["config", "server", "openai", "engine", "model"],
   config: [],
   server: ["openai", "engine", "config"],

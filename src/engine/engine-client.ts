@@ -29,6 +29,9 @@ const defaultLimits: EngineLimits = {
   chunkTokens: 128,
 };
 
+/** How long closing waits for the running forward (or for loading, which cannot be interrupted). */
+const closePatienceMs = 5_000;
+
 /** Starts a worker thread for one model folder. Loads in the background: `phase` and `ready()` say when it can be used. */
 export function createEngine(options: CreateEngineOptions): EngineClient {
   return new EngineClient(options);
@@ -41,6 +44,7 @@ export class EngineClient implements Engine {
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
   readonly #ready = withResolvers<ModelInfo>();
+  readonly #exited: Promise<void>;
   #nextInspection = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
@@ -60,6 +64,7 @@ export class EngineClient implements Engine {
     this.#worker.on("error", (error) =>
       this.#fail(new ToastError("engine_failed", `The engine stopped: ${error.message}`)),
     );
+    this.#exited = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
     this.#worker.on("exit", () => {
       if (this.#phase.kind !== "closed") this.#fail(new ToastError("engine_failed", "The engine stopped."));
     });
@@ -108,7 +113,11 @@ export class EngineClient implements Engine {
     if (this.#phase.kind === "closed") return;
     this.#end(new ToastError("server_draining", "The server is shutting down."));
     this.#setPhase({ kind: "closed" });
-    await this.#worker.terminate();
+    // Not terminate() at once: onnxruntime aborts the whole process when its thread ends in the middle of a run.
+    this.#send({ kind: "shutdown" });
+    const timer = setTimeout(() => void this.#worker.terminate(), closePatienceMs);
+    await this.#exited;
+    clearTimeout(timer);
   }
 
   #send(command: EngineCommand): void {

@@ -81,6 +81,7 @@ export class EngineLoop {
   #previousPhase: StepPlan["phase"] = "decode";
   readonly #forwards = { bottomUp: 0, steered: 0 };
   #busy = false;
+  #ended: Promise<void> = Promise.resolve();
 
   constructor(parts: EngineParts, listener: LoopListener) {
     this.#parts = parts;
@@ -97,7 +98,7 @@ export class EngineLoop {
     this.#waiting.push(request);
     if (!this.#busy) {
       this.#busy = true;
-      void this.#runUntilIdle();
+      this.#ended = this.#runUntilIdle();
     }
   }
 
@@ -111,6 +112,13 @@ export class EngineLoop {
       return;
     }
     if (this.#running.has(requestId)) this.#toCancel.add(requestId);
+  }
+
+  /** Cancels everything. @returns once no forward runs any more: only then may the thread end. */
+  async close(): Promise<void> {
+    for (const { id } of [...this.#waiting]) this.cancel(id);
+    for (const id of this.#running.keys()) this.#toCancel.add(id);
+    await this.#ended;
   }
 
   status(): EngineStatus {

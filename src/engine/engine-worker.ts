@@ -92,7 +92,9 @@ export class EngineWorker {
     }
   }
 
-  async release(): Promise<void> {
+  /** Cancels what runs, then frees the sessions. */
+  async close(): Promise<void> {
+    await this.#loop.close();
     await this.#decoder.release();
     for (const adapter of this.#adapters.values()) await adapter.release();
   }

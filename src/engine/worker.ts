@@ -13,8 +13,7 @@ try {
   const worker = await EngineWorker.load(workerData as EngineOptions, send);
   port.on("message", (command: EngineCommand) => {
     if (command.kind === "shutdown") {
-      port.close();
-      void worker.release();
+      void worker.close().finally(() => port.close());
     } else {
       worker.handle(command);
     }

@@ -1,0 +1,113 @@
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { ServeConfig } from "./config.js";
+import type { EnginePhase } from "./engine/engine.js";
+import { createEngine, type EngineClient } from "./engine/engine-client.js";
+import { ToastError } from "./errors.js";
+import { manifestFileName } from "./model/model-folder.js";
+import type { ServedModel } from "./openai/served-model.js";
+import { EngineRegistry } from "./server/engine-registry.js";
+import { type HttpServer, listen } from "./server/http-server.js";
+import { RunningRequests } from "./server/running-requests.js";
+import { createServerApp } from "./server/server-app.js";
+
+/** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
+export interface RunningApp {
+  readonly url: string;
+  readonly engines: readonly EngineClient[];
+  /**
+   * Resolves to the served models once every engine is ready.
+   * @throws ToastError of the first engine that cannot load, `invalid_option` when two folders claim one model id.
+   */
+  ready(): Promise<readonly ServedModel[]>;
+  /** Lets running answers end within the configured time, then closes port and engines. */
+  stop(): Promise<void>;
+}
+
+export interface AppHooks {
+  readonly onPhase?: (folder: string, phase: EnginePhase) => void;
+  readonly logError?: (requestId: string, error: unknown) => void;
+  /** Compiled worker entry, for a process that runs from source. */
+  readonly workerUrl?: URL;
+}
+
+/**
+ * Puts the whole server together: engines, registry, routes, port.
+ * @throws ToastError `file_missing` when there is no model, `invalid_option` when the port cannot be had.
+ */
+export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promise<RunningApp> {
+  const folders = await modelFolders(config);
+  const running = new RunningRequests();
+  const engines: EngineClient[] = [];
+  const registry = new EngineRegistry(engines);
+  const routes = createServerApp({
+    registry,
+    running,
+    limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
+    startedAt: Math.floor(Date.now() / 1000),
+    logError: hooks.logError ?? logToStderr,
+  });
+  // The port first: a port that is taken should not cost the loading of a model.
+  const server: HttpServer = await listen((request) => routes.fetch(request), { ...config, running });
+  for (const folder of folders) {
+    engines.push(
+      createEngine({
+        folder,
+        threads: config.threads ?? undefined,
+        workerUrl: hooks.workerUrl,
+        onPhase: (phase) => hooks.onPhase?.(folder, phase),
+      }),
+    );
+  }
+  return {
+    url: server.url,
+    engines,
+    async ready() {
+      await Promise.all(engines.map((engine) => engine.ready()));
+      refuseDoubleIds(registry.models);
+      return registry.models;
+    },
+    async stop() {
+      await server.shutdown(config.drainMs);
+      await registry.close();
+    },
+  };
+}
+
+async function modelFolders({ models, modelsDir }: ServeConfig): Promise<readonly string[]> {
+  const isModel = (folder: string) => existsSync(join(folder, manifestFileName));
+  const missing = models.find((folder) => !isModel(folder));
+  if (missing !== undefined) {
+    const message = `${missing} is no converted model: it has no ${manifestFileName}. Make one with 'toast-serve convert'.`;
+    throw new ToastError("file_missing", message);
+  }
+  if (models.length > 0) {
+    return models;
+  }
+  const entries = await readdir(modelsDir, { withFileTypes: true }).catch(() => []);
+  const found = entries
+    .map((entry) => join(modelsDir, entry.name))
+    .filter(isModel)
+    .toSorted((a, b) => (a < b ? -1 : 1));
+  if (found.length === 0) {
+    const message = `There is no model in ${modelsDir}. Make one with 'toast-serve convert <hf-folder> --out <folder>', then name it with --model.`;
+    throw new ToastError("file_missing", message);
+  }
+  return found;
+}
+
+function refuseDoubleIds(models: readonly ServedModel[]): void {
+  const seen = new Set<string>();
+  for (const { id } of models) {
+    if (seen.has(id)) {
+      throw new ToastError("invalid_option", `Two of the model folders have the id '${id}'. Serve one of them only.`);
+    }
+    seen.add(id);
+  }
+}
+
+function logToStderr(requestId: string, error: unknown): void {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`${new Date().toISOString()} ${requestId} ${text}\n`);
+}

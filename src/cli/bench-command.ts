@@ -1,0 +1,122 @@
+import { Command, InvalidArgumentError } from "commander";
+import { type RunningApp, startApp } from "../app.js";
+import { parseServeConfig } from "../config.js";
+import { defaultServedModel } from "../openai/served-model.js";
+import { type Machine, thisMachine } from "./machine.js";
+import { type GenerationSpeed, measureGeneration } from "./measure-generation.js";
+import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
+import { progressLine } from "./progress-line.js";
+import type { Terminal } from "./terminal.js";
+
+interface BenchFlags {
+  readonly tokens: number;
+  readonly repetitions: number;
+  readonly streams: number;
+  readonly seconds: number;
+  readonly prompt: string;
+  readonly threads?: string;
+  readonly json?: true;
+}
+
+/** What `bench --json` prints. */
+export interface BenchReport {
+  readonly machine: Machine;
+  readonly settings: Omit<BenchFlags, "json"> & { readonly model: string; readonly quantization: string };
+  readonly generation: readonly GenerationSpeed[];
+  readonly health: HealthLatency;
+}
+
+export function benchCommand(terminal: Terminal): Command {
+  return new Command("bench")
+    .description("measure generation, plain and steered, and the latency of GET /health meanwhile")
+    .argument("[folder]", "a converted model folder (default: the first of this package's models/)")
+    .option("--tokens <number>", "tokens to generate per answer", positive, 64)
+    .option("--repetitions <number>", "answers per stream and way of steering", positive, 5)
+    .option("--streams <number>", "answers at a time, beside one at a time", positive, 4)
+    .option("--seconds <number>", "how long to watch GET /health", positive, 5)
+    .option("--prompt <text>", "what to ask", "Explain how a rainbow is made.")
+    .option("--threads <number>", "threads of one forward (default: the engine's choice)")
+    .option("--json", "print the report as JSON")
+    .addHelpText("after", examples)
+    .action((folder: string | undefined, flags: BenchFlags) => bench(folder, flags, terminal));
+}
+
+const examples = `
+Examples:
+  $ toast-serve bench
+  $ toast-serve bench ./my-model --streams 8 --tokens 128
+  $ toast-serve bench ./my-model --json > bench.json
+
+Steering costs what the lines of a model and of model:adapter differ by. Measure on a quiet machine.`;
+
+async function bench(folder: string | undefined, flags: BenchFlags, terminal: Terminal): Promise<void> {
+  const environment = { ...terminal.environment, HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "0" };
+  const config = parseServeConfig({ model: folder, threads: flags.threads }, environment);
+  const progress = progressLine(terminal, "Measuring");
+  let app: RunningApp | null = null;
+  try {
+    app = await startApp(config);
+    progress.update("loading", 0);
+    const report = await measure(app, flags, progress.update);
+    progress.end();
+    for (const line of flags.json === true ? [JSON.stringify(report, null, 2)] : tableOf(report)) {
+      terminal.out(line);
+    }
+  } finally {
+    progress.end();
+    await app?.stop();
+  }
+}
+
+async function measure(
+  app: RunningApp,
+  flags: BenchFlags,
+  onProgress: (stage: string, fraction: number) => void,
+): Promise<BenchReport> {
+  const served = defaultServedModel(await app.ready());
+  const engine = app.engines.find(({ phase }) => phase.kind === "ready" && phase.model.id === served?.base.id);
+  if (served === null || engine === undefined) {
+    throw new Error("No model is ready although all are loaded.");
+  }
+  const generation: GenerationSpeed[] = [];
+  for (const [at, streams] of [...new Set([1, flags.streams])].entries()) {
+    onProgress(`generation, ${streams} at a time`, at / 3);
+    generation.push(...(await measureGeneration(engine, served.base, { ...flags, streams })));
+  }
+  onProgress("GET /health while generating", 2 / 3);
+  const health = await measureHealthLatency(app.url, { ...flags, model: served.id });
+  const { json: _, ...asked } = flags;
+  const settings = { ...asked, model: served.base.id, quantization: served.base.quantization };
+  return { machine: thisMachine(), settings, generation, health };
+}
+
+function tableOf({ machine, settings, generation, health }: BenchReport): readonly string[] {
+  const header = ["model", "streams", "tokens/s", "ms/token", "first token, ms", "tokens"];
+  const rows = generation.map((row) => [
+    row.model,
+    String(row.streams),
+    row.tokensPerSecond.toFixed(1),
+    row.msPerToken.toFixed(2),
+    row.firstTokenMs.toFixed(1),
+    String(row.tokens),
+  ]);
+  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0))).join("  ");
+  return [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, Node ${machine.node}`,
+    `${settings.model}, ${settings.quantization} weights; ${settings.tokens} tokens, ${settings.repetitions} repetitions; '${settings.prompt}'`,
+    "",
+    line(header),
+    ...rows.map(line),
+    "",
+    `GET /health while ${health.streams} answers stream: median ${health.medianMs.toFixed(1)} ms, 95 % ${health.p95Ms.toFixed(1)} ms, worst ${health.maxMs.toFixed(1)} ms (${health.samples} samples, ${health.answersCompleted} answers completed)`,
+  ];
+}
+
+function positive(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) {
+    throw new InvalidArgumentError("It must be a positive integer.");
+  }
+  return Number(text);
+}

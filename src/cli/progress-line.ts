@@ -1,0 +1,54 @@
+import { Presets, SingleBar } from "cli-progress";
+import type { Terminal } from "./terminal.js";
+
+/** How far something is: a bar where a person watches, else a line per stage and quarter, fit for a log. */
+export interface ProgressLine {
+  update(stage: string, fraction: number): void;
+  /** To be called before anything else is printed; later updates are dropped. */
+  end(): void;
+}
+
+export function progressLine(terminal: Terminal, label: string): ProgressLine {
+  const view = terminal.interactive ? bar(label) : lines(terminal, label);
+  let ended = false;
+  return {
+    update(stage, fraction) {
+      if (!ended) {
+        view.update(stage, fraction);
+      }
+    },
+    end() {
+      if (!ended) {
+        ended = true;
+        view.end();
+      }
+    },
+  };
+}
+
+function bar(label: string): ProgressLine {
+  const view = new SingleBar(
+    // Not the terminal's default of 10 a second: loading and converting change slowly.
+    { format: `${label} {bar} {percentage} %  {stage}`, hideCursor: true, clearOnComplete: true, fps: 5 },
+    Presets.shades_classic,
+  );
+  view.start(100, 0, { stage: "" });
+  return {
+    update: (stage, fraction) => view.update(Math.floor(fraction * 100), { stage }),
+    end: () => view.stop(),
+  };
+}
+
+function lines(terminal: Terminal, label: string): ProgressLine {
+  let last = "";
+  return {
+    update(stage, fraction) {
+      const step = `${stage} ${Math.floor(fraction * 4)}`;
+      if (step !== last) {
+        last = step;
+        terminal.err(`${label}: ${Math.floor(fraction * 100)} %, ${stage}`);
+      }
+    },
+    end() {},
+  };
+}

@@ -1,0 +1,77 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { z } from "zod";
+import { ToastError } from "../errors.js";
+import { benchCommand } from "./bench-command.js";
+import { convertCommand } from "./convert-command.js";
+import { serveCommand } from "./serve-command.js";
+import { processTerminal, type Terminal } from "./terminal.js";
+
+/** 0: done. 1: it failed. 2: it was asked for in words that make no sense. 130: it was told to stop half-way. */
+export type ExitCode = 0 | 1 | 2 | 130;
+
+/**
+ * Runs one command to its end.
+ * @param words the command line, without node and script.
+ * @param stop ends `serve` and `convert`; default: SIGINT and SIGTERM.
+ */
+export async function runCli(
+  words: readonly string[],
+  terminal: Terminal = processTerminal(),
+  stop?: AbortSignal,
+): Promise<ExitCode> {
+  const program = new Command("toast-serve")
+    .description("Serves steered language models through an OpenAI-compatible endpoint.")
+    .version(packageVersion())
+    .addHelpText("after", examples)
+    .addCommand(serveCommand(terminal, stop), { isDefault: true })
+    .addCommand(convertCommand(terminal, stop))
+    .addCommand(benchCommand(terminal));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+    });
+  }
+  try {
+    await program.parseAsync(words, { from: "user" });
+    return 0;
+  } catch (error) {
+    return report(error, terminal);
+  }
+}
+
+function report(error: unknown, terminal: Terminal): ExitCode {
+  if (error instanceof CommanderError) {
+    // Commander has said its piece already; asking for help is no mistake.
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  if (error instanceof ToastError) {
+    terminal.err(error.message);
+    return error.code === "invalid_option" ? 2 : 1;
+  }
+  if (error instanceof Error && error.name === "AbortError") {
+    terminal.err("Stopped before the end; nothing is left behind.");
+    return 130;
+  }
+  terminal.err(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return 1;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}
+
+const examples = `
+Examples:
+  $ toast-serve
+      serves the models that come with this package on http://127.0.0.1:8000
+  $ toast-serve serve --model ./my-model --port 9000
+      serves one model folder; --model again for more
+  $ toast-serve convert ./tiny-llama --out ./my-model --adapter toast.safetensors --name alpaca
+      makes a model folder of Hugging Face weights and a steering adapter
+  $ toast-serve bench ./my-model
+      measures tokens per second, plain and steered
+
+toast-serve <command> --help says more of each.`;

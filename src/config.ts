@@ -1,0 +1,162 @@
+import { delimiter, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { ToastError } from "./errors.js";
+
+/** Everything that `serve` can be told, resolved: flags win over the environment, the environment over the defaults. */
+export interface ServeConfig {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Converted model folders, absolute. Empty: those inside `modelsDir`. */
+  readonly models: readonly string[];
+  readonly modelsDir: string;
+  readonly maxBodyBytes: number;
+  readonly keepAliveMs: number;
+  readonly drainMs: number;
+  /** Threads of one forward; null: the engine's choice. */
+  readonly threads: number | null;
+}
+
+/** One setting as flag and as environment variable. The command line's help is made from this list. */
+export interface Setting {
+  readonly flag: string;
+  readonly variable: string;
+  readonly placeholder: string;
+  readonly description: string;
+  /** In the words of the help; the value is in `parseServeConfig`. */
+  readonly fallback: string;
+  readonly repeatable?: true;
+}
+
+export const settings = {
+  host: {
+    flag: "host",
+    variable: "HOST",
+    placeholder: "address",
+    description: "address to listen on; 0.0.0.0 for every network",
+    fallback: "127.0.0.1",
+  },
+  port: {
+    flag: "port",
+    variable: "PORT",
+    placeholder: "number",
+    description: "port to listen on; 0 for any free one",
+    fallback: "8000",
+  },
+  model: {
+    flag: "model",
+    variable: "MODELS",
+    placeholder: "folder",
+    description: `a converted model folder; give it again for more (in the variable, separated by '${delimiter}')`,
+    fallback: "every folder of --models-dir",
+    repeatable: true,
+  },
+  modelsDir: {
+    flag: "models-dir",
+    variable: "MODELS_DIR",
+    placeholder: "folder",
+    description: "where to look for models when none is named",
+    fallback: "the models/ of this package",
+  },
+  threads: {
+    flag: "threads",
+    variable: "THREADS",
+    placeholder: "number",
+    description: "threads of one forward",
+    fallback: "the engine's choice",
+  },
+  maxBodyBytes: {
+    flag: "max-body-bytes",
+    variable: "MAX_BODY_BYTES",
+    placeholder: "number",
+    description: "largest request body taken",
+    fallback: "4194304",
+  },
+  keepAliveSeconds: {
+    flag: "keep-alive-seconds",
+    variable: "KEEP_ALIVE_SECONDS",
+    placeholder: "number",
+    description: "a waiting stream gets a comment this often",
+    fallback: "10",
+  },
+  drainSeconds: {
+    flag: "drain-seconds",
+    variable: "DRAIN_SECONDS",
+    placeholder: "number",
+    description: "how long a shutdown waits for running answers",
+    fallback: "10",
+  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+export type SettingName = keyof typeof settings;
+/** What the command line gave; the names of `settings`. */
+export type ServeFlags = { readonly [Name in SettingName]?: string | readonly string[] | undefined };
+
+/**
+ * The one place where flags and environment are read.
+ * @throws ToastError `invalid_option` with a sentence that names the flag or the variable at fault.
+ */
+export function parseServeConfig(flags: ServeFlags, environment: NodeJS.ProcessEnv): ServeConfig {
+  const one = <Value>(name: SettingName, schema: z.ZodType<Value, string>, fallback: Value): Value => {
+    const given = givenValue(name, flags, environment);
+    return given === null ? fallback : check(given, schema);
+  };
+  const models = flags.model ?? environment[settings.model.variable]?.split(delimiter) ?? [];
+  return {
+    host: one("host", z.string().min(1), "127.0.0.1"),
+    port: one("port", integer(0, 65_535), 8000),
+    models: [models]
+      .flat()
+      .filter((folder) => folder !== "")
+      .map((folder) => resolve(folder)),
+    modelsDir: resolve(one("modelsDir", z.string().min(1), packagedModels())),
+    maxBodyBytes: one("maxBodyBytes", integer(1, 2 ** 30), 4 * 2 ** 20),
+    keepAliveMs: 1000 * one("keepAliveSeconds", seconds(0.1, 3600), 10),
+    drainMs: 1000 * one("drainSeconds", seconds(0, 3600), 10),
+    threads: one<number | null>("threads", integer(1, 1024), null),
+  };
+}
+
+interface Given {
+  readonly value: string;
+  /** As the person wrote it: `--port`, or `PORT`. */
+  readonly source: string;
+}
+
+function givenValue(name: SettingName, flags: ServeFlags, environment: NodeJS.ProcessEnv): Given | null {
+  const { flag, variable } = settings[name];
+  const fromFlag = [flags[name] ?? []].flat().at(-1);
+  if (fromFlag !== undefined) {
+    return { value: fromFlag, source: `--${flag}` };
+  }
+  const fromEnvironment = environment[variable];
+  // `PORT= npm start` unsets a variable in the words of a shell.
+  return fromEnvironment === undefined || fromEnvironment === "" ? null : { value: fromEnvironment, source: variable };
+}
+
+function check<Value>({ value, source }: Given, schema: z.ZodType<Value, string>): Value {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) {
+    return parsed.data;
+  }
+  const reason = parsed.error.issues[0]?.message ?? "is not valid";
+  throw new ToastError("invalid_option", `${source} ${reason}; got '${value}'.`, { param: source });
+}
+
+function integer(min: number, max: number): z.ZodType<number, string> {
+  return bounded(/^\d{1,15}$/, min, max, `must be an integer from ${min} to ${max}`);
+}
+
+function seconds(min: number, max: number): z.ZodType<number, string> {
+  return bounded(/^\d{1,9}(\.\d{1,9})?$/, min, max, `must be a number of seconds from ${min} to ${max}`);
+}
+
+function bounded(pattern: RegExp, min: number, max: number, message: string): z.ZodType<number, string> {
+  return z.string().regex(pattern, message).transform(Number).pipe(z.number().min(min, message).max(max, message));
+}
+
+/** Beside `src/` and `dist/` alike. */
+function packagedModels(): string {
+  return fileURLToPath(new URL("../models", import.meta.url));
+}

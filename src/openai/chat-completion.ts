@@ -1,0 +1,117 @@
+import { createHash, randomBytes } from "node:crypto";
+import type { FinishReason, Usage } from "../engine/messages.js";
+import type { Steering } from "../steering/steering.js";
+import type { ServedModel } from "./served-model.js";
+
+/** What steered an answer, as the client is told; null: nothing, the base model spoke. */
+export interface SteeringReport {
+  readonly adapter: string;
+  readonly strength: number;
+  readonly layers: readonly [from: number, to: number];
+}
+
+/** What all chunks of an answer share. */
+export interface AnswerHead {
+  readonly id: string;
+  /** Unix seconds. */
+  readonly created: number;
+  /** The served id that the client asked for, never a path. */
+  readonly model: string;
+  readonly systemFingerprint: string;
+  readonly steering: SteeringReport | null;
+}
+
+/** @returns the head of a new answer; its id is unique. */
+export function answerHead(model: ServedModel, steering: Steering, now: Date): AnswerHead {
+  return {
+    id: `chatcmpl-${randomBytes(16).toString("hex")}`,
+    created: Math.floor(now.getTime() / 1000),
+    model: model.id,
+    systemFingerprint: systemFingerprint(model, steering),
+    steering: reportOf(steering),
+  };
+}
+
+function reportOf(steering: Steering): SteeringReport | null {
+  switch (steering.kind) {
+    case "plain":
+      return null;
+    case "steered":
+      return { adapter: steering.adapter, strength: steering.strength, layers: steering.layers };
+  }
+}
+
+/** Everything beside the request that decides the text: weights, adapter, strength, layers. */
+function systemFingerprint({ base }: ServedModel, steering: Steering): string {
+  const hash = createHash("sha256").update(base.fingerprint);
+  if (steering.kind === "steered") {
+    const adapter = base.adapters.find(({ name }) => name === steering.adapter);
+    hash.update(`:${adapter?.fingerprint ?? steering.adapter}:${steering.strength}:${steering.layers.join("-")}`);
+  }
+  return `fp_${hash.digest("hex").slice(0, 12)}`;
+}
+
+/** The reasons that an answer can end with on the wire: a cancelled one has no reader. */
+export type AnsweredReason = Exclude<FinishReason, "cancelled">;
+
+function wireUsage(usage: Usage) {
+  return {
+    prompt_tokens: usage.promptTokens,
+    completion_tokens: usage.completionTokens,
+    total_tokens: usage.promptTokens + usage.completionTokens,
+  };
+}
+
+/** The body of an unstreamed answer. */
+export function chatCompletion(head: AnswerHead, text: string, reason: AnsweredReason, usage: Usage) {
+  return {
+    id: head.id,
+    object: "chat.completion" as const,
+    created: head.created,
+    model: head.model,
+    choices: [
+      {
+        index: 0,
+        message: { role: "assistant" as const, content: text, refusal: null, annotations: [] },
+        logprobs: null,
+        finish_reason: reason,
+      },
+    ],
+    usage: wireUsage(usage),
+    system_fingerprint: head.systemFingerprint,
+    steering: head.steering,
+  };
+}
+
+interface Delta {
+  readonly role?: "assistant";
+  readonly content?: string;
+}
+
+/**
+ * Builds the chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all
+ * but the last.
+ */
+export function chunkBuilder(head: AnswerHead, includeUsage: boolean) {
+  const shared = {
+    id: head.id,
+    object: "chat.completion.chunk" as const,
+    created: head.created,
+    model: head.model,
+    system_fingerprint: head.systemFingerprint,
+  };
+  const noUsage = includeUsage ? { usage: null } : {};
+  const chunk = (delta: Delta, reason: AnsweredReason | null) => ({
+    ...shared,
+    choices: [{ index: 0, delta, logprobs: null, finish_reason: reason }],
+    ...noUsage,
+  });
+  return {
+    /** The only chunk with the role, and with what steers the answer. */
+    opening: () => ({ ...chunk({ role: "assistant", content: "" }, null), steering: head.steering }),
+    text: (content: string) => chunk({ content }, null),
+    /** Carries no text: clients drop the delta of a chunk that has a reason. */
+    finish: (reason: AnsweredReason) => chunk({}, reason),
+    usage: (usage: Usage) => ({ ...shared, choices: [], usage: wireUsage(usage) }),
+  };
+}

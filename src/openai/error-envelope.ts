@@ -1,0 +1,92 @@
+import { type ErrorCode, type ErrorData, ToastError } from "../errors.js";
+
+/** The object inside `{"error": …}`. Clients read all four keys, so all four are always there. */
+export interface WireError {
+  readonly message: string;
+  readonly type: "invalid_request_error" | "rate_limit_error" | "server_error";
+  readonly param: string | null;
+  readonly code: string | null;
+}
+
+export interface ErrorEnvelope {
+  readonly error: WireError;
+}
+
+/** An error as the wire shows it. */
+export interface HttpError {
+  readonly status: 400 | 404 | 405 | 413 | 429 | 500 | 503;
+  /** Seconds for the `retry-after` header, null where trying again as it stands cannot help. */
+  readonly retryAfter: number | null;
+  readonly envelope: ErrorEnvelope;
+}
+
+type Row = readonly [status: HttpError["status"], type: WireError["type"], retryAfter: number | null];
+
+const badRequest: Row = [400, "invalid_request_error", null];
+const ownFault: Row = [500, "server_error", null];
+
+/**
+ * The one table from error code to status. Clients retry 408, 409, 429 and everything from 500 on, so a failure that
+ * would repeat itself must never be one of those. The codes of files can reach a client only as our own fault.
+ */
+const rows: Readonly<Record<ErrorCode, Row>> = {
+  invalid_json: badRequest,
+  invalid_request: badRequest,
+  unsupported_parameter: badRequest,
+  context_length_exceeded: badRequest,
+  chat_template_missing: badRequest,
+  chat_template_failed: badRequest,
+  model_not_found: [404, "invalid_request_error", null],
+  route_not_found: [404, "invalid_request_error", null],
+  method_not_allowed: [405, "invalid_request_error", null],
+  body_too_large: [413, "invalid_request_error", null],
+  server_overloaded: [429, "rate_limit_error", 1],
+  server_loading: [503, "server_error", 2],
+  server_draining: [503, "server_error", 5],
+  engine_failed: ownFault,
+  file_missing: ownFault,
+  unsupported_architecture: ownFault,
+  unsupported_rope: ownFault,
+  unsupported_tokenizer: ownFault,
+  invalid_config: ownFault,
+  missing_tensor: ownFault,
+  misshapen_tensor: ownFault,
+  corrupt_safetensors: ownFault,
+  not_finite_weights: ownFault,
+  adapter_mismatch: ownFault,
+  invalid_adapter: ownFault,
+  output_exists: ownFault,
+  disk_full: ownFault,
+  write_failed: ownFault,
+  invalid_manifest: ownFault,
+  file_hash_mismatch: ownFault,
+  invalid_option: ownFault,
+};
+
+/** @returns what the wire says of `error`, whatever was thrown. An unknown error tells a client nothing of its inside. */
+export function toHttpError(error: unknown): HttpError {
+  if (error instanceof ToastError) {
+    return fromErrorData(error.toData());
+  }
+  return {
+    status: 500,
+    retryAfter: null,
+    envelope: {
+      error: {
+        message: "The server failed while it handled this request. Its log names the cause under this x-request-id.",
+        type: "server_error",
+        param: null,
+        code: "internal_error",
+      },
+    },
+  };
+}
+
+function fromErrorData(data: ErrorData): HttpError {
+  const [status, type, retryAfter] = rows[data.code];
+  return {
+    status,
+    retryAfter,
+    envelope: { error: { message: data.message, type, param: data.param, code: data.code } },
+  };
+}

@@ -1,0 +1,102 @@
+import { z } from "zod";
+import { refuse } from "./request-fields.js";
+
+/**
+ * A parameter that is accepted is honoured; the few below are accepted and ignored on purpose. Each says why nothing of
+ * what the client may expect is lost.
+ */
+export const ignoredParameters = {
+  /** Names the end user for OpenAI's abuse reports; this server reports to nobody. */
+  user: z.unknown().optional(),
+  /** The successor of `user`; as above. */
+  safety_identifier: z.unknown().optional(),
+  /** Labels for OpenAI's store of completions; nothing is stored here. */
+  metadata: z.unknown().optional(),
+  /** Hints for OpenAI's prompt cache; they change cost there, never text. */
+  prompt_cache_key: z.unknown().optional(),
+  prompt_cache_retention: z.unknown().optional(),
+  prompt_cache_options: z.unknown().optional(),
+  /** Speaks of tools, which are refused; without tools it changes nothing. */
+  parallel_tool_calls: z.unknown().optional(),
+};
+
+/**
+ * Known parameters that cannot be honoured yet. Each is accepted in the forms that ask for nothing (null, and the values
+ * listed) and refused in every other: an answer without the promised JSON, tool or log-probability is worse than none.
+ */
+export const unsupportedParameters = {
+  n: only([1], "Only one choice per request is supported: leave 'n' out, or send several requests."),
+  store: only([false], "Nothing is stored here: leave 'store' out or set it to false."),
+  tools: only([[]], "Tools are not supported yet."),
+  tool_choice: only(["none", "auto"], "Tools are not supported yet."),
+  functions: only([[]], "Functions are not supported."),
+  function_call: only(["none", "auto"], "Functions are not supported."),
+  response_format: unless(
+    (value) => isObject(value) && "type" in value && value.type === "text",
+    "Only 'response_format': {type: 'text'} is supported yet.",
+  ),
+  logprobs: only([false], "Log probabilities are not supported yet."),
+  top_logprobs: only([0], "Log probabilities are not supported yet."),
+  logit_bias: only([{}], "'logit_bias' is not supported yet."),
+  modalities: only([["text"]], "This server writes text only: 'modalities' must be ['text']."),
+  audio: only([], "This server writes text only."),
+  prediction: only([], "Predicted outputs are not supported."),
+  web_search_options: only([], "Web search is not supported."),
+  moderation: only([], "Moderation is not supported."),
+  reasoning_effort: only(["none"], "The models served here have no reasoning effort to set."),
+  verbosity: only(["medium"], "The models served here have no verbosity to set."),
+  service_tier: only(["auto", "default"], "There is one service tier: 'default'."),
+  // Not OpenAI's, but widely sent: extensions of vLLM and its kin that would change the text.
+  ignore_eos: only([false], "'ignore_eos' is not supported yet."),
+  min_tokens: only([0], "'min_tokens' is not supported yet."),
+  stop_token_ids: only([[]], "'stop_token_ids' is not supported; use 'stop'."),
+  bad_words: only([[]], "'bad_words' is not supported."),
+  prompt_logprobs: only([0], "Log probabilities are not supported yet."),
+  echo: only([false], "'echo' is not supported for chat."),
+  best_of: only([1], "'best_of' is not supported."),
+  use_beam_search: only([false], "Beam search is not supported."),
+  length_penalty: only([1], "'length_penalty' belongs to beam search, which is not supported."),
+  chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
+  chat_template_kwargs: only([{}], "'chat_template_kwargs' is not supported."),
+  add_generation_prompt: only([true], "'add_generation_prompt' is always true here."),
+  continue_final_message: only([false], "'continue_final_message' is not supported."),
+  structured_outputs: only([], "Structured outputs are not supported yet."),
+  guided_json: only([], "Structured outputs are not supported yet."),
+  guided_regex: only([], "Structured outputs are not supported yet."),
+  guided_choice: only([], "Structured outputs are not supported yet."),
+  guided_grammar: only([], "Structured outputs are not supported yet."),
+};
+
+/** @returns a field that takes null and the values of `allowed`, compared one level deep, and refuses the rest. */
+export function only(allowed: readonly Neutral[], message: string) {
+  return unless((value) => allowed.some((neutral) => isNeutral(value, neutral)), message);
+}
+
+type Neutral = string | number | boolean | readonly string[] | Readonly<Record<string, never>>;
+
+/** By hand and shallow: JSON.stringify overflows the stack on a few megabytes of `[[[[`, which a client may well send. */
+function isNeutral(value: unknown, neutral: Neutral): boolean {
+  if (Array.isArray(neutral)) {
+    return Array.isArray(value) && value.length === neutral.length && neutral.every((item, at) => item === value[at]);
+  }
+  if (typeof neutral === "object") {
+    return isObject(value) && !Array.isArray(value) && Object.keys(value).length === 0;
+  }
+  return value === neutral;
+}
+
+function unless(asksForNothing: (value: unknown) => boolean, message: string) {
+  return z
+    .unknown()
+    .optional()
+    .transform((value, context) => {
+      if (value === undefined || value === null || asksForNothing(value)) {
+        return null;
+      }
+      return refuse(context, message);
+    });
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}

@@ -1,0 +1,125 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { ToastError } from "../errors.js";
+import { toHttpError } from "../openai/error-envelope.js";
+import { requestIdFor } from "./request-id.js";
+import type { RunningRequests } from "./running-requests.js";
+import { within } from "./within.js";
+
+export interface HttpServer {
+  readonly port: number;
+  /** `http://host:port`, with a host that a client can call. */
+  readonly url: string;
+  /**
+   * Refuses new connections, lets running answers end, cancels those that are not done at the deadline, closes.
+   * @returns once no connection is left.
+   */
+  shutdown(drainMs: number): Promise<void>;
+}
+
+/** How long the last bytes of an answer may take to leave once everything is cancelled. */
+const flushMs = 1_000;
+
+/**
+ * Opens the port.
+ * @param fetch the routes, as createServerApp builds them.
+ * @throws ToastError `invalid_option` when the address cannot be had.
+ */
+export async function listen(
+  fetch: (request: Request) => Response | Promise<Response>,
+  options: { readonly host: string; readonly port: number; readonly running: RunningRequests },
+): Promise<HttpServer> {
+  const answer = getRequestListener(fetch, {
+    // Other code of the process keeps the platform's own Request and Response.
+    overrideGlobalObjects: false,
+    // Only requests that cannot be put into words (a bad host, a bad path) end here; routes answer their own errors.
+    errorHandler: () => rawErrorResponse("The request's address is not valid."),
+  });
+  const server = createServer((incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (options.running.draining) {
+      outgoing.setHeader("connection", "close");
+    }
+    void answer(incoming, outgoing);
+  });
+  // Longer than the minute that load balancers and client pools keep a connection: the end that closes first must be theirs.
+  server.keepAliveTimeout = 65_000;
+  // What node cannot parse as HTTP never reaches a route; it is answered in the same words all the same.
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === "ECONNRESET" || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.end(
+      rawHttpError(error.code === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request"),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(options, cause)));
+    server.listen(options.port, options.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    url: `http://${callableHost(options.host)}:${port}`,
+    async shutdown(drainMs) {
+      const { running } = options;
+      running.stopAccepting();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const drained = running.idle();
+      if ((await within(drained, drainMs)) === "late") {
+        running.abortAll();
+        await within(drained, flushMs);
+      }
+      // Keep-alive connections become idle only when their last bytes are out; a reader that stalls loses them.
+      const sweep = setInterval(() => server.closeIdleConnections(), 20);
+      const force = setTimeout(() => server.closeAllConnections(), flushMs);
+      await closed;
+      clearInterval(sweep);
+      clearTimeout(force);
+    },
+  };
+}
+
+function cannotListen({ host, port }: { host: string; port: number }, cause: NodeJS.ErrnoException): ToastError {
+  const reasons: Readonly<Record<string, string>> = {
+    EADDRINUSE: "another program listens there; choose another --port",
+    EACCES: "this user may not open it; choose a --port above 1023",
+    EADDRNOTAVAIL: "this machine has no such address; choose another --host",
+    ENOTFOUND: "there is no such host; choose another --host",
+  };
+  const reason = reasons[cause.code ?? ""] ?? cause.message;
+  return new ToastError("invalid_option", `Cannot listen on ${host}, port ${port}: ${reason}.`, { cause });
+}
+
+/** "Every address" is none that a client could call. */
+function callableHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::" || host === "") {
+    return "127.0.0.1";
+  }
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function rawEnvelope(message: string): string {
+  return JSON.stringify(toHttpError(new ToastError("invalid_request", message)).envelope);
+}
+
+function rawErrorResponse(message: string): Response {
+  return new Response(rawEnvelope(message), {
+    status: 400,
+    headers: { "content-type": "application/json", "x-request-id": requestIdFor(undefined) },
+  });
+}
+
+function rawHttpError(statusLine: string): string {
+  const body = rawEnvelope("The request is not valid HTTP, or its headers are too large.");
+  return [
+    `HTTP/1.1 ${statusLine}`,
+    "content-type: application/json",
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestIdFor(undefined)}`,
+    "connection: close",
+    "",
+    body,
+  ].join("\r\n");
+}

@@ -1,0 +1,72 @@
+import { ToastError } from "../errors.js";
+
+/** One generation between its request and the last byte of its answer. */
+export interface RunningRequest {
+  /** Aborts when the client goes away or the server's patience ends; the engine then frees the lanes. */
+  readonly signal: AbortSignal;
+  abort(): void;
+  /** To be called once the answer is complete, whatever became of it. Safe to call again. */
+  end(): void;
+}
+
+/** Counts generations, so that a shutdown can wait for them, then end them. Knows no sockets and no time. */
+export class RunningRequests {
+  readonly #running = new Set<AbortController>();
+  #state: "accepting" | "draining" = "accepting" as "accepting" | "draining";
+  #whenIdle: (() => void)[] = [];
+
+  get draining(): boolean {
+    return this.#state === "draining";
+  }
+
+  get count(): number {
+    return this.#running.size;
+  }
+
+  /**
+   * @param client aborts when the client's connection closes.
+   * @throws ToastError `server_draining` after {@link stopAccepting}.
+   */
+  begin(client: AbortSignal): RunningRequest {
+    if (this.draining) {
+      throw new ToastError(
+        "server_draining",
+        "The server is shutting down. Send the request to another one, or later.",
+      );
+    }
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    // Not AbortSignal.any: on Node 20 its results are kept alive by the signals they follow.
+    client.addEventListener("abort", abort, { once: true });
+    if (client.aborted) {
+      abort();
+    }
+    this.#running.add(controller);
+    const end = () => {
+      client.removeEventListener("abort", abort);
+      if (this.#running.delete(controller) && this.#running.size === 0) {
+        const waiting = this.#whenIdle;
+        this.#whenIdle = [];
+        for (const resolve of waiting) {
+          resolve();
+        }
+      }
+    };
+    return { signal: controller.signal, abort, end };
+  }
+
+  stopAccepting(): void {
+    this.#state = "draining";
+  }
+
+  /** @returns once nothing runs. A client that neither reads nor leaves can put that off for ever. */
+  idle(): Promise<void> {
+    return this.#running.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  abortAll(): void {
+    for (const controller of this.#running) {
+      controller.abort();
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import { type Context, Hono } from "hono";
+import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { ToastError } from "../errors.js";
+import { toHttpError } from "../openai/error-envelope.js";
+import { modelList, modelObject } from "../openai/served-model.js";
+import { handleChatCompletions } from "./chat-completions.js";
+import { attachRequestId, type RequestIdVariables } from "./request-id.js";
+import type { ServerDeps } from "./server-deps.js";
+
+/** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
+export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVariables }> {
+  const app = new Hono<{ Variables: RequestIdVariables }>();
+
+  app.use(attachRequestId);
+  // Without `allowHeaders` the preflight's own list is reflected: OpenAI's browser clients send `x-stainless-*` headers.
+  app.use(cors({ origin: "*", exposeHeaders: ["x-request-id", "retry-after"], maxAge: 600 }));
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (context, methods) => {
+        context.header("allow", methods.join(", "));
+        const message = `${context.req.method} is not allowed on ${context.req.path}; use ${methods.join(" or ")}.`;
+        return errorResponse(context, new ToastError("method_not_allowed", message));
+      },
+    }),
+  );
+
+  app.get("/health", (context) => health(context, deps));
+  app.get("/v1/models", (context) => {
+    requireLoaded(deps);
+    return context.json(modelList(deps.registry.models, deps.startedAt));
+  });
+  // A model id may hold ':' and, percent-encoded or not, whatever else a client makes up.
+  app.get("/v1/models/:id{.+}", (context) =>
+    context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
+  );
+  app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+
+  app.notFound((context) => {
+    const message = `There is no route ${context.req.method} ${context.req.path}.`;
+    return errorResponse(context, new ToastError("route_not_found", message));
+  });
+  app.onError((error, context) => {
+    const response = errorResponse(context, error);
+    // A client that has gone breaks the reading of its own body; that is no failure of the server.
+    if (response.status === 500 && !context.req.raw.signal.aborted) {
+      deps.logError(context.get("requestId"), error);
+    }
+    return response;
+  });
+  return app;
+}
+
+function errorResponse(context: Context, error: unknown): Response {
+  const { status, retryAfter, envelope } = toHttpError(error);
+  if (retryAfter !== null) {
+    context.header("retry-after", String(retryAfter));
+  }
+  return context.json(envelope, status);
+}
+
+function requireLoaded({ registry }: ServerDeps): void {
+  const phase = registry.phase;
+  if (phase.kind === "loading") {
+    throw new ToastError("server_loading", `The server is loading (${phase.stage}). Try again soon.`);
+  }
+}
+
+/** 200 only when a generation sent now would be taken. */
+function health(context: Context, { registry, running }: ServerDeps): Response {
+  const phase = registry.phase;
+  context.header("cache-control", "no-store");
+  if (running.draining) {
+    return context.json({ status: "draining", running: running.count }, 503);
+  }
+  switch (phase.kind) {
+    case "loading":
+      return context.json({ status: "loading", stage: phase.stage, fraction: phase.fraction }, 503);
+    case "failed":
+      return context.json({ status: "failed", message: phase.message }, 503);
+    case "ready":
+      return context.json({ status: "ready", running: running.count, models: registry.models.map(({ id }) => id) });
+  }
+}

@@ -1,0 +1,19 @@
+import type { EngineRegistry } from "./engine-registry.js";
+import type { RunningRequests } from "./running-requests.js";
+
+export interface ServerLimits {
+  readonly maxBodyBytes: number;
+  /** A waiting stream gets a comment after this long without a frame. */
+  readonly keepAliveMs: number;
+}
+
+/** All that the HTTP edge needs; nothing of it is global, so tests build as many servers as they like. */
+export interface ServerDeps {
+  readonly registry: EngineRegistry;
+  readonly running: RunningRequests;
+  readonly limits: ServerLimits;
+  /** Unix seconds: `created` of the models. */
+  readonly startedAt: number;
+  /** Hears of failures that are the server's own, never of a client's mistake. */
+  readonly logError: (requestId: string, error: unknown) => void;
+}

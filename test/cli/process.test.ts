@@ -1,0 +1,129 @@
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+const tiny = fileURLToPath(new URL("../tiny/gqa", import.meta.url));
+
+let scratch: string;
+let folder: string;
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "toast-process-"));
+  folder = join(scratch, "models", "tiny");
+});
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+
+/** Starts the built program; `line` waits for the first line of its output that matches. */
+function start(...words: string[]) {
+  const child = spawn(process.execPath, [main, ...words], { env: {} });
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    err += chunk.toString();
+  });
+  const exit = new Promise<number | string | null>((resolve) =>
+    child.once("exit", (code, signal) => resolve(code ?? signal)),
+  );
+  return {
+    child,
+    exit,
+    text: () => ({ out, err }),
+    async line(pattern: RegExp): Promise<string> {
+      await expect.poll(() => out, { timeout: 30_000 }).toMatch(pattern);
+      return pattern.exec(out)?.[1] ?? "";
+    },
+  };
+}
+
+// One after the other: the first makes the folder that the others use.
+describe("the built program", () => {
+  it("converts a Hugging Face folder and an adapter", async () => {
+    const words = ["--adapter", join(tiny, "adapter.safetensors"), "--name", "alpaca", "--chat-template", "alpaca"];
+    const run = start("convert", tiny, "--out", folder, "--model-id", "tiny", ...words);
+    expect(await run.exit).toBe(0);
+    expect(run.text().out).toContain("tiny:alpaca");
+    expect(await readdir(join(scratch, "models"))).toEqual(["tiny"]);
+  });
+
+  it("serves: says what and where, its curl line works, SIGTERM ends it", async () => {
+    const run = start("serve", "--models-dir", join(scratch, "models"), "--port", "0");
+    const url = await run.line(/Serving on (\S+)/);
+    const line = await run.line(/\n( {2}curl -N .*)\n/);
+    const body = /-d '(.*)'$/.exec(line)?.[1] ?? "";
+    const headers = { "content-type": "application/json" };
+    const answer = await fetch(`${url}/v1/chat/completions`, { method: "POST", headers, body });
+    expect((await answer.text()).trimEnd().endsWith("data: [DONE]")).toBe(true);
+    expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: "ready" });
+    // The loading was told line by line, since nobody watches.
+    expect(run.text().err).toMatch(/Loading: \d+ %, tiny: /);
+    run.child.kill("SIGTERM");
+    expect(await run.exit).toBe(0);
+  });
+
+  it("ends a stream on SIGTERM at its deadline, with an error and [DONE]", async () => {
+    const run = start("serve", "--model", folder, "--port", "0", "--drain-seconds", "0");
+    const url = await run.line(/Serving on (\S+)/);
+    const messages = [{ role: "user", content: "Hi" }];
+    const body = JSON.stringify({ model: "tiny:alpaca", stream: true, messages, max_tokens: 350 });
+    const answers = Array.from({ length: 8 }, () => fetch(`${url}/v1/chat/completions`, { method: "POST", body }));
+    const responses = await Promise.all(answers);
+    run.child.kill("SIGTERM");
+    const texts = await Promise.all(responses.map((response) => response.text()));
+    expect(texts.every((text) => text.endsWith("data: [DONE]\n\n"))).toBe(true);
+    expect(texts.some((text) => text.includes('"code":"server_draining"'))).toBe(true);
+    expect(await run.exit).toBe(0);
+  });
+
+  it("stops in the middle of loading", async () => {
+    const run = start("serve", "--model", folder, "--port", "0");
+    await expect.poll(() => run.text().err, { timeout: 30_000, interval: 5 }).toMatch(/Loading/);
+    run.child.kill("SIGINT");
+    expect(await run.exit).toBe(0);
+  });
+
+  it("exits with 2 and a sentence when its port is taken", async () => {
+    const first = start("serve", "--model", folder, "--port", "0");
+    const url = await first.line(/Serving on (\S+)/);
+    const second = start("serve", "--model", folder, "--port", new URL(url).port);
+    expect(await second.exit).toBe(2);
+    expect(second.text().err).toContain("another program listens there; choose another --port");
+    first.child.kill("SIGTERM");
+    expect(await first.exit).toBe(0);
+  });
+
+  it("measures: bench prints a table, and JSON with machine and settings", async () => {
+    const words = [
+      "bench",
+      folder,
+      "--seconds",
+      "1",
+      "--repetitions",
+      "1",
+      "--tokens",
+      "8",
+      "--streams",
+      "2",
+      "--json",
+    ];
+    const { stdout } = await promisify(execFile)(process.execPath, [main, ...words]);
+    const report = JSON.parse(stdout) as { generation: { model: string; streams: number }[]; health: object };
+    expect(report).toMatchObject({
+      machine: { node: process.version },
+      settings: { model: "tiny", quantization: "int8", tokens: 8 },
+      health: { streams: 2, medianMs: expect.any(Number), p95Ms: expect.any(Number) },
+    });
+    expect(report.generation.map(({ model, streams }) => `${model} ${streams}`)).toEqual([
+      "tiny 1",
+      "tiny:alpaca 1",
+      "tiny 2",
+      "tiny:alpaca 2",
+    ]);
+  });
+});

@@ -1,0 +1,101 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runCli } from "../../src/cli/run-cli.js";
+import { welcome } from "../../src/cli/serve-command.js";
+import { median, quantile } from "../../src/cli/statistics.js";
+import { servedModelsOf } from "../../src/openai/served-model.js";
+import { scriptedModel } from "../server/scripted-engine.js";
+
+let empty: string;
+beforeAll(async () => {
+  empty = await mkdtemp(join(tmpdir(), "toast-cli-"));
+});
+afterAll(() => rm(empty, { recursive: true }));
+
+async function run(...words: string[]) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const terminal = {
+    out: (line: string) => out.push(line),
+    err: (line: string) => err.push(line),
+    interactive: false,
+    environment: {},
+  };
+  const code = await runCli(words, terminal, AbortSignal.abort());
+  return { code, out: out.join("\n"), err: err.join("\n") };
+}
+
+describe("the command line", () => {
+  it.each([
+    [["--help"], ["convert", "bench", "Examples:"]],
+    [
+      ["serve", "--help"],
+      ["--models-dir <folder>", "PORT; default: 8000", "Examples:"],
+    ],
+    [
+      ["convert", "--help"],
+      ["<hf-folder>", "--adapter <file>", "alpaca, vicuna", "Examples:"],
+    ],
+    [
+      ["bench", "--help"],
+      ["--json", "Examples:"],
+    ],
+  ])("teaches: %j", async (words, expected) => {
+    const { code, out } = await run(...words);
+    expect(code).toBe(0);
+    for (const text of expected) {
+      // The help wraps where the terminal ends.
+      expect(out.replaceAll(/\s+/g, " ")).toContain(text);
+    }
+  });
+
+  it("knows its version", async () => {
+    expect((await run("--version")).out).toMatch(/^\d+\.\d+\.\d+$/);
+  });
+
+  it.each([
+    [["--port", "abc"], "--port must be an integer from 0 to 65535; got 'abc'."],
+    [["--frobnicate"], "error: unknown option '--frobnicate'"],
+    [["frobnicate"], "error: too many arguments for 'serve'"],
+    [["convert", "--out", "y"], "error: missing required argument 'hf-folder'"],
+    [["convert", "x"], "error: required option '--out <folder>' not specified"],
+    [["convert", "x", "--out", "y", "--quantize", "int3"], "Allowed choices are none, int8"],
+    [["convert", "x", "--out", "y", "--adapter", "a.safetensors"], "Each --adapter needs a --name"],
+    [["convert", "x", "--out", "y", "--chat-template", "nope"], "--chat-template must be alpaca, vicuna or a file"],
+    [["bench", "--tokens", "0"], "It must be a positive integer."],
+  ])("exits with 2 and a sentence: %j", async (words, message) => {
+    const { code, err, out } = await run(...words);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(message);
+  });
+
+  it("exits with 1 and a sentence when there is no model", async () => {
+    const nothing = await run("serve", "--models-dir", empty, "--port", "0");
+    expect(nothing.code).toBe(1);
+    expect(nothing.err).toContain(`There is no model in ${empty}. Make one with 'toast-serve convert`);
+    const missing = await run("serve", "--model", join(empty, "x"), "--port", "0");
+    expect(missing.code).toBe(1);
+    expect(missing.err).toContain("is no converted model: it has no manifest.json");
+  });
+});
+
+describe("the welcome", () => {
+  it("names every model and gives a line to paste, on the steered one", () => {
+    const lines = welcome("http://127.0.0.1:8000", servedModelsOf(scriptedModel));
+    expect(lines[0]).toBe("Serving on http://127.0.0.1:8000");
+    expect(lines.slice(1, 4).map((line) => line.trim().split(" ")[0])).toEqual(["tiny", "tiny:alpaca", "tiny:poet"]);
+    expect(lines.at(-1)).toMatch(
+      /^ {2}curl -N http:\/\/127\.0\.0\.1:8000\/v1\/chat\/completions .*"model":"tiny:alpaca"/,
+    );
+  });
+});
+
+describe("statistics", () => {
+  it("interpolate between values, and do not sort what they are given", () => {
+    const values = [4, 1, 3, 2];
+    expect([median(values), quantile(values, 0), quantile(values, 1), median([7])]).toEqual([2.5, 1, 4, 7]);
+    expect(values).toEqual([4, 1, 3, 2]);
+  });
+});

@@ -1,0 +1,151 @@
+import { type IncomingHttpHeaders, request } from "node:http";
+import OpenAI from "openai";
+import type { Engine } from "../../src/engine/engine.js";
+import { EngineRegistry } from "../../src/server/engine-registry.js";
+import { listen } from "../../src/server/http-server.js";
+import { RunningRequests } from "../../src/server/running-requests.js";
+import { createServerApp } from "../../src/server/server-app.js";
+
+export interface TestServer {
+  readonly url: string;
+  readonly port: number;
+  readonly running: RunningRequests;
+  /** What the server logged as its own failures. */
+  readonly logged: unknown[];
+  readonly openai: OpenAI;
+  /** Sends bytes and reads bytes; nothing in between parses or retries. */
+  exchange(path: string, options?: ExchangeOptions): Promise<Exchange>;
+  chat(body: object | string | Buffer, options?: ExchangeOptions): Promise<Exchange>;
+  shutdown(drainMs: number): Promise<void>;
+}
+
+interface ExchangeOptions {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+  readonly signal?: AbortSignal;
+  /** Called with all text so far whenever bytes arrive. */
+  readonly onText?: (text: string) => void;
+}
+
+export interface Exchange {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** The real routes on a real socket of any free port, over whatever engines a test brings. */
+export async function startTestServer(
+  engines: readonly Engine[],
+  limits: { readonly maxBodyBytes?: number; readonly keepAliveMs?: number } = {},
+): Promise<TestServer> {
+  const running = new RunningRequests();
+  const logged: unknown[] = [];
+  const routes = createServerApp({
+    registry: new EngineRegistry(engines),
+    running,
+    limits: { maxBodyBytes: limits.maxBodyBytes ?? 100_000, keepAliveMs: limits.keepAliveMs ?? 10_000 },
+    startedAt: Math.floor(Date.now() / 1000),
+    logError: (_, error) => logged.push(error),
+  });
+  const server = await listen((incoming) => routes.fetch(incoming), { host: "127.0.0.1", port: 0, running });
+  const exchange = (path: string, options: ExchangeOptions = {}) => exchangeBytes(server.url + path, options);
+  return {
+    url: server.url,
+    port: server.port,
+    running,
+    logged,
+    openai: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 }),
+    exchange,
+    chat: (body, options) =>
+      exchange("/v1/chat/completions", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+        ...options,
+      }),
+    shutdown: (drainMs) => server.shutdown(drainMs),
+  };
+}
+
+function exchangeBytes(url: string, { onText, body, ...options }: ExchangeOptions): Promise<Exchange> {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { method: "GET", ...options }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => {
+        chunks.push(chunk);
+        onText?.(Buffer.concat(chunks).toString("utf8"));
+      });
+      response.on("error", reject);
+      response.on("end", () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          text: Buffer.concat(chunks).toString("utf8"),
+        }),
+      );
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+/** A chunk as the wire has it; every key is looked at by some test. */
+export interface WireChunk {
+  readonly id: string;
+  readonly object: string;
+  readonly created: number;
+  readonly model: string;
+  readonly system_fingerprint: string;
+  readonly choices: {
+    readonly index: number;
+    readonly delta: { readonly role?: string; readonly content?: string };
+    readonly finish_reason: string | null;
+  }[];
+  readonly usage?: WireUsage | null;
+  readonly steering?: object | null;
+}
+
+export interface WireUsage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+/** Frames between blank lines, as the bytes have them. */
+export function framesOf({ text }: Exchange): readonly string[] {
+  return text.split("\n\n").filter((frame) => frame !== "");
+}
+
+/** The JSON of all frames but comments and `[DONE]`. */
+export function chunksOf(answer: Exchange): readonly WireChunk[] {
+  return framesOf(answer)
+    .filter((frame) => frame.startsWith("data: ") && frame !== "data: [DONE]")
+    .map((frame) => JSON.parse(frame.slice("data: ".length)) as WireChunk);
+}
+
+export function streamedText(answer: Exchange): string {
+  return chunksOf(answer)
+    .map(({ choices }) => choices[0]?.delta.content ?? "")
+    .join("");
+}
+
+export interface WireAnswer {
+  readonly id: string;
+  readonly model: string;
+  readonly system_fingerprint: string;
+  readonly choices: {
+    readonly message: { readonly role: string; readonly content: string };
+    readonly finish_reason: string;
+  }[];
+  readonly usage: WireUsage;
+  readonly steering: object | null;
+}
+
+export function answerOf({ text }: Exchange): WireAnswer {
+  return JSON.parse(text) as WireAnswer;
+}
+
+export function errorOf({ text }: Exchange): { message: string; type: string; param: string | null; code: string } {
+  return (JSON.parse(text) as { error: { message: string; type: string; param: string | null; code: string } }).error;
+}

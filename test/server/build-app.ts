@@ -1,0 +1,32 @@
+import { EngineRegistry } from "../../src/server/engine-registry.js";
+import { RunningRequests } from "../../src/server/running-requests.js";
+import { createServerApp } from "../../src/server/server-app.js";
+import { ScriptedEngine } from "./scripted-engine.js";
+
+/** The routes over a scripted engine, and what a test may look at behind them. */
+export function buildApp(options: { engines?: ScriptedEngine[]; maxBodyBytes?: number; keepAliveMs?: number } = {}) {
+  const engine = options.engines?.[0] ?? new ScriptedEngine();
+  const running = new RunningRequests();
+  const logged: unknown[] = [];
+  const app = createServerApp({
+    registry: new EngineRegistry(options.engines ?? [engine]),
+    running,
+    limits: { maxBodyBytes: options.maxBodyBytes ?? 10_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    startedAt: 1_700_000_000,
+    logError: (_, error) => logged.push(error),
+  });
+  const chat = (body: object | string, init: RequestInit = {}) =>
+    app.request("/v1/chat/completions", {
+      method: "POST",
+      body: typeof body === "string" ? body : JSON.stringify(body),
+      ...init,
+    });
+  return { app, engine, running, logged, chat };
+}
+
+export const question = { model: "tiny:alpaca", messages: [{ role: "user", content: "Who are you?" }] };
+
+/** The data of each event of a stream, `[DONE]` included; comments too. */
+export async function framesOf(response: Response): Promise<string[]> {
+  return (await response.text()).split("\n\n").filter((frame) => frame !== "");
+}

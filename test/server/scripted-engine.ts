@@ -1,0 +1,135 @@
+import type { Engine, EnginePhase, Generation, GenerationEvent } from "../../src/engine/engine.js";
+import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo } from "../../src/engine/messages.js";
+import { ToastError } from "../../src/errors.js";
+
+export const scriptedModel: ModelInfo = {
+  id: "tiny",
+  layers: 4,
+  contextLength: 64,
+  vocabSize: 100,
+  quantization: "none",
+  licence: "MIT",
+  fingerprint: "b".repeat(16),
+  adapters: [
+    { name: "alpaca", stage: "tuned", licence: "CC-BY-NC-4.0", fingerprint: "a".repeat(16) },
+    { name: "poet", stage: "pretuned", licence: null, fingerprint: "c".repeat(16) },
+  ],
+};
+
+/** What the engine does with the next requests. */
+export interface Script {
+  /** One delta each; default: an echo of how the request is steered. */
+  readonly texts?: readonly string[];
+  /** Milliseconds before each event; Infinity: never. */
+  readonly delayMs?: number;
+  readonly reason?: FinishReason;
+  /** Thrown by `generate`. */
+  readonly rejection?: ToastError;
+  /** Thrown in place of the event of this number. */
+  readonly failure?: { readonly at: number; readonly error: Error };
+}
+
+/** An engine that says what a test tells it to: for the failures and timings that no real one has on demand. */
+export class ScriptedEngine implements Engine {
+  phase: EnginePhase;
+  script: Script = {};
+  readonly requests: GenerationRequest[] = [];
+  /** Requests whose signal was aborted before their end. */
+  cancelled = 0;
+  running = 0;
+  /** Events handed out so far. */
+  eventsRead = 0;
+
+  constructor(model: ModelInfo = scriptedModel, phase: EnginePhase = { kind: "ready", model }) {
+    this.phase = phase;
+  }
+
+  async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
+    this.requests.push(request);
+    const { script } = this;
+    if (script.rejection !== undefined) {
+      throw script.rejection;
+    }
+    const words = request.prompt.kind === "chat" ? request.prompt.messages.flatMap((m) => m.content.split(" ")) : [];
+    if (words.length > scriptedModel.contextLength) {
+      const message = `The prompt has ${words.length} tokens; the context holds ${scriptedModel.contextLength}.`;
+      throw new ToastError("context_length_exceeded", message, { param: "messages" });
+    }
+    await Promise.resolve();
+    return { promptTokens: words.length, events: this.#play(request, script, words.length, signal) };
+  }
+
+  inspect(): Promise<EngineStatus> {
+    const { running } = this;
+    const forwards = { bottomUp: this.eventsRead, steered: this.eventsRead };
+    return Promise.resolve({ waiting: 0, running, lanesInUse: running, cacheBytes: 0, forwards, violations: [] });
+  }
+
+  close(): Promise<void> {
+    this.phase = { kind: "closed" };
+    return Promise.resolve();
+  }
+
+  async *#play(
+    request: GenerationRequest,
+    script: Script,
+    promptTokens: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<GenerationEvent> {
+    this.running += 1;
+    let said = 0;
+    const onAbort = () => {
+      this.cancelled += 1;
+    };
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) {
+      onAbort();
+    }
+    const usage = () => ({ promptTokens, completionTokens: said });
+    try {
+      for (const [at, text] of textsOf(script, request).entries()) {
+        if (script.delayMs !== undefined) {
+          await sleep(script.delayMs, signal);
+        }
+        if (signal.aborted) {
+          yield { kind: "finished", reason: "cancelled", usage: usage() };
+          return;
+        }
+        if (script.failure?.at === at) {
+          throw script.failure.error;
+        }
+        if (request.maxTokens !== null && said >= request.maxTokens) {
+          yield { kind: "finished", reason: "length", usage: usage() };
+          return;
+        }
+        said += 1;
+        this.eventsRead += 1;
+        yield { kind: "delta", text, tokens: 1 };
+      }
+      yield { kind: "finished", reason: script.reason ?? "stop", usage: usage() };
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      this.running -= 1;
+    }
+  }
+}
+
+function textsOf(script: Script, request: GenerationRequest): readonly string[] {
+  return script.texts ?? ["I", " am", request.steering.kind === "plain" ? " plain" : ` ${request.steering.adapter}`];
+}
+
+/** Ends early when the request is cancelled, as the worker does. */
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", wake);
+      resolve();
+    };
+    const timer = Number.isFinite(milliseconds) ? setTimeout(wake, milliseconds) : undefined;
+    signal.addEventListener("abort", wake);
+    if (signal.aborted) {
+      wake();
+    }
+  });
+}
