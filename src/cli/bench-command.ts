@@ -1,10 +1,11 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { type RunningApp, startApp } from "../app.js";
 import { parseServeConfig } from "../config.js";
 import { defaultServedModel } from "../openai/served-model.js";
 import { type Machine, thisMachine } from "./machine.js";
 import { type GenerationSpeed, measureGeneration } from "./measure-generation.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
+import { positiveInteger } from "./positive-integer.js";
 import { progressLine } from "./progress-line.js";
 import type { Terminal } from "./terminal.js";
 
@@ -30,10 +31,10 @@ export function benchCommand(terminal: Terminal): Command {
   return new Command("bench")
     .description("measure generation, plain and steered, and the latency of GET /health meanwhile")
     .argument("[folder]", "a converted model folder (default: the first of this package's models/)")
-    .option("--tokens <number>", "tokens to generate per answer", positive, 64)
-    .option("--repetitions <number>", "answers per stream and way of steering", positive, 5)
-    .option("--streams <number>", "answers at a time, beside one at a time", positive, 4)
-    .option("--seconds <number>", "how long to watch GET /health", positive, 5)
+    .option("--tokens <number>", "tokens to generate per answer", positiveInteger, 64)
+    .option("--repetitions <number>", "answers per stream and way of steering", positiveInteger, 5)
+    .option("--streams <number>", "answers at a time, beside one at a time", positiveInteger, 4)
+    .option("--seconds <number>", "how long to watch GET /health", positiveInteger, 5)
     .option("--prompt <text>", "what to ask", "Explain how a rainbow is made.")
     .option("--threads <number>", "threads of one forward (default: the engine's choice)")
     .option("--json", "print the report as JSON")
@@ -112,11 +113,4 @@ function tableOf({ machine, settings, generation, health }: BenchReport): readon
     "",
     `GET /health while ${health.streams} answers stream: median ${health.medianMs.toFixed(1)} ms, 95 % ${health.p95Ms.toFixed(1)} ms, worst ${health.maxMs.toFixed(1)} ms (${health.samples} samples, ${health.answersCompleted} answers completed)`,
   ];
-}
-
-function positive(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) {
-    throw new InvalidArgumentError("It must be a positive integer.");
-  }
-  return Number(text);
 }

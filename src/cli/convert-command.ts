@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type AdapterRequest, convert } from "../convert/convert.js";
 import { ToastError } from "../errors.js";
 import { type Quantization, quantizations } from "../model/manifest.js";
 import { builtinTemplates } from "../text/builtin-templates.js";
+import { positiveInteger } from "./positive-integer.js";
 import { progressLine } from "./progress-line.js";
 import { stopSignalOfProcess } from "./stop-signal.js";
 import type { Terminal } from "./terminal.js";
@@ -113,11 +114,4 @@ async function templateSource(nameOrFile: string): Promise<string> {
 
 function append(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];
-}
-
-function positiveInteger(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) {
-    throw new InvalidArgumentError("It must be a positive integer.");
-  }
-  return Number(text);
 }

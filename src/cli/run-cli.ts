@@ -4,6 +4,7 @@ import { z } from "zod";
 import { ToastError } from "../errors.js";
 import { benchCommand } from "./bench-command.js";
 import { convertCommand } from "./convert-command.js";
+import { perplexityCommand } from "./perplexity-command.js";
 import { serveCommand } from "./serve-command.js";
 import { processTerminal, type Terminal } from "./terminal.js";
 
@@ -26,7 +27,8 @@ export async function runCli(
     .addHelpText("after", examples)
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
     .addCommand(convertCommand(terminal, stop))
-    .addCommand(benchCommand(terminal));
+    .addCommand(benchCommand(terminal))
+    .addCommand(perplexityCommand(terminal));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
@@ -73,5 +75,7 @@ Examples:
       makes a model folder of Hugging Face weights and a steering adapter
   $ toast-serve bench ./my-model
       measures tokens per second, plain and steered
+  $ toast-serve perplexity ./my-model --text held-out.txt
+      measures how well it predicts a text
 
 toast-serve <command> --help says more of each.`;

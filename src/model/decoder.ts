@@ -3,8 +3,8 @@ import type { Architecture } from "./manifest.js";
 import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-session.js";
 import { decoderInputs, decoderOutputs } from "./tensor-names.js";
 
-/** What a row wants back: hidden states of all its tokens, logits of its last one, or only its cache filled. */
-export type RowOutput = "hiddenStates" | "logits" | "nothing";
+/** What a row wants back: hidden states of all its tokens, logits of its last one or of each, or only its cache filled. */
+export type RowOutput = "hiddenStates" | "logits" | "allLogits" | "nothing";
 
 interface RowBase {
   readonly lane: Lane;
@@ -27,6 +27,8 @@ export type RowResult =
   | { readonly output: "hiddenStates"; readonly hiddenStates: Float32Array }
   /** float32 [V], of the row's last token */
   | { readonly output: "logits"; readonly logits: Float32Array }
+  /** float32 [T,V] */
+  | { readonly output: "allLogits"; readonly logits: Float32Array }
   | { readonly output: "nothing" };
 
 /** The frozen backbone: runs any mix of rows of either pass in one forward, and keeps their caches. */
@@ -88,7 +90,8 @@ export class Decoder {
           topDownValues.set(row.topDownValues.subarray(layer * size, (layer + 1) * size), (layer * count + r) * size);
         }
       }
-      if (row.output === "logits") logitRows.push(BigInt(r * newTokens + newTokens - 1));
+      const firstWanted = row.output === "logits" ? newTokens - 1 : row.output === "allLogits" ? 0 : newTokens;
+      for (let t = firstWanted; t < newTokens; t++) logitRows.push(BigInt(r * newTokens + t));
     }
     // The graph wants at least one row for its head; nobody reads this one.
     if (logitRows.length === 0) logitRows.push(0n);
@@ -133,9 +136,11 @@ export class Decoder {
     let nextLogits = 0;
     for (const row of rows) {
       switch (row.output) {
-        case "logits": {
-          const from = nextLogits++ * vocabSize;
-          results.push({ output: "logits", logits: logits.subarray(from, from + vocabSize) });
+        case "logits":
+        case "allLogits": {
+          const from = nextLogits * vocabSize;
+          nextLogits += row.output === "logits" ? 1 : row.tokenIds.length;
+          results.push({ output: row.output, logits: logits.subarray(from, nextLogits * vocabSize) });
           break;
         }
         case "hiddenStates": {

@@ -64,6 +64,8 @@ class ScriptedDecoder implements LoopDecoder {
           return { output: "logits", logits: logitsOf(state) };
         case "nothing":
           return { output: "nothing" };
+        case "allLogits":
+          throw new Error("generation never asks for all logits");
         default:
           return row.output satisfies never;
       }
