@@ -128,7 +128,12 @@ function blocksOf(model: LoadedModel, texts: readonly string[], size: number, ma
       // Without BOS a block's first token is given, not predicted.
       const predicted = start.length > 0 ? part : part.slice(1);
       if (predicted.length === 0) continue;
-      const bytes = predicted.reduce((sum, id) => sum + (tokenizer.tokenBytes(id, "later")?.length ?? 0), 0);
+      // The space that encoding puts in front of a text is none of its bytes.
+      const placeOf = (index: number) => (from === 0 && index === 0 ? "first" : "later");
+      const bytes = predicted.reduce(
+        (sum, id, index) => sum + (tokenizer.tokenBytes(id, placeOf(index))?.length ?? 0),
+        0,
+      );
       blocks.push({ ids: [...start, ...part], bytes });
     }
   }
