@@ -1,0 +1,316 @@
+import type { Quantization } from "../model/manifest.js";
+import { decoderInputs, decoderOutputs } from "../model/tensor-names.js";
+import { GraphBuilder, microsoft, type PlacedWeight, type Value } from "./graph-builder.js";
+import { type LinearLayers, linearLayers } from "./linear-layers.js";
+import type { LlamaConfig } from "./llama-config.js";
+import { rotaryTable } from "./rotary-table.js";
+import { tensors } from "./weight-source.js";
+
+/** Values that every layer reads; computed once per forward. */
+interface Shared {
+  /** int64 [R,T] */
+  readonly positions: Value;
+  readonly cosines: Value;
+  readonly sines: Value;
+  /** float32 [G·T,T]: 0 on and under the diagonal, -Infinity above. */
+  readonly causalMask: Value;
+  /** float32 [R,1,1,S] */
+  readonly pastMask: Value;
+  /** int64 [2]: T, S */
+  readonly keyCounts: Value;
+  /** int64 [4]: R, T, -1, Hd; turns [M,X·Hd] into [R,T,X,Hd]. */
+  readonly headShape: Value;
+}
+
+/**
+ * The decoder graph of both passes: contract and letters in model/tensor-names.ts; M = R·T new tokens, G = H/KV.
+ *
+ * The residual stream is kept as [M,D] and only attention sees rows and tokens apart. The past comes in as plain inputs and
+ * only the new keys and values go out: the binding copies every output, and a graph that returned whole caches would copy
+ * them at every step. Query heads that share a key/value head are folded into the token axis ([R,KV,G·T,Hd]), so grouped
+ * queries repeat nothing. New scores stand before past scores: padding the past then only appends terms that are zero, and a
+ * row's sums do not depend on how far it was padded.
+ *
+ * @param quantization `int8` makes every linear layer and the embedding table int8 (see linear-layers.ts).
+ * @returns the graph file's bytes and the plan of the data file beside it.
+ */
+export function decoderGraph(
+  config: LlamaConfig,
+  quantization: Quantization,
+  weightsFile: string,
+): { graph: Uint8Array; weights: readonly PlacedWeight[] } {
+  const { layers, hiddenSize, kvHeads, headDim, vocabSize } = config;
+  const kvSize = kvHeads * headDim;
+  const b = new GraphBuilder("decoder", weightsFile);
+
+  const ids = b.input(decoderInputs.inputIds, "int64", ["R", "T"]);
+  const positions = b.input(decoderInputs.positionIds, "int64", ["R", "T"]);
+  const pastMask = b.input(decoderInputs.pastMask, "float32", ["R", 1, 1, "S"]);
+  const topDownValues = b.input(decoderInputs.topDownValues, "float32", [layers, "R", "T", kvSize]);
+  const logitRows = b.input(decoderInputs.logitRows, "int64", ["N"]);
+
+  const [rows, tokens] = b.nodeOf("Split", [b.node("Shape", [ids])], ["row_count", "token_count"], {
+    attributes: { num_outputs: { int: 2 } },
+  });
+  const pastCount = b.node("Shape", [pastMask], { attributes: { start: { int: 3 } }, label: "past_count" });
+  const rotary = (part: "cos" | "sin"): Value =>
+    b.weight(`rotary.${part}`, "float32", [config.contextLength, headDim / 2], {
+      kind: "float32",
+      rows: { kind: "computed", compute: () => rotaryTable(config, part) },
+    });
+  const shared: Shared = {
+    positions,
+    cosines: rotary("cos"),
+    sines: rotary("sin"),
+    causalMask: causalMask(b, config, tokens),
+    pastMask,
+    keyCounts: b.node("Concat", [tokens, pastCount], { attributes: { axis: { int: 0 } }, label: "key_counts" }),
+    headShape: b.node("Concat", [rows, tokens, b.int64([-1, headDim])], {
+      attributes: { axis: { int: 0 } },
+      label: "head_shape",
+    }),
+  };
+  const layerValues = b.nodeOf(
+    "Split",
+    [b.node("Reshape", [topDownValues, b.int64([layers, -1, kvSize])])],
+    Array.from({ length: layers }, (_, layer) => `top_down_values.${layer}`),
+    { attributes: { axis: { int: 0 }, num_outputs: { int: layers } } },
+  );
+  const linears = linearLayers(b, quantization, b.node("Mul", [rows, tokens]));
+
+  let stream: Stream = { sum: embed(b, config, quantization, b.node("Reshape", [ids, b.int64([-1])])), branch: null };
+  for (const [layer, topDown] of layerValues.entries()) {
+    stream = b.scope(`layers.${layer}`, () => decoderLayer(b, config, linears, shared, layer, stream, topDown));
+  }
+  const hidden = stream.branch === null ? stream.sum : b.node("Add", [stream.sum, stream.branch]);
+  const batchShape = b.node("Concat", [rows, tokens, b.int64([-1])], { attributes: { axis: { int: 0 } } });
+  const hiddenStates = b.node("Reshape", [hidden, batchShape], { output: decoderOutputs.hiddenStates });
+
+  const wanted = b.node("Gather", [hidden, logitRows]);
+  const { normed } = addAndNorm(b, config, { sum: wanted, branch: null }, "model.norm.weight");
+  const headLinears = linearLayers(b, quantization, b.node("Shape", [logitRows]));
+  const headTensor = config.tiedEmbeddings ? embeddingTensor : "lm_head.weight";
+  const head = { name: headTensor, outSize: vocabSize, inSize: hiddenSize, source: tensors(headTensor) };
+  const logits = headLinears.apply(headLinears.prepare(normed), head, decoderOutputs.logits);
+
+  b.output(logits, "float32", ["N", vocabSize]);
+  b.output(hiddenStates, "float32", ["R", "T", hiddenSize]);
+  for (let layer = 0; layer < layers; layer++) {
+    const dims = ["R", kvHeads, "T", headDim];
+    b.output({ name: decoderOutputs.newKey(layer) }, "float32", dims);
+    b.output({ name: decoderOutputs.newValue(layer) }, "float32", dims);
+  }
+  return b.build();
+}
+
+const embeddingTensor = "model.embed_tokens.weight";
+
+/** flatIds: int64 [M] → float32 [M,D] */
+function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization, flatIds: Value): Value {
+  const dims = [config.vocabSize, config.hiddenSize];
+  const rows = tensors(embeddingTensor);
+  if (quantization === "none") {
+    const table = b.weight(embeddingTensor, "float32", dims, { kind: "float32", rows });
+    return b.node("Gather", [table, flatIds], { label: "embedding" });
+  }
+  // Named as the output head names them: tied, both read one table.
+  const table = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows });
+  const scales = b.weight(`${embeddingTensor}.scales`, "float32", [config.vocabSize], {
+    kind: "scales",
+    of: embeddingTensor,
+  });
+  const whole = b.node("Cast", [b.node("Gather", [table, flatIds])], { attributes: { to: { int: 1 } } });
+  const scale = b.node("Unsqueeze", [b.node("Gather", [scales, flatIds]), b.int64([1])]);
+  return b.node("Mul", [whole, scale], { label: "embedding" });
+}
+
+/** The residual stream, float32 [M,D], with what the last branch computed still to be added. */
+interface Stream {
+  readonly sum: Value;
+  readonly branch: Value | null;
+}
+
+/** topDown: float32 [1,M,kv] */
+function decoderLayer(
+  b: GraphBuilder,
+  config: LlamaConfig,
+  linears: LinearLayers,
+  shared: Shared,
+  layer: number,
+  stream: Stream,
+  topDown: Value,
+): Stream {
+  const prefix = `model.layers.${layer}`;
+  const before = addAndNorm(b, config, stream, `${prefix}.input_layernorm.weight`);
+  const attended = b.scope("attention", () => attention(b, config, linears, shared, layer, before.normed, topDown));
+  const between = addAndNorm(
+    b,
+    config,
+    { sum: before.sum, branch: attended },
+    `${prefix}.post_attention_layernorm.weight`,
+  );
+  return { sum: between.sum, branch: b.scope("mlp", () => feedForward(b, config, linears, layer, between.normed)) };
+}
+
+/**
+ * Adds the open branch to the residual stream and takes the RMSNorm of the sum, in one node.
+ * @see https://arxiv.org/abs/1910.07467
+ */
+function addAndNorm(
+  b: GraphBuilder,
+  config: LlamaConfig,
+  { sum, branch }: Stream,
+  tensor: string,
+): { normed: Value; sum: Value } {
+  const gain = b.weight(tensor, "float32", [config.hiddenSize], { kind: "float32", rows: tensors(tensor) });
+  const epsilon = { float: config.rmsNormEps };
+  if (branch === null) {
+    const attributes = { axis: { int: -1 }, epsilon, stash_type: { int: 1 } };
+    return { normed: b.node("SimplifiedLayerNormalization", [sum, gain], { attributes }), sum };
+  }
+  const [normed, , , added] = b.nodeOf(
+    "SkipSimplifiedLayerNormalization",
+    [sum, branch, gain],
+    ["normed", null, null, "sum"],
+    { domain: microsoft, attributes: { epsilon } },
+  );
+  return { normed, sum: added };
+}
+
+/** tokens: int64 [1], T → float32 [G·T,T] */
+function causalMask(b: GraphBuilder, config: LlamaConfig, tokens: Value): Value {
+  const count = b.node("Squeeze", [tokens, b.int64([0])]);
+  const index = b.node("Range", [b.int64([0], []), count, b.int64([1], [])]);
+  const key = b.node("Unsqueeze", [index, b.int64([0])]);
+  const query = b.node("Unsqueeze", [index, b.int64([1])]);
+  const later = b.node("Greater", [key, query]);
+  const mask = b.node("Where", [later, b.float32([Number.NEGATIVE_INFINITY], []), b.float32([0], [])]);
+  const groups = config.heads / config.kvHeads;
+  return b.node("Tile", [mask, b.int64([groups, 1])], { label: "causal_mask" });
+}
+
+/**
+ * Causal grouped-query attention over the cached and the new tokens.
+ * @param normed float32 [M,D]
+ * @param topDown float32 [1,M,kv], added to the values alone: steering changes what is said, not where to look.
+ * @returns float32 [M,D]
+ */
+function attention(
+  b: GraphBuilder,
+  config: LlamaConfig,
+  linears: LinearLayers,
+  shared: Shared,
+  layer: number,
+  normed: Value,
+  topDown: Value,
+): Value {
+  const { heads, kvHeads, headDim, hiddenSize } = config;
+  const querySize = heads * headDim;
+  const kvSize = kvHeads * headDim;
+  const tensorOf = (projection: string, part: "weight" | "bias"): string =>
+    `model.layers.${layer}.self_attn.${projection}_proj.${part}`;
+  const swapTokensAndHeads = { perm: { ints: [0, 2, 1, 3] } };
+  const transposedB = { domain: microsoft, attributes: { transB: { int: 1 } } };
+
+  // One product for q, k and v: the input is quantized and read once.
+  const projected = linearWithBias(b, linears, linears.prepare(normed), config.attentionBias, {
+    name: `layers.${layer}.qkv`,
+    outSize: querySize + 2 * kvSize,
+    inSize: hiddenSize,
+    projections: ["q", "k", "v"].map((projection) => (part) => tensorOf(projection, part)),
+  });
+  const [qk, v] = b.nodeOf("Split", [projected, b.int64([querySize + kvSize, kvSize])], ["qk", "v"], {
+    attributes: { axis: { int: 1 } },
+  });
+
+  // [M,(H+KV)·Hd] → [R,T,H+KV,Hd] → [R,H+KV,T,Hd]: queries and keys turn together.
+  const perHead = b.node("Reshape", [qk, shared.headShape]);
+  const byHead = b.node("Transpose", [perHead], { attributes: swapTokensAndHeads });
+  const turned = b.node("RotaryEmbedding", [byHead, shared.positions, shared.cosines, shared.sines], {
+    domain: microsoft,
+  });
+  const [q, newKey] = b.nodeOf(
+    "Split",
+    [turned, b.int64([heads, kvHeads])],
+    ["q", { output: decoderOutputs.newKey(layer) }],
+    { attributes: { axis: { int: 1 } } },
+  );
+  const folded = b.node("Reshape", [q, b.int64([0, kvHeads, -1, headDim])]);
+  // Scaled before the products: those then run with alpha = 1, where the one-row kernels are.
+  const query = b.node("Mul", [folded, b.float32([1 / Math.sqrt(headDim)], [])], { label: "query" });
+
+  const steered = b.node("Add", [v, topDown], { label: "steered_values" });
+  const newValue = b.node("Transpose", [b.node("Reshape", [steered, shared.headShape])], {
+    attributes: swapTokensAndHeads,
+    output: decoderOutputs.newValue(layer),
+  });
+  const cacheDims = ["R", kvHeads, "S", headDim];
+  const pastKey = b.input(decoderInputs.pastKey(layer), "float32", cacheDims);
+  const pastValue = b.input(decoderInputs.pastValue(layer), "float32", cacheDims);
+
+  const newScores = b.node("Add", [b.node("FusedMatMul", [query, newKey], transposedB), shared.causalMask]);
+  const pastScores = b.node("Add", [b.node("FusedMatMul", [query, pastKey], transposedB), shared.pastMask]);
+  const scores = b.node("Concat", [newScores, pastScores], { attributes: { axis: { int: 3 } } });
+  const weights = b.node("Softmax", [scores], { attributes: { axis: { int: -1 } } });
+  const [newWeights, pastWeights] = b.nodeOf("Split", [weights, shared.keyCounts], ["new_weights", "past_weights"], {
+    attributes: { axis: { int: 3 } },
+  });
+  const mixed = b.node("Add", [b.node("MatMul", [newWeights, newValue]), b.node("MatMul", [pastWeights, pastValue])]);
+
+  // [R,KV,G·T,Hd] → [R,H,T,Hd] → [R,T,H,Hd] → [M,H·Hd]
+  const unfolded = b.node("Reshape", [mixed, b.int64([0, heads, -1, headDim])]);
+  const byToken = b.node("Transpose", [unfolded], { attributes: swapTokensAndHeads });
+  const flat = b.node("Reshape", [byToken, b.int64([-1, querySize])]);
+  return linearWithBias(b, linears, linears.prepare(flat), config.attentionBias, {
+    name: `layers.${layer}.o`,
+    outSize: hiddenSize,
+    inSize: querySize,
+    projections: [(part) => tensorOf("o", part)],
+  });
+}
+
+/** SwiGLU: down(silu(gate(x)) · up(x)); normed: float32 [M,D] → [M,D]. */
+function feedForward(b: GraphBuilder, config: LlamaConfig, linears: LinearLayers, layer: number, normed: Value): Value {
+  const { hiddenSize, intermediateSize } = config;
+  const tensorOf = (projection: string, part: "weight" | "bias"): string =>
+    `model.layers.${layer}.mlp.${projection}_proj.${part}`;
+  const both = linearWithBias(b, linears, linears.prepare(normed), config.mlpBias, {
+    name: `layers.${layer}.gate_up`,
+    outSize: 2 * intermediateSize,
+    inSize: hiddenSize,
+    projections: ["gate", "up"].map((projection) => (part) => tensorOf(projection, part)),
+  });
+  const [gate, up] = b.nodeOf("Split", [both], ["gate", "up"], {
+    attributes: { axis: { int: 1 }, num_outputs: { int: 2 } },
+  });
+  // x·sigmoid(alpha·x): with alpha 1 it is silu, in one pass.
+  const silu = b.node("QuickGelu", [gate], { domain: microsoft, attributes: { alpha: { float: 1 } }, label: "silu" });
+  return linearWithBias(b, linears, linears.prepare(b.node("Mul", [silu, up])), config.mlpBias, {
+    name: `layers.${layer}.down`,
+    outSize: hiddenSize,
+    inSize: intermediateSize,
+    projections: [(part) => tensorOf("down", part)],
+  });
+}
+
+interface Projection {
+  readonly name: string;
+  readonly outSize: number;
+  readonly inSize: number;
+  /** The source's tensors whose rows are stacked. */
+  readonly projections: readonly ((part: "weight" | "bias") => string)[];
+}
+
+function linearWithBias(
+  b: GraphBuilder,
+  linears: LinearLayers,
+  input: ReturnType<LinearLayers["prepare"]>,
+  hasBias: boolean,
+  { name, outSize, inSize, projections }: Projection,
+): Value {
+  const stacked = (part: "weight" | "bias") => tensors(...projections.map((tensorOf) => tensorOf(part)));
+  const product = linears.apply(input, { name: `${name}.weight`, outSize, inSize, source: stacked("weight") });
+  if (!hasBias) return product;
+  const bias = b.weight(`${name}.bias`, "float32", [outSize], { kind: "float32", rows: stacked("bias") });
+  return b.node("Add", [product, bias]);
+}

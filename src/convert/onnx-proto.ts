@@ -1,0 +1,192 @@
+import protobuf from "protobufjs";
+
+/**
+ * The part of onnx.proto that the converter writes, with its field numbers.
+ * @see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+ */
+const root = protobuf.Root.fromJSON({
+  nested: {
+    onnx: {
+      nested: {
+        AttributeProto: {
+          fields: {
+            name: { type: "string", id: 1 },
+            f: { type: "float", id: 2 },
+            i: { type: "int64", id: 3 },
+            s: { type: "bytes", id: 4 },
+            floats: { rule: "repeated", type: "float", id: 7 },
+            ints: { rule: "repeated", type: "int64", id: 8 },
+            type: { type: "int32", id: 20 },
+          },
+        },
+        ValueInfoProto: { fields: { name: { type: "string", id: 1 }, type: { type: "TypeProto", id: 2 } } },
+        NodeProto: {
+          fields: {
+            input: { rule: "repeated", type: "string", id: 1 },
+            output: { rule: "repeated", type: "string", id: 2 },
+            name: { type: "string", id: 3 },
+            opType: { type: "string", id: 4 },
+            attribute: { rule: "repeated", type: "AttributeProto", id: 5 },
+            domain: { type: "string", id: 7 },
+          },
+        },
+        ModelProto: {
+          fields: {
+            irVersion: { type: "int64", id: 1 },
+            producerName: { type: "string", id: 2 },
+            producerVersion: { type: "string", id: 3 },
+            graph: { type: "GraphProto", id: 7 },
+            opsetImport: { rule: "repeated", type: "OperatorSetIdProto", id: 8 },
+          },
+        },
+        StringStringEntryProto: { fields: { key: { type: "string", id: 1 }, value: { type: "string", id: 2 } } },
+        GraphProto: {
+          fields: {
+            node: { rule: "repeated", type: "NodeProto", id: 1 },
+            name: { type: "string", id: 2 },
+            initializer: { rule: "repeated", type: "TensorProto", id: 5 },
+            input: { rule: "repeated", type: "ValueInfoProto", id: 11 },
+            output: { rule: "repeated", type: "ValueInfoProto", id: 12 },
+          },
+        },
+        TensorProto: {
+          fields: {
+            dims: { rule: "repeated", type: "int64", id: 1 },
+            dataType: { type: "int32", id: 2 },
+            name: { type: "string", id: 8 },
+            rawData: { type: "bytes", id: 9 },
+            externalData: { rule: "repeated", type: "StringStringEntryProto", id: 13 },
+            dataLocation: { type: "int32", id: 14 },
+          },
+        },
+        TensorShapeProto: {
+          fields: { dim: { rule: "repeated", type: "Dimension", id: 1 } },
+          nested: {
+            Dimension: { fields: { dimValue: { type: "int64", id: 1 }, dimParam: { type: "string", id: 2 } } },
+          },
+        },
+        TypeProto: {
+          fields: { tensorType: { type: "Tensor", id: 1 } },
+          nested: {
+            Tensor: { fields: { elemType: { type: "int32", id: 1 }, shape: { type: "TensorShapeProto", id: 2 } } },
+          },
+        },
+        OperatorSetIdProto: { fields: { domain: { type: "string", id: 1 }, version: { type: "int64", id: 2 } } },
+      },
+    },
+  },
+});
+const modelProto = root.lookupType("onnx.ModelProto");
+
+/** TensorProto.DataType. */
+export const dataTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9, float64: 11 } as const;
+export type DataType = keyof typeof dataTypes;
+
+export const bytesPerElement: Readonly<Record<DataType, number>> = {
+  float32: 4,
+  uint8: 1,
+  int8: 1,
+  int64: 8,
+  bool: 1,
+  float64: 8,
+};
+
+/** AttributeProto.AttributeType. */
+const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+
+/** A node attribute; the protocol tells floats from whole numbers, JavaScript does not. */
+export type OnnxAttribute =
+  | { readonly float: number }
+  | { readonly int: number }
+  | { readonly ints: readonly number[] }
+  | { readonly string: string };
+
+export interface OnnxNode {
+  readonly name: string;
+  readonly op: string;
+  /** `""`: the standard operators; `com.microsoft`: onnxruntime's own. */
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: Readonly<Record<string, OnnxAttribute>>;
+}
+
+/** A dimension is a size or the letter of one that is known only at run time. */
+export interface OnnxValue {
+  readonly name: string;
+  readonly type: DataType;
+  readonly dims: readonly (number | string)[];
+}
+
+/** A weight: small ones inside the graph file, the others at a place in the data file beside it. */
+export interface OnnxInitializer {
+  readonly name: string;
+  readonly type: DataType;
+  readonly dims: readonly number[];
+  readonly data:
+    | { readonly kind: "inline"; readonly bytes: Uint8Array }
+    | { readonly kind: "external"; readonly file: string; readonly offset: number; readonly bytes: number };
+}
+
+export interface OnnxModel {
+  readonly name: string;
+  readonly opsets: Readonly<Record<string, number>>;
+  readonly nodes: readonly OnnxNode[];
+  readonly initializers: readonly OnnxInitializer[];
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+}
+
+/** The intermediate-representation version that belongs to operator set 21. */
+const irVersion = 10;
+
+/** Serializes a model as the bytes of an `.onnx` file. Knows nothing of what the operators mean. */
+export function encodeOnnxModel(model: OnnxModel): Uint8Array {
+  const message = modelProto.fromObject({
+    irVersion,
+    producerName: "toast-serve",
+    opsetImport: Object.entries(model.opsets).map(([domain, version]) => ({ domain, version })),
+    graph: {
+      name: model.name,
+      node: model.nodes.map((node) => ({
+        name: node.name,
+        opType: node.op,
+        domain: node.domain,
+        input: node.inputs,
+        output: node.outputs,
+        attribute: Object.entries(node.attributes).map(([name, value]) => encodeAttribute(name, value)),
+      })),
+      initializer: model.initializers.map(encodeInitializer),
+      input: model.inputs.map(encodeValue),
+      output: model.outputs.map(encodeValue),
+    },
+  });
+  return modelProto.encode(message).finish();
+}
+
+function encodeAttribute(name: string, value: OnnxAttribute): object {
+  if ("float" in value) return { name, type: attributeTypes.float, f: value.float };
+  if ("int" in value) return { name, type: attributeTypes.int, i: value.int };
+  if ("ints" in value) return { name, type: attributeTypes.ints, ints: value.ints };
+  return { name, type: attributeTypes.string, s: new TextEncoder().encode(value.string) };
+}
+
+function encodeInitializer(tensor: OnnxInitializer): object {
+  const common = { name: tensor.name, dataType: dataTypes[tensor.type], dims: tensor.dims };
+  if (tensor.data.kind === "inline") return { ...common, rawData: tensor.data.bytes };
+  const { file, offset, bytes } = tensor.data;
+  return {
+    ...common,
+    dataLocation: 1,
+    externalData: [
+      { key: "location", value: file },
+      { key: "offset", value: String(offset) },
+      { key: "length", value: String(bytes) },
+    ],
+  };
+}
+
+function encodeValue(value: OnnxValue): object {
+  const dim = value.dims.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
+  return { name: value.name, type: { tensorType: { elemType: dataTypes[value.type], shape: { dim } } } };
+}

@@ -1,0 +1,186 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { ToastError } from "../errors.js";
+import type { BackboneManifest } from "../model/manifest.js";
+import { type LlamaConfig, parseLlamaConfig } from "./llama-config.js";
+import { schemaIssue } from "./schema-issue.js";
+
+type SpecialTokens = BackboneManifest["tokens"];
+
+/** What a Hugging Face folder says beside its weights. */
+export interface SourceFolder {
+  readonly config: LlamaConfig;
+  readonly tokens: SpecialTokens;
+  /** The bytes of tokenizer.json. */
+  readonly tokenizer: Uint8Array;
+  /** Jinja source, or null when the folder brings none. */
+  readonly chatTemplate: string | null;
+  /** `license` of the model card's front matter, or null. */
+  readonly licence: string | null;
+}
+
+const id = z.int();
+const generationSchema = z.looseObject({
+  bos_token_id: id.nullish(),
+  eos_token_id: z.union([id, z.array(id)]).nullish(),
+  pad_token_id: id.nullish(),
+});
+/** A token stands as its text or as an object around it. */
+const tokenText = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+const tokenizerConfigSchema = z.looseObject({
+  bos_token: tokenText,
+  eos_token: tokenText,
+  pad_token: tokenText,
+  chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
+});
+const tokenizerSchema = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id: z.int().nonnegative(), content: z.string() })).default([]),
+  model: z.looseObject({
+    vocab: z.union([z.record(z.string(), z.number()), z.array(z.tuple([z.string(), z.number()]))]),
+  }),
+});
+
+/**
+ * Reads everything of a folder but the weights.
+ * @throws ToastError `file_missing` without config.json or tokenizer.json, `unsupported_tokenizer` when the latter cannot be
+ * read, and as `parseLlamaConfig`.
+ */
+export async function readSourceFolder(folder: string): Promise<SourceFolder> {
+  const configFile = join(folder, "config.json");
+  const config = parseLlamaConfig(await readJson(configFile, "invalid_config"), configFile);
+
+  const tokenizerFile = join(folder, "tokenizer.json");
+  const tokenizer = await readNeeded(tokenizerFile);
+  const texts = tokenTexts(parseJson(tokenizer, tokenizerFile, "unsupported_tokenizer"), tokenizerFile);
+
+  const generation = await readOptional(join(folder, "generation_config.json"), generationSchema);
+  const tokenizerConfig = await readOptional(join(folder, "tokenizer_config.json"), tokenizerConfigSchema);
+  const tokens = specialTokens(config, generation, tokenizerConfig, texts, configFile);
+  return {
+    config,
+    tokens,
+    tokenizer,
+    chatTemplate: (await readText(join(folder, "chat_template.jinja"))) ?? templateOf(tokenizerConfig),
+    licence: licenceOf(await readText(join(folder, "README.md"))),
+  };
+}
+
+/** Text of each token id. */
+function tokenTexts(json: unknown, file: string): ReadonlyMap<number, string> {
+  const parsed = tokenizerSchema.safeParse(json);
+  if (!parsed.success) {
+    throw new ToastError(
+      "unsupported_tokenizer",
+      `${file}: no tokenizer with a vocabulary: ${schemaIssue(parsed.error)}.`,
+    );
+  }
+  const { vocab } = parsed.data.model;
+  const entries = Array.isArray(vocab)
+    ? vocab.map(([text], index) => [index, text] as const)
+    : Object.entries(vocab).map(([text, index]) => [index, text] as const);
+  // Added tokens last: where both name an id, theirs is the text that is printed.
+  return new Map([...entries, ...parsed.data.added_tokens.map((token) => [token.id, token.content] as const)]);
+}
+
+/**
+ * Folders name their special tokens in up to three places. Generation has to end at any end-of-sequence token that one of
+ * them names; of the others there is one, and the file nearest to generation wins.
+ */
+function specialTokens(
+  config: LlamaConfig,
+  generation: z.infer<typeof generationSchema>,
+  tokenizer: z.infer<typeof tokenizerConfigSchema>,
+  texts: ReadonlyMap<number, string>,
+  file: string,
+): SpecialTokens {
+  const idOf = (token: z.infer<typeof tokenText>): number | null => {
+    const text = typeof token === "object" ? token?.content : token;
+    return [...texts].find(([, candidate]) => candidate === text)?.[0] ?? null;
+  };
+  const special = (tokenId: number): { id: number; text: string } => {
+    const text = texts.get(tokenId);
+    if (text === undefined || tokenId >= config.vocabSize) {
+      throw new ToastError(
+        "invalid_config",
+        `${file}: special token ${tokenId} is not among the ${texts.size} tokens of tokenizer.json or not among the model's ${config.vocabSize}.`,
+      );
+    }
+    return { id: tokenId, text };
+  };
+  const one = (...candidates: (number | null | undefined)[]) => {
+    const found = candidates.find((candidate) => candidate !== null && candidate !== undefined && candidate >= 0);
+    return found === undefined || found === null ? null : special(found);
+  };
+  const eosIds = new Set([
+    ...[generation.eos_token_id ?? []].flat(),
+    ...config.eosTokenIds,
+    ...[idOf(tokenizer.eos_token) ?? []].flat(),
+  ]);
+  if (eosIds.size === 0) {
+    throw new ToastError(
+      "invalid_config",
+      `${file}: neither it nor generation_config.json or tokenizer_config.json names an end-of-sequence token (eos_token_id).`,
+    );
+  }
+  return {
+    bos: one(generation.bos_token_id, config.bosTokenId, idOf(tokenizer.bos_token)),
+    eos: [...eosIds].map(special),
+    pad: one(generation.pad_token_id, config.padTokenId, paddingIn(idOf(tokenizer.pad_token), config.vocabSize)),
+  };
+}
+
+/** Some tokenizers carry a padding token that the model was never resized for. */
+function paddingIn(tokenId: number | null, vocabSize: number): number | null {
+  return tokenId !== null && tokenId < vocabSize ? tokenId : null;
+}
+
+function templateOf({ chat_template: template }: z.infer<typeof tokenizerConfigSchema>): string | null {
+  if (!Array.isArray(template)) return template ?? null;
+  return template.find(({ name }) => name === "default")?.template ?? null;
+}
+
+function licenceOf(modelCard: string | null): string | null {
+  const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(modelCard ?? "")?.[1] ?? "";
+  return /^license:\s*["']?([^"'\r\n]+?)["']?\s*$/m.exec(frontMatter)?.[1] ?? null;
+}
+
+/** @throws ToastError `file_missing` */
+export async function readNeeded(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new ToastError("file_missing", `${file} is missing or cannot be read.`, { cause: error });
+  }
+}
+
+/** @throws ToastError `file_missing`, or `code` when it is no JSON. */
+export async function readJson(file: string, code: "invalid_config" | "invalid_adapter"): Promise<unknown> {
+  return parseJson(await readNeeded(file), file, code);
+}
+
+function parseJson(
+  bytes: Uint8Array,
+  file: string,
+  code: "invalid_config" | "invalid_adapter" | "unsupported_tokenizer",
+): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw new ToastError(code, `${file} is not valid JSON.`, { cause: error });
+  }
+}
+
+/** Null when the file is not there. */
+async function readText(file: string): Promise<string | null> {
+  return readFile(file, "utf8").catch(() => null);
+}
+
+/** A folder may lack these files, but what is there has to be right. */
+async function readOptional<T extends z.ZodType>(file: string, schema: T): Promise<z.infer<T>> {
+  const text = await readText(file);
+  const json = text === null ? {} : parseJson(new TextEncoder().encode(text), file, "invalid_config");
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw new ToastError("invalid_config", `${file}: ${schemaIssue(parsed.error)}.`);
+  return parsed.data;
+}

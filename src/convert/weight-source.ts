@@ -1,0 +1,16 @@
+/** Float rows of a weight: tensors of the source folder stacked on top of each other, or values made while converting. */
+export type RowSource =
+  | { readonly kind: "tensors"; readonly names: readonly string[] }
+  | { readonly kind: "computed"; readonly compute: () => Float32Array | Promise<Float32Array> };
+
+/** How the bytes of a weight in the data file come about. */
+export type WeightSource =
+  | { readonly kind: "float32"; readonly rows: RowSource }
+  /** Each row divided by its scale (absmax/127) and rounded. */
+  | { readonly kind: "int8"; readonly rows: RowSource }
+  /** float32, one per row: the scales of an int8 weight that was placed before. */
+  | { readonly kind: "scales"; readonly of: string };
+
+export function tensors(...names: string[]): RowSource {
+  return { kind: "tensors", names };
+}

@@ -1,0 +1,73 @@
+import type { ManifestFile } from "../model/manifest.js";
+import type { PlacedWeight } from "./graph-builder.js";
+import { OutputFile } from "./output-file.js";
+import { quantizeRows } from "./quantize-rows.js";
+import type { SafetensorsReader } from "./safetensors-reader.js";
+import type { RowSource } from "./weight-source.js";
+
+/**
+ * Writes a graph's data file in one pass, a chunk of rows in memory at a time.
+ * @param source where `tensors` rows come from.
+ * @param onBytes called with the bytes written since the last call.
+ * @throws ToastError `not_finite_weights`, `corrupt_safetensors`, `disk_full`, `write_failed`.
+ */
+export async function writeWeights(
+  path: string,
+  weights: readonly PlacedWeight[],
+  source: SafetensorsReader,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<ManifestFile> {
+  const scalesOf = new Map<string, Float32Array>();
+  return OutputFile.create(path, async (file) => {
+    for (const weight of weights) {
+      await file.padTo(weight.offset);
+      switch (weight.source.kind) {
+        case "float32":
+          for await (const rows of floatRows(weight.source.rows, source)) {
+            await file.append(bytesOf(rows));
+            onBytes(rows.byteLength);
+          }
+          break;
+        case "int8": {
+          const [count = 0, size = 0] = weight.dims;
+          const scales = new Float32Array(count);
+          let done = 0;
+          for await (const rows of floatRows(weight.source.rows, source)) {
+            const quantized = new Int8Array(rows.length);
+            quantizeRows(rows, size, quantized, scales.subarray(done, done + rows.length / size));
+            await file.append(bytesOf(quantized));
+            onBytes(quantized.byteLength);
+            done += rows.length / size;
+          }
+          scalesOf.set(weight.name, scales);
+          break;
+        }
+        case "scales": {
+          const scales = scalesOf.get(weight.source.of);
+          if (scales === undefined) throw new Error(`${weight.name} is placed before ${weight.source.of}`);
+          scalesOf.delete(weight.source.of);
+          await file.append(bytesOf(scales));
+          onBytes(scales.byteLength);
+        }
+      }
+      const end = weight.offset + weight.bytes;
+      if (file.bytes !== end) throw new Error(`${weight.name} ends at byte ${file.bytes}, planned was ${end}`);
+    }
+  });
+}
+
+async function* floatRows(rows: RowSource, source: SafetensorsReader): AsyncGenerator<Float32Array> {
+  if (rows.kind === "computed") {
+    yield await rows.compute();
+    return;
+  }
+  for (const name of rows.names) {
+    const tensor = source.find(name);
+    if (tensor === undefined) throw new Error(`${name} was not checked before it was read`);
+    yield* source.floatChunks(tensor);
+  }
+}
+
+function bytesOf(values: Float32Array | Int8Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
