@@ -32,8 +32,6 @@ export class OnnxSession {
         executionMode: "sequential",
         graphOptimizationLevel: "all",
         logSeverityLevel: 3,
-        // Where the processor lacks VNNI, its unsigned × signed byte products saturate: onnxruntime then takes exact ones.
-        extra: { session: { x64quantprecision: "1" } },
       });
       return new OnnxSession(session, path);
     } catch (cause) {
