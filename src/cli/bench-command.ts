@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { type RunningApp, startApp } from "../app.js";
 import { parseServeConfig } from "../config.js";
+import { createEngine } from "../engine/engine-client.js";
 import { defaultServedModel } from "../openai/served-model.js";
 import { type Machine, thisMachine } from "./machine.js";
 import { type GenerationSpeed, measureGeneration } from "./measure-generation.js";
@@ -48,7 +49,8 @@ Examples:
   $ toast-serve bench ./my-model --streams 8 --tokens 128
   $ toast-serve bench ./my-model --json > bench.json
 
-Steering costs what the lines of a model and of model:adapter differ by. Measure on a quiet machine.`;
+Steering costs what the lines of a model and of model:adapter differ by; what drafting ahead saves, the two lines of
+model:adapter. Measure on a quiet machine.`;
 
 async function bench(folder: string | undefined, flags: BenchFlags, terminal: Terminal): Promise<void> {
   const environment = { ...terminal.environment, HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "0" };
@@ -58,7 +60,7 @@ async function bench(folder: string | undefined, flags: BenchFlags, terminal: Te
   try {
     app = await startApp(config);
     progress.update("loading", 0);
-    const report = await measure(app, flags, progress.update);
+    const report = await measure(app, flags, config.threads ?? undefined, progress.update);
     progress.end();
     for (const line of flags.json === true ? [JSON.stringify(report, null, 2)] : tableOf(report)) {
       terminal.out(line);
@@ -72,6 +74,7 @@ async function bench(folder: string | undefined, flags: BenchFlags, terminal: Te
 async function measure(
   app: RunningApp,
   flags: BenchFlags,
+  threads: number | undefined,
   onProgress: (stage: string, fraction: number) => void,
 ): Promise<BenchReport> {
   const served = defaultServedModel(await app.ready());
@@ -80,9 +83,22 @@ async function measure(
     throw new Error("No model is ready although all are loaded.");
   }
   const generation: GenerationSpeed[] = [];
-  for (const [at, streams] of [...new Set([1, flags.streams])].entries()) {
-    onProgress(`generation, ${streams} at a time`, at / 3);
-    generation.push(...(await measureGeneration(engine, served.base, { ...flags, streams })));
+  const steered = served.base.adapters.map(({ name }) => name);
+  // The plain two-pass loop is the measure of what drafting ahead is worth; it gives the same text.
+  const sequential = createEngine({ folder: engine.folder, threads, limits: { schedule: "sequential" } });
+  try {
+    await sequential.ready();
+    for (const [at, streams] of [...new Set([1, flags.streams])].entries()) {
+      onProgress(`generation, ${streams} at a time`, at / 3);
+      const one = { ...flags, streams };
+      generation.push(
+        ...(await measureGeneration(engine, served.base, [null], { ...one, schedule: "draftAhead" })),
+        ...(await measureGeneration(sequential, served.base, steered, { ...one, schedule: "sequential" })),
+        ...(await measureGeneration(engine, served.base, steered, { ...one, schedule: "draftAhead" })),
+      );
+    }
+  } finally {
+    await sequential.close();
   }
   onProgress("GET /health while generating", 2 / 3);
   const health = await measureHealthLatency(app.url, { ...flags, model: served.id });
@@ -92,18 +108,29 @@ async function measure(
 }
 
 function tableOf({ machine, settings, generation, health }: BenchReport): readonly string[] {
-  const header = ["model", "streams", "tokens/s", "ms/token", "first token, ms", "tokens"];
+  const header = [
+    "model",
+    "schedule",
+    "streams",
+    "tokens/s",
+    "ms/token",
+    "first token, ms",
+    "forwards/token",
+    "accepted",
+  ];
   const rows = generation.map((row) => [
     row.model,
+    row.schedule === null ? "plain" : row.schedule === "sequential" ? "two passes" : "draft ahead",
     String(row.streams),
     row.tokensPerSecond.toFixed(1),
     row.msPerToken.toFixed(2),
     row.firstTokenMs.toFixed(1),
-    String(row.tokens),
+    row.forwardsPerToken.toFixed(2),
+    row.acceptance === null ? "" : `${(100 * row.acceptance).toFixed(0)} %`,
   ]);
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (cells: readonly string[]) =>
-    cells.map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0))).join("  ");
+    cells.map((cell, at) => (at < 2 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0))).join("  ");
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, Node ${machine.node}`,
     `${settings.model}, ${settings.quantization} weights; ${settings.tokens} tokens, ${settings.repetitions} repetitions; '${settings.prompt}'`,

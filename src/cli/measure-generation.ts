@@ -1,11 +1,14 @@
 import type { Engine } from "../engine/engine.js";
 import type { GenerationRequest, ModelInfo } from "../engine/messages.js";
+import type { Schedule } from "../engine/scheduler.js";
 import { median } from "./statistics.js";
 
 /** How fast text comes out of one engine, one way of steering, one number of streams. */
 export interface GenerationSpeed {
   /** The served id that this is the speed of. */
   readonly model: string;
+  /** How the two lanes of a steered sequence advance; null for the plain base, which has one. */
+  readonly schedule: Schedule | null;
   readonly streams: number;
   readonly promptTokens: number;
   /** Generated in all, over every repetition. */
@@ -16,6 +19,10 @@ export interface GenerationSpeed {
   readonly msPerToken: number;
   /** Median over requests. */
   readonly firstTokenMs: number;
+  /** All forwards, those of the prompts too, by the tokens generated. */
+  readonly forwardsPerToken: number;
+  /** Share of the drafts that the steered pass chose as well; null where nothing was drafted. */
+  readonly acceptance: number | null;
 }
 
 export interface GenerationSettings {
@@ -24,15 +31,17 @@ export interface GenerationSettings {
   readonly repetitions: number;
 }
 
-/** Runs the same requests plain and steered by each adapter; one request of each before, unmeasured. */
+/** Runs the same requests with each of `adapters` (null: plain); one request of each before, unmeasured. */
 export async function measureGeneration(
   engine: Engine,
   model: ModelInfo,
-  settings: GenerationSettings & { readonly streams: number },
+  adapters: readonly (string | null)[],
+  settings: GenerationSettings & { readonly streams: number; readonly schedule: Schedule },
 ): Promise<readonly GenerationSpeed[]> {
   const results: GenerationSpeed[] = [];
-  for (const adapter of [null, ...model.adapters.map(({ name }) => name)]) {
+  for (const adapter of adapters) {
     await timeRequest(engine, requestFor(settings, model, adapter, 0));
+    const before = await engine.inspect();
     const timings: Timing[] = [];
     let elapsedMs = 0;
     for (let repetition = 0; repetition < settings.repetitions; repetition++) {
@@ -43,15 +52,20 @@ export async function measureGeneration(
       );
       elapsedMs += performance.now() - startedAt;
     }
+    const after = await engine.inspect();
+    const proposed = after.drafts.proposed - before.drafts.proposed;
     const tokens = timings.reduce((sum, timing) => sum + timing.tokens, 0);
     results.push({
       model: adapter === null ? model.id : `${model.id}:${adapter}`,
+      schedule: adapter === null ? null : settings.schedule,
       streams: settings.streams,
       promptTokens: timings[0]?.promptTokens ?? 0,
       tokens,
       tokensPerSecond: (1000 * tokens) / elapsedMs,
       msPerToken: median(timings.flatMap(({ msPerToken }) => (msPerToken === null ? [] : [msPerToken]))),
       firstTokenMs: median(timings.map(({ firstTokenMs }) => firstTokenMs)),
+      forwardsPerToken: (after.forwards - before.forwards) / tokens,
+      acceptance: proposed === 0 ? null : (after.drafts.accepted - before.drafts.accepted) / proposed,
     });
   }
   return results;

@@ -1,4 +1,5 @@
 import { type ErrorData, ToastError } from "../errors.js";
+import type { Schedule } from "./scheduler.js";
 
 export interface EngineLimits {
   /** Sequences computed at the same time. */
@@ -9,6 +10,7 @@ export interface EngineLimits {
   readonly cacheBytes: number;
   /** Tokens of a prompt in one forward. */
   readonly chunkTokens: number;
+  readonly schedule: Schedule;
 }
 
 /** What a sequence may come to hold. */

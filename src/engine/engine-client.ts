@@ -27,6 +27,7 @@ const defaultLimits: EngineLimits = {
   maxWaiting: 256,
   cacheBytes: Math.floor(totalmem() / 4),
   chunkTokens: 128,
+  schedule: "draftAhead",
 };
 
 /** How long closing waits for the running forward (or for loading, which cannot be interrupted). */
@@ -39,6 +40,8 @@ export function createEngine(options: CreateEngineOptions): EngineClient {
 
 /** The HTTP thread's end of the messages. */
 export class EngineClient implements Engine {
+  /** The model folder. */
+  readonly folder: string;
   readonly #worker: Worker;
   readonly #onPhase: (phase: EnginePhase) => void;
   readonly #requests = new Map<string, PendingRequest>();
@@ -49,6 +52,7 @@ export class EngineClient implements Engine {
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
+    this.folder = options.folder;
     this.#onPhase = options.onPhase ?? (() => {});
     // Whoever does not ask for `ready()` still learns of a failure from `phase`.
     this.#ready.promise.catch(() => {});

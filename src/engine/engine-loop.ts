@@ -56,7 +56,11 @@ type Lanes =
       readonly gains: Float32Array;
       /** Top-down values of the tokens that the bottom-up lane is ahead by, float32 [L,T,kv]. */
       pending: Float32Array | null;
+      /** A guess of the next token, whose bottom-up row goes along with the steered row that decides about it. */
+      draft: number | null;
     };
+
+type SteeredLanes = Extract<Lanes, { kind: "steered" }>;
 
 interface Sequence {
   readonly request: AdmittedRequest;
@@ -64,6 +68,12 @@ interface Sequence {
   readonly tokenIds: number[];
   readonly history: TokenHistory;
   readonly output: OutputProcessor;
+}
+
+interface ComputedRow {
+  readonly row: PlannedRow;
+  readonly sequence: Sequence;
+  readonly result: RowResult;
 }
 
 /**
@@ -79,7 +89,9 @@ export class EngineLoop {
   /** Asked to stop while a forward may be using their lanes; done with before the next one. */
   readonly #toCancel = new Set<string>();
   #previousPhase: StepPlan["phase"] = "decode";
-  readonly #forwards = { bottomUp: 0, steered: 0 };
+  #forwards = 0;
+  readonly #rows = { bottomUp: 0, steered: 0 };
+  readonly #drafts = { proposed: 0, accepted: 0 };
   #busy = false;
   #ended: Promise<void> = Promise.resolve();
 
@@ -136,7 +148,9 @@ export class EngineLoop {
       running: this.#running.size,
       lanesInUse: cache.lanesInUse,
       cacheBytes: cache.bytes,
-      forwards: { ...this.#forwards },
+      forwards: this.#forwards,
+      rows: { ...this.#rows },
+      drafts: { ...this.#drafts },
       violations,
     };
   }
@@ -147,11 +161,7 @@ export class EngineLoop {
       await nextTurn();
       this.#cancelMarked();
       this.#start();
-      const plan = planStep(
-        [...this.#running.values()].map(viewOf),
-        this.#parts.limits.chunkTokens,
-        this.#previousPhase,
-      );
+      const plan = planStep([...this.#running.values()].map(viewOf), this.#parts.limits, this.#previousPhase);
       if (plan === null) break;
       await this.#step(plan);
       this.#previousPhase = plan.phase;
@@ -200,22 +210,36 @@ export class EngineLoop {
           adapter,
           gains: layerGains(steering, architecture.layers),
           pending: null,
+          draft: null,
         };
       }
     }
   }
 
-  /** One forward: rows in, caches grown, then top-down values for the steered rows to come and tokens for the finished ones. */
+  /**
+   * One forward. Then, in this order: tokens of the rows that ended in a steered (or plain) prediction; drafts accepted or taken
+   * back; top-down values for the steered rows to come; new drafts.
+   */
   async #step(plan: StepPlan): Promise<void> {
     const planned = plan.rows.map((row) => ({ row, sequence: this.#sequence(row.sequenceId) }));
     try {
       const results = await this.#parts.decoder.step(planned.map(({ row, sequence }) => decoderRow(row, sequence)));
-      this.#forwards[plan.rows[0]?.lane ?? "bottomUp"]++;
-      const computed = planned.map(({ row, sequence }, index) => ({ row, sequence, result: results[index] }));
-      for (const { row, sequence } of computed) if (row.lane === "steered") clearPending(sequence);
-      await this.#feedBack(computed);
+      this.#forwards++;
+      const computed: ComputedRow[] = [];
+      for (const [index, { row, sequence }] of planned.entries()) {
+        const result = results[index];
+        if (result === undefined) throw new Error("a step has one result for each row");
+        this.#rows[row.lane]++;
+        if (row.lane === "steered") clearPending(sequence);
+        computed.push({ row, sequence, result });
+      }
       for (const { sequence, result } of computed) {
-        if (result?.output === "logits") this.#nextToken(sequence, result.logits);
+        if (result.output === "logits") this.#nextToken(sequence, result.logits);
+      }
+      const standing = computed.filter((row) => this.#stands(row));
+      await this.#feedBack(standing);
+      for (const { sequence, result } of standing) {
+        if (result.output === "hiddenStatesAndLogits") this.#draft(sequence, result.logits);
       }
     } catch (cause) {
       const error = asError(cause).toData();
@@ -223,11 +247,22 @@ export class EngineLoop {
     }
   }
 
+  /** Whether a computed row still counts: its sequence goes on, and the token in it was the right one. */
+  #stands({ row, sequence }: ComputedRow): boolean {
+    const { lanes } = sequence;
+    if (!this.#runs(sequence)) return false;
+    return row.lane === "steered" || lanes.bottomUp.computed >= row.from + row.count;
+  }
+
+  #runs(sequence: Sequence): boolean {
+    return this.#running.get(sequence.request.id) === sequence;
+  }
+
   /** Turns hidden states of bottom-up rows into the top-down values that their steered rows wait for; one run an adapter. */
-  async #feedBack(rows: readonly { sequence: Sequence; result: RowResult | undefined }[]): Promise<void> {
-    const groups = new Map<LoopAdapter, { lanes: Extract<Lanes, { kind: "steered" }>; hiddenStates: Float32Array }[]>();
+  async #feedBack(rows: readonly ComputedRow[]): Promise<void> {
+    const groups = new Map<LoopAdapter, { lanes: SteeredLanes; hiddenStates: Float32Array }[]>();
     for (const { sequence, result } of rows) {
-      if (result?.output !== "hiddenStates" || sequence.lanes.kind !== "steered") continue;
+      if (!("hiddenStates" in result) || sequence.lanes.kind !== "steered") continue;
       const group = groups.get(sequence.lanes.adapter) ?? [];
       group.push({ lanes: sequence.lanes, hiddenStates: result.hiddenStates });
       groups.set(sequence.lanes.adapter, group);
@@ -266,9 +301,33 @@ export class EngineLoop {
     }
     tokenIds.push(tokenId);
     history.append(tokenId);
+    this.#settleDraft(sequence, tokenId);
     const { text, tokens, finished } = output.push(tokenId);
     if (text !== "") this.#listener.delta(request.id, text, tokens);
     if (finished !== null) this.#finish(sequence, finished);
+  }
+
+  /** Keeps the bottom-up row of a draft that came true, takes that of any other back. */
+  #settleDraft({ lanes }: Sequence, tokenId: number): void {
+    if (lanes.kind === "plain" || lanes.draft === null) return;
+    if (lanes.draft === tokenId) this.#drafts.accepted++;
+    else this.#parts.decoder.cache.rollBack(lanes.bottomUp, 1);
+    lanes.draft = null;
+  }
+
+  /**
+   * Guesses the next token from the bottom-up pass, which has seen all tokens that are known. Drawn as the steered pass will draw
+   * it, with the same noise of that position, so that the two agree wherever their logits nearly do.
+   * @see docs/architecture.md, "Draft ahead"
+   */
+  #draft(sequence: Sequence, logits: Float32Array): void {
+    const { request, lanes, tokenIds, history, output } = sequence;
+    // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
+    if (lanes.kind === "plain" || output.tokens + 1 >= request.maxTokens) return;
+    const draft = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
+    if (this.#parts.eosIds.has(draft)) return;
+    lanes.draft = draft;
+    this.#drafts.proposed++;
   }
 
   #finish(sequence: Sequence, reason: FinishReason): void {
@@ -281,7 +340,7 @@ export class EngineLoop {
   }
 
   #fail(sequence: Sequence, error: ErrorData): void {
-    if (this.#running.get(sequence.request.id) !== sequence) return;
+    if (!this.#runs(sequence)) return;
     this.#release(sequence);
     this.#listener.errored(sequence.request.id, error);
   }
@@ -305,7 +364,10 @@ function viewOf({ request, lanes, tokenIds }: Sequence): SequenceView {
     id: request.id,
     tokens: tokenIds.length,
     bottomUp: lanes.bottomUp.computed,
-    steered: lanes.kind === "plain" ? { kind: "plain" } : { kind: "steered", computed: lanes.steered.computed },
+    steered:
+      lanes.kind === "plain"
+        ? { kind: "plain" }
+        : { kind: "steered", computed: lanes.steered.computed, draft: lanes.draft === null ? "none" : "waiting" },
   };
 }
 
@@ -317,7 +379,9 @@ function reservationOf(request: AdmittedRequest): Reservation {
 }
 
 function decoderRow(row: PlannedRow, { lanes, tokenIds }: Sequence): DecoderRow {
-  const shared = { tokenIds: tokenIds.slice(row.from, row.from + row.count), output: row.output };
+  const known = tokenIds.slice(row.from, row.from + row.count);
+  const draft = lanes.kind === "steered" && known.length < row.count ? lanes.draft : null;
+  const shared = { tokenIds: draft === null ? known : [...known, draft], output: row.output };
   if (row.lane === "bottomUp") return { pass: "bottomUp", lane: lanes.bottomUp, ...shared };
   if (lanes.kind === "plain" || lanes.pending === null) {
     throw new Error(`sequence ${row.sequenceId} has no top-down values for its steered row`);

@@ -33,7 +33,7 @@ export async function loadModel(
   for (const [index, adapter] of folder.adapters.entries()) {
     onProgress(`loading adapter ${adapter.manifest.name}`, 0.8 + (0.1 * index) / folder.adapters.length);
     const graph = join(adapter.path, adapter.manifest.files.graph.name);
-    adapters.set(adapter.manifest.name, await Adapter.load(graph, adapter.manifest, options));
+    adapters.set(adapter.manifest.name, await Adapter.load(graph, adapter.manifest, { threads: 1 }));
   }
   onProgress("loading tokenizer", 0.9);
   const tokenizer = await Tokenizer.fromFile(join(folder.path, manifest.files.tokenizer.name));

@@ -63,8 +63,12 @@ export interface EngineStatus {
   readonly lanesInUse: number;
   /** Bytes of key/value cache allocated now. */
   readonly cacheBytes: number;
-  /** Forwards since loading, by pass; their ratio to tokens is what steering costs. */
-  readonly forwards: { readonly bottomUp: number; readonly steered: number };
+  /** Forwards since loading; their ratio to tokens is what steering costs. */
+  readonly forwards: number;
+  /** Rows computed in those forwards, by lane. */
+  readonly rows: { readonly bottomUp: number; readonly steered: number };
+  /** Tokens guessed by the bottom-up pass, and those of them that the steered pass then chose. */
+  readonly drafts: { readonly proposed: number; readonly accepted: number };
   /** Violations found by the integrity check; empty when all is well. */
   readonly violations: readonly string[];
 }

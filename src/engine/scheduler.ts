@@ -1,23 +1,41 @@
 import type { PlannedRow, StepPlan } from "./step-plan.js";
 
+/**
+ * In which order a steered sequence's two lanes advance. The text is the same, token for token.
+ *
+ * - `sequential`: the bottom-up row of a token, then its steered row: two forwards a token.
+ * - `draftAhead`: one forward carries the steered row of a token and the bottom-up row of a *draft* of the next one. When the
+ *   sampled token equals the draft, the next token is a forward further on already; otherwise the bottom-up row is computed again
+ *   with the right token.
+ */
+export const schedules = ["sequential", "draftAhead"] as const;
+export type Schedule = (typeof schedules)[number];
+
 /** What the scheduler knows of a running sequence: how far each lane's computed tokens are behind its tokens. */
 export interface SequenceView {
   readonly id: string;
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
-  /** Tokens computed in the bottom-up lane. */
+  /** Tokens computed in the bottom-up lane; `tokens + 1` never outlives a step: a draft is accepted or taken back in it. */
   readonly bottomUp: number;
   /** The steered lane, or why there is none. */
-  readonly steered: { readonly kind: "plain" } | { readonly kind: "steered"; readonly computed: number };
+  readonly steered:
+    | { readonly kind: "plain" }
+    | {
+        readonly kind: "steered";
+        readonly computed: number;
+        /** Whether there is a draft of the token after the known ones. */
+        readonly draft: "none" | "waiting";
+      };
 }
 
 /**
  * Picks the rows of the next forward. Pure.
  *
  * One rule covers everything: computed tokens catch up with tokens, lane by lane. A steered lane follows its bottom-up lane,
- * because its top-down values come from there. In this sequential two-pass schedule a pass that has begun is finished first;
- * then all sequences that miss one token share a forward, and a longer prompt is computed in chunks, alone, in turn with them:
- * so a chunk's arithmetic, and with it the text, is the same whoever else is being served.
+ * because its top-down values come from there. All rows of one token share a forward, whatever their lane, adapter or strength. A
+ * longer stretch of prompt is computed in chunks, alone, in turn with them: so a chunk's arithmetic, and with it the text, is the
+ * same whoever else is being served.
  *
  * @param sequences in order of arrival
  * @param chunkTokens most tokens of a prompt in one forward
@@ -26,50 +44,52 @@ export interface SequenceView {
  */
 export function planStep(
   sequences: readonly SequenceView[],
-  chunkTokens: number,
+  options: { readonly chunkTokens: number; readonly schedule: Schedule },
   previous: StepPlan["phase"],
 ): StepPlan | null {
-  const steeredRows = sequences.flatMap(steeredRow);
-  if (steeredRows.length > 0) return joinable(steeredRows, "decode");
-  const bottomUpRows = sequences.flatMap((sequence) => bottomUpRow(sequence, chunkTokens));
-  if (bottomUpRows.length === 0) return null;
-  return joinable(bottomUpRows, previous === "prefill" ? "decode" : "prefill");
-}
-
-/** Rows of one token share a forward; a row of several goes alone. `preferred` is taken when both kinds wait. */
-function joinable(rows: readonly PlannedRow[], preferred: StepPlan["phase"]): StepPlan {
+  const rows = sequences.flatMap((sequence) => rowsOf(sequence, options));
   const single = rows.filter((row) => row.count === 1);
   const chunk = rows.find((row) => row.count > 1);
-  if (chunk !== undefined && (preferred === "prefill" || single.length === 0))
-    return { phase: "prefill", rows: [chunk] };
-  return { phase: "decode", rows: single };
+  if (chunk !== undefined && (previous === "decode" || single.length === 0)) return { phase: "prefill", rows: [chunk] };
+  if (single.length > 0) return { phase: "decode", rows: single };
+  return null;
 }
 
-function steeredRow(sequence: SequenceView): PlannedRow[] {
-  const { steered } = sequence;
-  if (steered.kind === "plain" || steered.computed === sequence.bottomUp) return [];
-  return [
-    {
-      sequenceId: sequence.id,
+function rowsOf(
+  sequence: SequenceView,
+  { chunkTokens, schedule }: { readonly chunkTokens: number; readonly schedule: Schedule },
+): readonly PlannedRow[] {
+  const { id, tokens, bottomUp, steered } = sequence;
+  const missing = tokens - bottomUp;
+  if (steered.kind === "plain") {
+    if (missing === 0) return [];
+    const count = Math.min(missing, chunkTokens);
+    return [
+      { sequenceId: id, lane: "bottomUp", from: bottomUp, count, output: count === missing ? "logits" : "nothing" },
+    ];
+  }
+  const behind = bottomUp - steered.computed;
+  if (behind > 0) {
+    const steeredRow: PlannedRow = {
+      sequenceId: id,
       lane: "steered",
       from: steered.computed,
-      count: sequence.bottomUp - steered.computed,
-      output: sequence.bottomUp === sequence.tokens ? "logits" : "nothing",
-    },
-  ];
-}
-
-function bottomUpRow(sequence: SequenceView, chunkTokens: number): PlannedRow[] {
-  const missing = sequence.tokens - sequence.bottomUp;
+      count: behind,
+      output: missing === 0 ? "logits" : "nothing",
+    };
+    if (behind > 1 || steered.draft === "none") return [steeredRow];
+    const draftRow: PlannedRow = {
+      sequenceId: id,
+      lane: "bottomUp",
+      from: bottomUp,
+      count: 1,
+      output: "hiddenStatesAndLogits",
+    };
+    return [steeredRow, draftRow];
+  }
   if (missing === 0) return [];
   const count = Math.min(missing, chunkTokens);
-  return [
-    {
-      sequenceId: sequence.id,
-      lane: "bottomUp",
-      from: sequence.bottomUp,
-      count,
-      output: sequence.steered.kind === "steered" ? "hiddenStates" : count === missing ? "logits" : "nothing",
-    },
-  ];
+  // A draft rides with a steered row of one token; behind a longer chunk there is no such row.
+  const output = missing === 1 && schedule === "draftAhead" ? "hiddenStatesAndLogits" : "hiddenStates";
+  return [{ sequenceId: id, lane: "bottomUp", from: bottomUp, count, output }];
 }

@@ -4,7 +4,7 @@ import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-s
 import { decoderInputs, decoderOutputs } from "./tensor-names.js";
 
 /** What a row wants back: hidden states of all its tokens, logits of its last one or of each, or only its cache filled. */
-export type RowOutput = "hiddenStates" | "logits" | "allLogits" | "nothing";
+export type RowOutput = "hiddenStates" | "logits" | "hiddenStatesAndLogits" | "allLogits" | "nothing";
 
 interface RowBase {
   readonly lane: Lane;
@@ -27,6 +27,7 @@ export type RowResult =
   | { readonly output: "hiddenStates"; readonly hiddenStates: Float32Array }
   /** float32 [V], of the row's last token */
   | { readonly output: "logits"; readonly logits: Float32Array }
+  | { readonly output: "hiddenStatesAndLogits"; readonly hiddenStates: Float32Array; readonly logits: Float32Array }
   /** float32 [T,V] */
   | { readonly output: "allLogits"; readonly logits: Float32Array }
   | { readonly output: "nothing" };
@@ -62,13 +63,12 @@ export class Decoder {
     }
     const { layers, kvHeads, headDim } = this.architecture;
     const kvSize = kvHeads * headDim;
-    const count = rows.length;
 
     this.cache.reserve(Math.max(...rows.map((row) => row.lane.computed + newTokens)));
-    const first = this.cache.gather(rows.map((row) => row.lane));
+    const { first, rows: count } = this.cache.gather(rows.map((row) => row.lane));
     const stride = this.cache.stride;
 
-    // Row r of the forward is the lane in slot first + r.
+    // Row r of the forward is the lane in slot first + r. An idle row keeps token 0 with no past; nothing of it is read.
     const inputIds = new BigInt64Array(count * newTokens);
     const positionIds = new BigInt64Array(count * newTokens);
     const pastMask = new Float32Array(count * stride).fill(Number.NEGATIVE_INFINITY);
@@ -90,8 +90,7 @@ export class Decoder {
           topDownValues.set(row.topDownValues.subarray(layer * size, (layer + 1) * size), (layer * count + r) * size);
         }
       }
-      const firstWanted = row.output === "logits" ? newTokens - 1 : row.output === "allLogits" ? 0 : newTokens;
-      for (let t = firstWanted; t < newTokens; t++) logitRows.push(BigInt(r * newTokens + t));
+      for (let t = newTokens - logitCount(row); t < newTokens; t++) logitRows.push(BigInt(r * newTokens + t));
     }
     // The graph wants at least one row for its head; nobody reads this one.
     if (logitRows.length === 0) logitRows.push(0n);
@@ -135,22 +134,25 @@ export class Decoder {
     const results: RowResult[] = [];
     let nextLogits = 0;
     for (const row of rows) {
+      const logitsFrom = nextLogits * vocabSize;
+      nextLogits += logitCount(row);
+      const ownLogits = logits.subarray(logitsFrom, nextLogits * vocabSize);
+      const size = row.tokenIds.length * hiddenSize;
+      const hiddenFrom = (row.lane.slot - first) * size;
+      const ownHiddenStates = hiddenStates.subarray(hiddenFrom, hiddenFrom + size);
       switch (row.output) {
         case "logits":
-        case "allLogits": {
-          const from = nextLogits * vocabSize;
-          nextLogits += row.output === "logits" ? 1 : row.tokenIds.length;
-          results.push({ output: row.output, logits: logits.subarray(from, nextLogits * vocabSize) });
+        case "allLogits":
+          results.push({ output: row.output, logits: ownLogits });
           break;
-        }
-        case "hiddenStates": {
-          const size = row.tokenIds.length * hiddenSize;
-          const from = (row.lane.slot - first) * size;
-          results.push({ output: "hiddenStates", hiddenStates: hiddenStates.subarray(from, from + size) });
+        case "hiddenStates":
+          results.push({ output: row.output, hiddenStates: ownHiddenStates });
           break;
-        }
+        case "hiddenStatesAndLogits":
+          results.push({ output: row.output, hiddenStates: ownHiddenStates, logits: ownLogits });
+          break;
         case "nothing":
-          results.push({ output: "nothing" });
+          results.push({ output: row.output });
           break;
       }
     }
@@ -159,5 +161,19 @@ export class Decoder {
 
   async release(): Promise<void> {
     await this.#session.release();
+  }
+}
+
+/** How many of a row's last tokens want logits. */
+function logitCount({ output, tokenIds }: DecoderRow): number {
+  switch (output) {
+    case "logits":
+    case "hiddenStatesAndLogits":
+      return 1;
+    case "allLogits":
+      return tokenIds.length;
+    case "hiddenStates":
+    case "nothing":
+      return 0;
   }
 }

@@ -94,14 +94,16 @@ export class KvCache {
   }
 
   /**
-   * Brings `lanes` into one window of neighbouring slots.
-   * @returns the window's first slot; afterwards the lanes' slots are exactly first … first + lanes.length − 1, in some order.
+   * Finds a window of neighbouring slots that holds all `lanes`, and moves lanes only where it would hold too much besides.
+   * @returns the window; its other slots are idle in this forward, free or other lanes'.
    */
-  gather(lanes: readonly Lane[]): number {
-    const wanted = lanes.map((lane) => this.#owned(lane).slot);
-    const { first, swaps } = planGather(wanted, this.#slots);
+  gather(lanes: readonly Lane[]): SlotWindow {
+    const { window, swaps } = planGather(
+      lanes.map((lane) => this.#owned(lane).slot),
+      this.#slots,
+    );
     for (const [a, b] of swaps) this.#swap(a, b);
-    return first;
+    return window;
   }
 
   /** key/value arrays of one layer for `rows` slots from `first`: views [rows, KV, stride, Hd], valid until the next call that changes the cache. */
@@ -137,6 +139,13 @@ export class KvCache {
 
   advance(lane: Lane, newTokens: number): void {
     this.#owned(lane).computed += newTokens;
+  }
+
+  /** Forgets a lane's last tokens; their rows are overwritten by what comes next. */
+  rollBack(lane: Lane, tokens: number): void {
+    const owned = this.#owned(lane);
+    if (tokens > owned.computed) throw new Error(`a lane of ${owned.computed} tokens cannot roll back ${tokens}`);
+    owned.computed -= tokens;
   }
 
   /** What is wrong with the bookkeeping, as sentences; empty when all is well. */
@@ -207,31 +216,48 @@ export class KvCache {
   }
 }
 
+export interface SlotWindow {
+  readonly first: number;
+  /** R: rows of the forward, idle ones included. */
+  readonly rows: number;
+}
+
 /**
- * The window of slots that already holds most of the wanted ones, and the swaps that bring the rest in. Pure.
- * @param wanted distinct slots
+ * An idle row costs a forward a few percent, moving a lane costs the copying of its whole cache: up to half as many idle rows as
+ * wanted ones are suffered. (A draft that was wrong leaves its steered lane idle for one forward.)
+ */
+const idleShare = 0.5;
+
+/**
+ * The window for a forward, and the swaps of slots that come before it. Pure.
+ * @param wanted distinct slots, at least one
  * @param slots how many there are
  */
 export function planGather(
   wanted: readonly number[],
   slots: number,
-): { first: number; swaps: readonly (readonly [number, number])[] } {
+): { window: SlotWindow; swaps: readonly (readonly [number, number])[] } {
+  const lowest = Math.min(...wanted);
+  const span = Math.max(...wanted) - lowest + 1;
+  if (span <= wanted.length * (1 + idleShare)) return { window: { first: lowest, rows: span }, swaps: [] };
+
+  // The window that holds most of them already; the others swap places with what is not wanted in it.
   const isWanted = new Array<boolean>(slots).fill(false);
   for (const slot of wanted) isWanted[slot] = true;
-  const size = wanted.length;
+  const rows = wanted.length;
   let inside = 0;
-  for (let slot = 0; slot < size; slot++) if (isWanted[slot]) inside++;
+  for (let slot = 0; slot < rows; slot++) if (isWanted[slot]) inside++;
   let best = inside;
   let first = 0;
-  for (let start = 1; start + size <= slots; start++) {
+  for (let start = 1; start + rows <= slots; start++) {
     if (isWanted[start - 1]) inside--;
-    if (isWanted[start + size - 1]) inside++;
+    if (isWanted[start + rows - 1]) inside++;
     if (inside > best) {
       best = inside;
       first = start;
     }
   }
-  const outside = wanted.filter((slot) => slot < first || slot >= first + size);
+  const outside = wanted.filter((slot) => slot < first || slot >= first + rows);
   const swaps: [number, number][] = [];
   let hole = first;
   for (const slot of outside) {
@@ -239,7 +265,7 @@ export function planGather(
     swaps.push([hole, slot]);
     hole++;
   }
-  return { first, swaps };
+  return { window: { first, rows }, swaps };
 }
 
 function roundUp(value: number, unit: number): number {

@@ -113,17 +113,22 @@ describe("the built program", () => {
       "--json",
     ];
     const { stdout } = await promisify(execFile)(process.execPath, [main, ...words]);
-    const report = JSON.parse(stdout) as { generation: { model: string; streams: number }[]; health: object };
+    const report = JSON.parse(stdout) as {
+      generation: { model: string; schedule: string | null; streams: number }[];
+      health: object;
+    };
     expect(report).toMatchObject({
       machine: { node: process.version },
       settings: { model: "tiny", quantization: "int8", tokens: 8 },
       health: { streams: 2, medianMs: expect.any(Number), p95Ms: expect.any(Number) },
     });
-    expect(report.generation.map(({ model, streams }) => `${model} ${streams}`)).toEqual([
-      "tiny 1",
-      "tiny:alpaca 1",
-      "tiny 2",
-      "tiny:alpaca 2",
+    expect(report.generation.map(({ model, schedule, streams }) => `${model} ${schedule} ${streams}`)).toEqual([
+      "tiny null 1",
+      "tiny:alpaca sequential 1",
+      "tiny:alpaca draftAhead 1",
+      "tiny null 2",
+      "tiny:alpaca sequential 2",
+      "tiny:alpaca draftAhead 2",
     ]);
   });
 });

@@ -21,7 +21,7 @@ describe("checkLength", () => {
 });
 
 describe("canStart", () => {
-  const limits = { maxRunning: 3, maxWaiting: 9, cacheBytes: 1000, chunkTokens: 4 };
+  const limits = { maxRunning: 3, maxWaiting: 9, cacheBytes: 1000, chunkTokens: 4, schedule: "sequential" } as const;
   const laneBytes = (tokens: number): number => tokens;
 
   it("lets a request run alone, however large", () => {

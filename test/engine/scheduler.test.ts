@@ -7,24 +7,33 @@ const plain = (id: string, tokens: number, bottomUp: number): SequenceView => ({
   bottomUp,
   steered: { kind: "plain" },
 });
-const steered = (id: string, tokens: number, bottomUp: number, computed: number): SequenceView => ({
+const steered = (
+  id: string,
+  tokens: number,
+  bottomUp: number,
+  computed: number,
+  draft: "none" | "waiting" = "none",
+): SequenceView => ({
   id,
   tokens,
   bottomUp,
-  steered: { kind: "steered", computed },
+  steered: { kind: "steered", computed, draft },
 });
+
+const sequential = { chunkTokens: 4, schedule: "sequential" } as const;
+const draftAhead = { chunkTokens: 4, schedule: "draftAhead" } as const;
 
 describe("planStep", () => {
   it("has nothing to do when every lane has caught up", () => {
-    expect(planStep([], 4, "decode")).toBeNull();
-    expect(planStep([plain("a", 5, 5), steered("b", 6, 6, 6)], 4, "decode")).toBeNull();
+    expect(planStep([], sequential, "decode")).toBeNull();
+    expect(planStep([plain("a", 5, 5), steered("b", 6, 6, 6)], sequential, "decode")).toBeNull();
   });
 
   it("computes a prompt in chunks, each pass in turn, and asks for logits at its end only", () => {
     let view = steered("a", 6, 0, 0);
     const seen: string[] = [];
     for (;;) {
-      const plan = planStep([view], 4, "decode");
+      const plan = planStep([view], sequential, "decode");
       if (plan === null) break;
       const row = plan.rows[0];
       if (row === undefined) throw new Error("an empty plan");
@@ -32,7 +41,7 @@ describe("planStep", () => {
       view =
         row.lane === "bottomUp"
           ? { ...view, bottomUp: row.from + row.count }
-          : { ...view, steered: { kind: "steered", computed: row.from + row.count } };
+          : { ...view, steered: { kind: "steered", computed: row.from + row.count, draft: "none" } };
     }
     expect(seen).toEqual([
       "bottomUp 0+4 hiddenStates",
@@ -43,26 +52,45 @@ describe("planStep", () => {
   });
 
   it("lets plain and steered sequences share the bottom-up forward and gives plain ones their logits there", () => {
-    const plan = planStep([plain("a", 9, 8), steered("b", 3, 2, 2), plain("c", 5, 5)], 4, "decode");
+    const plan = planStep([plain("a", 9, 8), steered("b", 3, 2, 2), plain("c", 5, 5)], sequential, "decode");
     expect(plan?.rows).toEqual([
       { sequenceId: "a", lane: "bottomUp", from: 8, count: 1, output: "logits" },
       { sequenceId: "b", lane: "bottomUp", from: 2, count: 1, output: "hiddenStates" },
     ]);
   });
 
-  it("finishes passes that have begun before it starts new ones", () => {
-    const plan = planStep([plain("a", 9, 8), steered("b", 3, 3, 2)], 4, "decode");
-    expect(plan?.rows.map((row) => `${row.sequenceId} ${row.lane}`)).toEqual(["b steered"]);
+  it("lets rows of both lanes share a forward", () => {
+    const plan = planStep([plain("a", 9, 8), steered("b", 3, 3, 2), steered("c", 3, 2, 2)], sequential, "decode");
+    expect(plan?.rows.map((row) => `${row.sequenceId} ${row.lane}`)).toEqual(["a bottomUp", "b steered", "c bottomUp"]);
+  });
+
+  it("asks for the logits of a draft where one can be used", () => {
+    expect(planStep([steered("a", 3, 2, 2)], draftAhead, "decode")?.rows[0]?.output).toBe("hiddenStatesAndLogits");
+    expect(planStep([steered("a", 3, 2, 2)], sequential, "decode")?.rows[0]?.output).toBe("hiddenStates");
+    expect(planStep([steered("a", 6, 2, 2)], draftAhead, "decode")?.rows[0]?.output).toBe("hiddenStates");
+  });
+
+  it("computes a draft's bottom-up row beside the steered row that decides about it", () => {
+    expect(planStep([steered("a", 9, 9, 8, "waiting")], draftAhead, "decode")?.rows).toEqual([
+      { sequenceId: "a", lane: "steered", from: 8, count: 1, output: "logits" },
+      { sequenceId: "a", lane: "bottomUp", from: 9, count: 1, output: "hiddenStatesAndLogits" },
+    ]);
   });
 
   it("lets prompt chunks and running streams take turns", () => {
     const sequences = [plain("stream", 9, 8), plain("prompt", 100, 8)];
-    expect(planStep(sequences, 4, "decode")).toMatchObject({ phase: "prefill", rows: [{ sequenceId: "prompt" }] });
-    expect(planStep(sequences, 4, "prefill")).toMatchObject({ phase: "decode", rows: [{ sequenceId: "stream" }] });
+    expect(planStep(sequences, sequential, "decode")).toMatchObject({
+      phase: "prefill",
+      rows: [{ sequenceId: "prompt" }],
+    });
+    expect(planStep(sequences, sequential, "prefill")).toMatchObject({
+      phase: "decode",
+      rows: [{ sequenceId: "stream" }],
+    });
   });
 
   it("never mixes rows of different length in a forward", () => {
-    const plan = planStep([steered("a", 9, 9, 5), steered("b", 3, 3, 2)], 4, "decode");
+    const plan = planStep([steered("a", 9, 9, 5), steered("b", 3, 3, 2)], sequential, "decode");
     expect(new Set(plan?.rows.map((row) => row.count)).size).toBe(1);
   });
 });

@@ -61,8 +61,19 @@ export class ScriptedEngine implements Engine {
 
   inspect(): Promise<EngineStatus> {
     const { running } = this;
-    const forwards = { bottomUp: this.eventsRead, steered: this.eventsRead };
-    return Promise.resolve({ waiting: 0, running, lanesInUse: running, cacheBytes: 0, forwards, violations: [] });
+    const forwards = this.eventsRead;
+    const rows = { bottomUp: 0, steered: 0 };
+    const drafts = { proposed: 0, accepted: 0 };
+    return Promise.resolve({
+      waiting: 0,
+      running,
+      lanesInUse: running,
+      cacheBytes: 0,
+      forwards,
+      rows,
+      drafts,
+      violations: [],
+    });
   }
 
   close(): Promise<void> {
