@@ -1,0 +1,101 @@
+"""Held-out loss and perplexity of a model, with or without an adapter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from toast.adapter_file import load_adapter_for
+from toast.checkpoint import load_model
+from toast.data import TextSource, tokenize
+from toast.evaluation import Logits, mean_loss, response_batches, text_batches
+from toast.files import write_json
+from toast.hashing import backbone_hash
+from toast.prompts import ALPACA_HELD_OUT
+from toast.settings import command, instruction_data, run_command, special_ids
+from toast.steering import SteeredModel
+from toast.tokenizer import load_tokenizer
+from toast.trainer import limit_threads
+
+DESCRIPTION = """\
+Measure a model on what no command trained on: the response loss on held-out instructions, and the loss on held-out
+documents of general text (the same splits as in training: keep --held-out-percent and --held-out as they were). With
+--adapter the steered model is measured, at each --strength given.
+
+Prints JSON (and writes it to --out): loss in nats per token, perplexity, and the number of tokens behind them.
+Perplexities are per token, so they compare only between models that share a tokenizer.
+
+example:
+  python evaluate_model.py --model runs/base --adapter runs/tuned/adapter.safetensors --strength 0.5 --strength 1 \\
+      --data data/alpaca_data.json --text data/openwebtext.jsonl.xz --out runs/result.json
+"""
+
+
+def main() -> None:
+    parser = command(DESCRIPTION)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--adapter", type=Path, help="an adapter of this model (.safetensors)")
+    parser.add_argument("--strength", type=float, action="append", help="scale of the steering; may be repeated")
+    parser.add_argument("--data", type=Path, help="instruction data, as for tune_adapter.py")
+    parser.add_argument("--format", choices=("alpaca", "vicuna"), default="alpaca", help="format of --data")
+    parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="instructions held out")
+    parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
+    parser.add_argument("--text", action="append", default=[], metavar="PATH[:MAX_MB]", help="text; each is measured")
+    parser.add_argument("--held-out-percent", type=float, default=2.0, help="share of documents held out")
+    parser.add_argument("--block", type=int, default=512, help="tokens that a prediction may look back over")
+    parser.add_argument("--max-blocks", type=int, help="measure at most so many blocks of each text")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--cache", type=Path, default=Path(".cache/tokens"), help="folder for tokenized text")
+    parser.add_argument("--out", type=Path, help="file for the JSON")
+    arguments = parser.parse_args()
+    if arguments.strength and not arguments.adapter:
+        parser.error("--strength needs an --adapter")
+    if not arguments.data and not arguments.text:
+        parser.error("nothing to measure: give --data, --text or both")
+
+    limit_threads()
+    model = load_model(arguments.model).eval()
+    measured: dict[str, Logits] = {"plain": model}
+    if arguments.adapter:
+        adapter, _ = load_adapter_for(arguments.adapter, backbone_hash(arguments.model))
+        steered = SteeredModel(model, adapter)
+        strengths = arguments.strength or [1.0]
+        measured = {f"strength {s:g}": lambda ids, s=s: steered(ids, s).logits for s in strengths}
+    special = special_ids(model.config)
+    instructions = instruction_data(arguments, arguments.model, model.config) if arguments.data else None
+    texts = {
+        value: tokenize(
+            [TextSource.parse(value)],
+            "held_out",
+            arguments.held_out_percent,
+            load_tokenizer(arguments.model),
+            special.bos,
+            special.eos,
+            arguments.cache,
+        )
+        for value in arguments.text
+    }
+    results = []
+    for title, logits in measured.items():
+        result: dict[str, object] = {"model": str(arguments.model), "steering": title}
+        if arguments.adapter:
+            result["adapter"] = str(arguments.adapter)
+        if instructions:
+            batches = response_batches(instructions.held_out, special.eos, arguments.batch_size)
+            result["responses"] = {
+                **mean_loss(logits, batches, f"{title}, responses"),
+                "examples": len(instructions.held_out),
+                "format": arguments.format,
+            }
+        for value, tokens in texts.items():
+            batches = text_batches(tokens, arguments.block, arguments.batch_size, arguments.max_blocks)
+            name = Path(TextSource.parse(value).path).name
+            result[f"text {name}"] = mean_loss(logits, batches, f"{title}, {name}")
+        results.append(result)
+    print(json.dumps(results, indent=2))
+    if arguments.out:
+        write_json(arguments.out, results)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,45 @@
+"""What training makes small. An objective is a module whose forward turns a batch into sums that can be added up
+over micro-batches and processes; the trainer divides them by the number of targets of the whole step."""
+
+from __future__ import annotations
+
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from toast.data import IGNORED
+from toast.llama import LlamaForCausalLM
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum of -log p(label) in float32 over the labels that ask: (B, T, V), (B, T) -> ()."""
+    return functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+class PlainObjective(nn.Module):
+    """Next-token loss of the plain decoder: pre-training a base, full fine-tuning, LoRA."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """ids, labels (B, T) -> {"cross_entropy": sum over targets ()}"""
+        return {"cross_entropy": cross_entropy_sum(self.model(ids), labels)}
+
+
+def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The named parameters that learn."""
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
+def freeze(module: nn.Module) -> None:
+    """Let nothing of ``module`` learn."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+
+def mean_over(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T) values where the mask is true; 0 when it nowhere is."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,189 @@
+"""Instruction data and the two prompt formats that tell a decoder where an answer begins."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from toast.data import DataError, Example, open_text
+
+PromptFormat = Literal["alpaca", "vicuna"]
+ALPACA_HELD_OUT = 1000
+
+VICUNA_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    instruction: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class AlpacaSplit:
+    train: list[Instruction]
+    held_out: list[Instruction]
+
+
+def read_alpaca(path: Path, held_out: int = ALPACA_HELD_OUT) -> AlpacaSplit:
+    """Read an Alpaca list of {instruction, input, output}; hold out the ``held_out`` entries with the smallest hashes.
+
+    Entries without an output teach nothing and are left out. The split depends on the entries alone, and an entry
+    that occurs twice is never on both sides.
+    """
+    with open_text(path) as file:
+        try:
+            rows = json.load(file)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}: not JSON ({error})") from error
+    fields = {"instruction", "output"}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and fields <= set(row) for row in rows):
+        raise DataError(f"{path}: not a list of objects with 'instruction' and 'output'")
+    unique = {
+        (row["instruction"], row.get("input") or "", row["output"]): None for row in rows if row["output"].strip()
+    }
+    if len(unique) <= held_out:
+        raise DataError(f"{path}: {len(unique)} entries are too few to hold out {held_out}")
+
+    def digest(entry: tuple[str, str, str]) -> bytes:
+        return hashlib.sha256("\0".join(entry).encode("utf-8", "surrogatepass")).digest()
+
+    threshold = sorted(digest(entry) for entry in unique)[held_out - 1] if held_out else b""
+    train = [Instruction(*entry) for entry in unique if digest(entry) > threshold]
+    kept = [Instruction(*entry) for entry in unique if digest(entry) <= threshold] if held_out else []
+    return AlpacaSplit(train, kept)
+
+
+def format_alpaca(instruction: str, context: str = "") -> str:
+    """The Alpaca prompt up to where the response begins."""
+    if context:
+        return (
+            "Below is an instruction that describes a task, paired with an input that provides further context. "
+            "Write a response that appropriately completes the request.\n\n"
+            f"### Instruction:\n{instruction}\n\n### Input:\n{context}\n\n### Response:\n"
+        )
+    return (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        f"### Instruction:\n{instruction}\n\n### Response:\n"
+    )
+
+
+_SIDES = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant"}
+Turn = tuple[str, str]
+"""(question, answer)"""
+
+
+def read_sharegpt(path: Path, held_out: int = 0) -> tuple[list[list[Turn]], list[list[Turn]]]:
+    """Read a ShareGPT list of {conversations: [{from, value}, …]} -> (train, held out) lists of turns.
+
+    A conversation starts at its first human message; consecutive messages of one side are joined, what comes after the
+    last answer is dropped.
+    """
+    with open_text(path) as file:
+        try:
+            rows = json.load(file)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "conversations" in row for row in rows):
+        raise DataError(f"{path}: not a list of objects with 'conversations'")
+    conversations = [turns for row in rows if (turns := _turns(row["conversations"]))]
+    if len(conversations) <= held_out:
+        raise DataError(f"{path}: {len(conversations)} conversations are too few to hold out {held_out}")
+    conversations.sort(key=lambda turns: hashlib.sha256(json.dumps(turns).encode()).digest())
+    return conversations[held_out:], conversations[:held_out]
+
+
+def _turns(messages: list[dict[str, str]]) -> list[Turn]:
+    joined: list[tuple[str, str]] = []  # (side, text)
+    for message in messages:
+        side = _SIDES.get(message.get("from", ""))
+        text = (message.get("value") or "").strip()
+        if side is None or not text or (not joined and side == "assistant"):
+            continue
+        if joined and joined[-1][0] == side:
+            joined[-1] = (side, f"{joined[-1][1]}\n{text}")
+        else:
+            joined.append((side, text))
+    return [(joined[i][1], joined[i + 1][1]) for i in range(0, len(joined) - 1, 2)]
+
+
+def format_vicuna(turns: list[Turn], question: str) -> str:
+    """The Vicuna v1.1 prompt up to where the answer to ``question`` begins (EOS written as </s>)."""
+    past = "".join(f"USER: {asked} ASSISTANT: {answer}</s>" for asked, answer in turns)
+    return f"{VICUNA_SYSTEM} {past}USER: {question} ASSISTANT:"
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    bos: int
+    eos: int
+
+
+def alpaca_example(entry: Instruction, tokenizer: Tokenizer, special: SpecialIds) -> Example:
+    """BOS + prompt + response + EOS; the response and its EOS are asked."""
+    prompt = format_alpaca(entry.instruction, entry.input)
+    ids, asked = _answered(tokenizer, prompt, entry.output)
+    return Example([special.bos, *ids, special.eos], [False, *asked, True])
+
+
+def vicuna_example(turns: list[Turn], tokenizer: Tokenizer, special: SpecialIds) -> Example:
+    """BOS, then every turn with its EOS; each answer and its EOS are asked."""
+    ids, asked = [special.bos], [False]
+    for number, (question, answer) in enumerate(turns):
+        opening = f"{VICUNA_SYSTEM} " if number == 0 else ""
+        turn_ids, turn_asked = _answered(tokenizer, f"{opening}USER: {question} ASSISTANT:", f" {answer}")
+        ids += [*turn_ids, special.eos]
+        asked += [*turn_asked, True]
+    return Example(ids, asked)
+
+
+def _answered(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], list[bool]]:
+    """Ids of prompt and answer as one text, asking for what follows the prompt's own ids."""
+    whole = tokenizer.encode(prompt + answer, add_special_tokens=False).ids
+    alone = tokenizer.encode(prompt, add_special_tokens=False).ids
+    shared = 0  # a tokenizer may merge across the border; then the merged token is the answer's
+    while shared < min(len(alone), len(whole)) and alone[shared] == whole[shared]:
+        shared += 1
+    return whole, [place >= shared for place in range(len(whole))]
+
+
+@dataclass(frozen=True)
+class InstructionData:
+    """Tokenized instruction examples of both sides of the split, and the format they are in."""
+
+    train: list[Example]
+    held_out: list[Example]
+    prompt_format: PromptFormat
+
+
+def read_instructions(
+    path: Path, prompt_format: PromptFormat, tokenizer: Tokenizer, special: SpecialIds, held_out: int, max_length: int
+) -> InstructionData:
+    """Read an Alpaca or ShareGPT file and tokenize it; what is longer than ``max_length`` tokens is cut there.
+
+    An example whose cut leaves nothing to ask for is dropped.
+    """
+    if prompt_format == "alpaca":
+        split = read_alpaca(path, held_out)
+        train = [alpaca_example(entry, tokenizer, special) for entry in split.train]
+        kept = [alpaca_example(entry, tokenizer, special) for entry in split.held_out]
+    else:
+        train_turns, kept_turns = read_sharegpt(path, held_out)
+        train = [vicuna_example(turns, tokenizer, special) for turns in train_turns]
+        kept = [vicuna_example(turns, tokenizer, special) for turns in kept_turns]
+    return InstructionData(_cut(train, max_length), _cut(kept, max_length), prompt_format)
+
+
+def _cut(examples: list[Example], max_length: int) -> list[Example]:
+    cut = [Example(example.ids[:max_length], example.asked[:max_length]) for example in examples]
+    return [example for example in cut if any(example.asked)]

@@ -1,0 +1,185 @@
+"""Command-line arguments that several commands share, and how they become settings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from toast.checkpoint import BadFolder
+from toast.data import DataError, TextSource, TokenFile, tokenize
+from toast.llama import LlamaConfig, UnsupportedModel
+from toast.parallel import World
+from toast.prompts import ALPACA_HELD_OUT, InstructionData, SpecialIds, read_instructions
+from toast.tokenizer import load_tokenizer
+from toast.trainer import TrainingError, TrainSettings
+
+USER_ERRORS = (BadFolder, DataError, TrainingError, UnsupportedModel, FileNotFoundError)
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps a description's paragraphs and names every default."""
+
+
+def command(description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
+
+
+def run_command(main: Any) -> None:
+    """Run a command; an error of the user's becomes one line on stderr and exit status 2."""
+    try:
+        main()
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--text",
+        action="append",
+        required=True,
+        metavar="PATH[:MAX_MB[:REPEAT]]",
+        help="text to train on: a .jsonl/.json (field 'text'), .txt or .parquet (column 'text') file, plain or "
+        "compressed (.xz .gz .bz2 .zst), a folder, a glob pattern, or a dataset name of the Hugging Face hub; "
+        "MAX_MB takes a fixed random sample of that many megabytes, REPEAT shows it that often; may be given again",
+    )
+    parser.add_argument("--held-out-percent", type=float, default=2.0, help="share of documents never trained on")
+    parser.add_argument("--cache", default=".cache/tokens", help="folder for tokenized text, made once and reused")
+    parser.add_argument("--block", type=int, default=512, help="tokens per training block")
+
+
+def text_sources(arguments: argparse.Namespace) -> list[TextSource]:
+    return [TextSource.parse(value) for value in arguments.text]
+
+
+def add_instruction_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="instruction data, .json, plain or compressed")
+    parser.add_argument(
+        "--format",
+        choices=("alpaca", "vicuna"),
+        default="alpaca",
+        help="alpaca: a list of {instruction, input, output}; vicuna: a ShareGPT list of {conversations}",
+    )
+    parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="examples never trained on")
+    parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
+
+
+def instruction_data(arguments: argparse.Namespace, folder: Path, config: LlamaConfig) -> InstructionData:
+    """Read --data with the tokenizer of ``folder``."""
+    tokenizer = load_tokenizer(folder)
+    special = special_ids(config)
+    length = min(arguments.max_length, config.max_position_embeddings)
+    return read_instructions(arguments.data, arguments.format, tokenizer, special, arguments.held_out, length)
+
+
+def special_ids(config: LlamaConfig) -> SpecialIds:
+    if config.bos_token_id is None or config.eos_token_id is None:
+        raise BadFolder("config.json must name bos_token_id and eos_token_id")
+    return SpecialIds(config.bos_token_id, config.eos_token_id)
+
+
+def packed_text(arguments: argparse.Namespace, folder: Path, world: World, special: SpecialIds) -> TokenFile:
+    """Tokenize --text's training side; the first process does it, the others find its file."""
+    tokenizer = load_tokenizer(folder)
+    if not world.is_first:
+        world.wait()
+    tokens = tokenize(
+        text_sources(arguments),
+        "train",
+        arguments.held_out_percent,
+        tokenizer,
+        special.bos,
+        special.eos,
+        Path(arguments.cache),
+    )
+    if world.is_first:
+        world.wait()
+    return tokens
+
+
+def add_training_arguments(
+    parser: argparse.ArgumentParser, *, learning_rate: float, batch_size: int, accumulate: int, warmup: float = 0.03
+) -> None:
+    parser.add_argument("--out", required=True, help="folder for the result, settings.json, loss.jsonl, checkpoints")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=int, help="length of the run in optimizer steps")
+    length.add_argument("--epochs", type=float, help="length of the run in passes over the data")
+    length.add_argument("--minutes", type=float, help="length of the run in minutes of training (the schedule follows)")
+    parser.add_argument("--batch-size", type=int, default=batch_size, help="examples per forward and process")
+    parser.add_argument("--accumulate", type=int, default=accumulate, help="forwards per optimizer step")
+    parser.add_argument("--learning-rate", type=float, default=learning_rate, help="peak; a cosine follows warm-up")
+    parser.add_argument("--floor", type=float, default=0.05, help="last learning rate as a share of the peak")
+    parser.add_argument("--warmup", type=float, default=warmup, help="share of the run for linear warm-up")
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="on matrices only")
+    parser.add_argument("--clip", type=float, default=1.0, help="largest gradient norm")
+    parser.add_argument(
+        "--optimizer", choices=("adamw", "muon"), default="adamw", help="muon: for the layers' matrices, one process"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="order of the data and fresh weights")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto: bf16 where the GPU has it, or the CPU has it and it measures faster here",
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile (needs a C++ compiler on a CPU)")
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="keep less of the forward pass, recompute it backward"
+    )
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="time between checkpoints")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out, if any")
+
+
+def add_steering_arguments(parser: argparse.ArgumentParser) -> None:
+    """What both stages of an adapter's training share."""
+    parser.add_argument(
+        "--task-embedding-rate",
+        type=float,
+        default=1.0,
+        help="learning rate of the task embedding as a multiple of the maps'; it is drawn at size 1 and they at about "
+        "0.02, so a short run wants more than 1",
+    )
+    parser.add_argument(
+        "--backbone-dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="how the frozen weights are held; bfloat16 halves their memory",
+    )
+    parser.add_argument("--licence", help="licence of the adapter, written into its JSON")
+
+
+def train_settings(arguments: argparse.Namespace, example_count: int, world_size: int) -> TrainSettings:
+    """Resolve the arguments; ``--epochs`` becomes steps."""
+    steps = arguments.steps
+    if arguments.epochs is not None:
+        per_step = arguments.batch_size * arguments.accumulate * world_size
+        steps = max(1, round(arguments.epochs * example_count / per_step))
+    for name in ("batch_size", "accumulate"):
+        if getattr(arguments, name) < 1:
+            raise TrainingError(f"--{name.replace('_', '-')} must be at least 1")
+    return TrainSettings(
+        out=arguments.out,
+        steps=steps,
+        minutes=arguments.minutes,
+        batch_size=arguments.batch_size,
+        accumulate=arguments.accumulate,
+        learning_rate=arguments.learning_rate,
+        floor=arguments.floor,
+        warmup=arguments.warmup,
+        weight_decay=arguments.weight_decay,
+        clip=arguments.clip,
+        optimizer=arguments.optimizer,
+        seed=arguments.seed,
+        precision=arguments.precision,
+        compile=arguments.compile,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+        vector_rate=getattr(arguments, "task_embedding_rate", 1.0),
+    )
+
+
+def describe_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The command line as given, for settings.json."""
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+    return {"command": Path(sys.argv[0]).name, "arguments": values}

@@ -1,0 +1,103 @@
+"""Tune a TOAST adapter on instructions, full or Lite; the backbone stays frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from toast.adapter_file import AdapterFacts, load_adapter_for, save_adapter
+from toast.checkpoint import load_model
+from toast.data import Responses
+from toast.hashing import backbone_hash
+from toast.parallel import World
+from toast.settings import (
+    add_instruction_arguments,
+    add_steering_arguments,
+    add_training_arguments,
+    command,
+    describe_arguments,
+    instruction_data,
+    run_command,
+    special_ids,
+    train_settings,
+)
+from toast.steering import SteeredModel, SteeredObjective, wake
+from toast.trainer import Trainer, limit_threads
+
+DESCRIPTION = """\
+Tune a pre-tuned TOAST adapter on Alpaca or ShareGPT data. The loss is on the responses only. A full adapter trains
+its emit maps and the task embedding; with --lite every feedback map is frozen and gets low-rank factors, and those
+and the task embedding train.
+
+Writes OUT/adapter.safetensors and OUT/adapter.json (stage "tuned").
+
+example:
+  python tune_adapter.py --model runs/base --adapter runs/pretuned/adapter.safetensors \\
+      --data data/alpaca_data.json --epochs 2 --out runs/tuned
+"""
+
+
+def main() -> None:
+    parser = command(DESCRIPTION)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the backbone")
+    parser.add_argument("--adapter", type=Path, required=True, help="the adapter to start from (.safetensors)")
+    add_instruction_arguments(parser)
+    parser.add_argument("--lite", action="store_true", help="TOAST-Lite: train low-rank factors instead of emit maps")
+    parser.add_argument("--rank", type=int, default=4, help="rank of the factors, with --lite")
+    parser.add_argument("--alpha", type=float, default=1.0, help="factors count alpha/rank, with --lite")
+    add_steering_arguments(parser)
+    add_training_arguments(parser, learning_rate=2e-5, batch_size=4, accumulate=8)
+    arguments = parser.parse_args()
+
+    limit_threads()
+    torch.manual_seed(arguments.seed)  # fresh factors
+    world = World.join()
+    backbone = load_model(arguments.model, getattr(torch, arguments.backbone_dtype))
+    config = backbone.config
+    sha256 = backbone_hash(arguments.model)
+    adapter, _ = load_adapter_for(arguments.adapter, sha256)
+    if arguments.lite:
+        adapter.add_low_rank(arguments.rank, arguments.alpha)
+    data = instruction_data(arguments, arguments.model, config)
+    examples = Responses(data.train, special_ids(config).eos, arguments.seed)
+    settings = train_settings(arguments, len(examples), world.size)
+    backbone.model.gradient_checkpointing = arguments.gradient_checkpointing
+    model = SteeredModel(backbone, adapter)
+    report = wake(model, [examples.batch(0, 8)])
+    adapter.train_for_tuning()
+    if world.is_first:
+        print(
+            f"{len(data.train)} examples; mean relevance of responses {report.mean_relevance:.4f}"
+            f"{', task embedding flipped' if report.flipped else ''}",
+            flush=True,
+        )
+    # What does not train is not in a checkpoint; the export puts both together again.
+    start = {name: tensor.detach().clone() for name, tensor in adapter.state_dict().items()}
+    facts = AdapterFacts(sha256, "tuned", data.prompt_format, arguments.licence)
+
+    def export(tensors: dict[str, torch.Tensor]) -> None:
+        finished, _ = load_adapter_for(arguments.adapter, sha256)
+        if arguments.lite:
+            finished.add_low_rank(arguments.rank, arguments.alpha)
+        finished.load_state_dict(start | {n.removeprefix("model.adapter."): t for n, t in tensors.items()})
+        save_adapter(finished, Path(arguments.out) / "adapter.safetensors", facts)
+
+    described = describe_arguments(arguments) | {
+        "backbone_sha256": sha256,
+        "wake": vars(report),
+        "kind": adapter.kind,
+        "data": {"train": len(data.train), "held_out": len(data.held_out)},
+    }
+    trainer = Trainer(SteeredObjective(model, reconstruct=False), examples, settings, world, export, described)
+    figures = trainer.run(arguments.resume)
+    if world.is_first:
+        print(
+            f"finished at step {trainer.step}: response loss {figures['loss']:.3f}, "
+            f"mean relevance {figures['relevance']:.3f} -> {arguments.out}"
+        )
+    world.leave()
+
+
+if __name__ == "__main__":
+    run_command(main)
