@@ -215,6 +215,14 @@ class WakeReport:
     flipped: bool
 
 
+def _asked_outputs(model: SteeredModel, batches: Iterable[Batch]) -> Tensor:
+    """The bottom-up pass's output z at every position that asks for a token: (tokens, D)."""
+    outputs = [
+        model.backbone.model.bottom_up(model.backbone.embed(batch.ids))[batch.labels != IGNORED] for batch in batches
+    ]
+    return torch.cat(outputs)
+
+
 @torch.no_grad()
 def wake(model: SteeredModel, batches: Iterable[Batch]) -> WakeReport:
     """Make sure that an adapter's relevance is not zero nearly everywhere; flip ξ's sign when it is.
@@ -222,9 +230,7 @@ def wake(model: SteeredModel, batches: Iterable[Batch]) -> WakeReport:
     The last layer's outputs of a trained decoder share a direction, so an unlucky ξ has a negative cosine with nearly
     every token. Such an adapter does nothing and gets no gradient; its mirror image is alive.
     """
-    outputs = [model.backbone.model.bottom_up(model.backbone.embed(batch.ids)) for batch in batches]
-    asked = torch.cat([(batch.labels != IGNORED).flatten() for batch in batches])  # (ΣT,)
-    hidden = torch.cat([output.flatten(0, 1) for output in outputs])[asked]  # (tokens, D)
+    hidden = _asked_outputs(model, batches)  # (tokens, D)
     relevance = model.adapter.relevance(hidden)  # (tokens,)
     flipped = bool((relevance > 0).float().mean() < DEAD_SHARE)
     if flipped:
@@ -241,9 +247,7 @@ def align(model: SteeredModel, batches: Iterable[Batch]) -> None:
     is to look away from feedback maps that know nothing yet (LOG.md). Along the mean direction every token is relevant
     from the start, and the maps learn first.
     """
-    outputs = [model.backbone.model.bottom_up(model.backbone.embed(batch.ids)) for batch in batches]
-    asked = torch.cat([(batch.labels != IGNORED).flatten() for batch in batches])  # (ΣT,)
-    hidden = torch.cat([output.flatten(0, 1) for output in outputs])[asked]  # (tokens, D)
+    hidden = _asked_outputs(model, batches)  # (tokens, D)
     direction = functional.normalize(hidden.float(), dim=-1).mean(dim=0)  # (D,)
     task_embedding = model.adapter.task_embedding
     task_embedding.copy_(functional.normalize(direction, dim=0) * task_embedding.norm())
