@@ -122,5 +122,6 @@ function requestFor(
     },
     maxTokens: tokens,
     stopStrings: [],
+    ignoreEos: false,
   };
 }

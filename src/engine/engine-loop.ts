@@ -14,8 +14,8 @@ import { planStep, type SequenceView } from "./scheduler.js";
 import type { PlannedRow, StepPlan } from "./step-plan.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
-export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step">;
-export type LoopAdapter = Pick<Adapter, "topDown">;
+export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "graphMs">;
+export type LoopAdapter = Pick<Adapter, "topDown" | "graphMs">;
 
 export interface EngineParts {
   readonly decoder: LoopDecoder;
@@ -35,6 +35,7 @@ export interface AdmittedRequest {
   readonly steering: GenerationRequest["steering"];
   readonly sampling: GenerationRequest["sampling"];
   readonly stopStrings: readonly string[];
+  readonly ignoreEos: boolean;
 }
 
 /** Told of what happens to requests, in order for each of them. */
@@ -70,6 +71,8 @@ interface Sequence {
   readonly output: OutputProcessor;
 }
 
+const none: ReadonlySet<number> = new Set();
+
 interface ComputedRow {
   readonly row: PlannedRow;
   readonly sequence: Sequence;
@@ -92,6 +95,7 @@ export class EngineLoop {
   #forwards = 0;
   readonly #rows = { bottomUp: 0, steered: 0 };
   readonly #drafts = { proposed: 0, accepted: 0 };
+  #stepMs = 0;
   #busy = false;
   #ended: Promise<void> = Promise.resolve();
 
@@ -151,20 +155,28 @@ export class EngineLoop {
       forwards: this.#forwards,
       rows: { ...this.#rows },
       drafts: { ...this.#drafts },
+      time: { graphMs: this.#graphMs(), stepMs: this.#stepMs },
       violations,
     };
+  }
+
+  #graphMs(): number {
+    const { decoder, adapters } = this.#parts;
+    return [...adapters.values()].reduce((sum, adapter) => sum + adapter.graphMs, decoder.graphMs);
   }
 
   async #runUntilIdle(): Promise<void> {
     for (;;) {
       // Gives commands that arrived during the last forward their turn: a cancelled request is not stepped again.
       await nextTurn();
+      const startedAt = performance.now();
       this.#cancelMarked();
       this.#start();
       const plan = planStep([...this.#running.values()].map(viewOf), this.#parts.limits, this.#previousPhase);
       if (plan === null) break;
       await this.#step(plan);
       this.#previousPhase = plan.phase;
+      this.#stepMs += performance.now() - startedAt;
     }
     this.#busy = false;
   }
@@ -190,7 +202,7 @@ export class EngineLoop {
         lanes: this.#allocate(request),
         tokenIds: [...request.promptIds],
         history: new TokenHistory(request.promptIds),
-        output: new OutputProcessor(this.#parts.tokenizer, request, this.#parts.eosIds),
+        output: new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request)),
       });
     }
   }
@@ -252,6 +264,10 @@ export class EngineLoop {
     const { lanes } = sequence;
     if (!this.#runs(sequence)) return false;
     return row.lane === "steered" || lanes.bottomUp.computed >= row.from + row.count;
+  }
+
+  #eosIdsOf({ ignoreEos }: AdmittedRequest): ReadonlySet<number> {
+    return ignoreEos ? none : this.#parts.eosIds;
   }
 
   #runs(sequence: Sequence): boolean {
@@ -325,7 +341,7 @@ export class EngineLoop {
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (lanes.kind === "plain" || output.tokens + 1 >= request.maxTokens) return;
     const draft = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
-    if (this.#parts.eosIds.has(draft)) return;
+    if (this.#eosIdsOf(request).has(draft)) return;
     lanes.draft = draft;
     this.#drafts.proposed++;
   }

@@ -85,6 +85,7 @@ export class EngineWorker {
         steering: request.steering,
         sampling: request.sampling,
         stopStrings: request.stopStrings,
+        ignoreEos: request.ignoreEos,
       });
       this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
     } catch (cause) {

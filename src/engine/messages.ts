@@ -16,6 +16,8 @@ export interface GenerationRequest {
   /** Tokens to generate at most; null: as many as the context has room for. */
   readonly maxTokens: number | null;
   readonly stopStrings: readonly string[];
+  /** Whether generation goes on after an end-of-sequence token, to `maxTokens` or a stop string. */
+  readonly ignoreEos: boolean;
 }
 
 /** `cancelled`: the client went away or asked to stop; its text is not wanted any more. */
@@ -69,6 +71,8 @@ export interface EngineStatus {
   readonly rows: { readonly bottomUp: number; readonly steered: number };
   /** Tokens guessed by the bottom-up pass, and those of them that the steered pass then chose. */
   readonly drafts: { readonly proposed: number; readonly accepted: number };
+  /** Milliseconds since loading: in the decoder's and adapters' graphs, and in whole steps; the difference is the engine's own. */
+  readonly time: { readonly graphMs: number; readonly stepMs: number };
   /** Violations found by the integrity check; empty when all is well. */
   readonly violations: readonly string[];
 }

@@ -24,6 +24,11 @@ export class Adapter {
     return new Adapter(await OnnxSession.load(graphPath, options), manifest);
   }
 
+  /** Milliseconds spent in the graph so far. */
+  get graphMs(): number {
+    return this.#session.runMs;
+  }
+
   /**
    * @param hiddenStates float32 [N,D] of the bottom-up pass, before the final norm.
    * @param gains float32 [N,L]

@@ -49,6 +49,11 @@ export class Decoder {
     return new Decoder(await OnnxSession.load(graphPath, options), architecture);
   }
 
+  /** Milliseconds spent in the graph so far. */
+  get graphMs(): number {
+    return this.#session.runMs;
+  }
+
   /**
    * One forward. Every row brings the same number T of tokens; the lanes' caches hold them afterwards.
    * @returns one result a row, in the order of `rows`.

@@ -140,6 +140,8 @@ const schema = z.object(
         z.array(stopString, field("a string or an array of up to 4 strings")).max(4, "takes up to 4 strings."),
       ),
     ),
+    /** vLLM's: go on after the end-of-sequence token. */
+    ignore_eos: optional(z.boolean(field("a boolean"))),
     steering: optional(steering),
     ...ignoredParameters,
     ...unsupportedParameters,

@@ -24,6 +24,7 @@ export function toGenerationRequest(request: ChatCompletionRequest, model: Serve
     },
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
     stopStrings: request.stop ?? [],
+    ignoreEos: request.ignore_eos ?? false,
   };
 }
 

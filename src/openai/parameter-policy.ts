@@ -47,7 +47,6 @@ export const unsupportedParameters = {
   verbosity: only(["medium"], "The models served here have no verbosity to set."),
   service_tier: only(["auto", "default"], "There is one service tier: 'default'."),
   // Not OpenAI's, but widely sent: extensions of vLLM and its kin that would change the text.
-  ignore_eos: only([false], "'ignore_eos' is not supported yet."),
   min_tokens: only([0], "'min_tokens' is not supported yet."),
   stop_token_ids: only([[]], "'stop_token_ids' is not supported; use 'stop'."),
   bad_words: only([[]], "'bad_words' is not supported."),

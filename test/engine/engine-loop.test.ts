@@ -33,6 +33,7 @@ function mix(a: number, b: number): number {
  */
 class ScriptedDecoder implements LoopDecoder {
   readonly architecture = architecture;
+  readonly graphMs = 0;
   readonly cache = new KvCache(architecture);
   /** State behind each token of a lane; what a lane has rolled back is overwritten. */
   readonly #states = new Map<Lane, number[]>();
@@ -91,6 +92,7 @@ function logitsOf(token: number, state: number): Float32Array {
 /** Top-down values that depend on the token's hidden state, the adapter and the gains. */
 function scriptedAdapter(factor: number): LoopAdapter {
   return {
+    graphMs: 0,
     async topDown(hiddenStates, gains) {
       await nextTurn();
       const tokens = hiddenStates.length;
@@ -187,6 +189,7 @@ function request(index: number): AdmittedRequest {
       seed: index,
     },
     stopStrings: [],
+    ignoreEos: false,
   };
 }
 

@@ -73,6 +73,7 @@ async function run(
   const fed = new Map<Lane, number[]>();
   const recorder: LoopDecoder = {
     architecture: decoder.architecture,
+    graphMs: 0,
     cache: decoder.cache,
     step: (rows) => {
       for (const row of rows) {
@@ -123,7 +124,7 @@ function steered(strength = 1): Steering {
 }
 
 function requestOf(promptIds: readonly number[], steering: Steering, maxTokens = 65) {
-  return { promptIds, textContext: [], maxTokens, steering, sampling: greedy, stopStrings: [] };
+  return { promptIds, textContext: [], maxTokens, steering, sampling: greedy, stopStrings: [], ignoreEos: false };
 }
 
 describe("the engine on a real small model", () => {

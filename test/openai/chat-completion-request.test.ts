@@ -220,7 +220,6 @@ describe("what cannot be honoured", () => {
     ["reasoning_effort", "high"],
     ["verbosity", "low"],
     ["service_tier", "priority"],
-    ["ignore_eos", true],
     ["min_tokens", 5],
     ["stop_token_ids", [2]],
     ["echo", true],

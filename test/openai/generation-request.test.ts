@@ -14,8 +14,9 @@ function translate(fields: object, id = "tiny"): GenerationRequest {
 
 describe("sampling", () => {
   it("has the wire's defaults", () => {
-    const { prompt, maxTokens, stopStrings, sampling } = translate({ seed: 1 });
-    expect({ prompt, maxTokens, stopStrings, sampling }).toEqual({
+    const { prompt, maxTokens, stopStrings, ignoreEos, sampling } = translate({ seed: 1 });
+    expect({ prompt, maxTokens, stopStrings, ignoreEos, sampling }).toEqual({
+      ignoreEos: false,
       prompt: { kind: "chat", messages: [{ role: "user", content: "Hi" }] },
       maxTokens: null,
       stopStrings: [],
@@ -33,7 +34,7 @@ describe("sampling", () => {
   });
 
   it("carries every field over", () => {
-    const { sampling, stopStrings, maxTokens } = translate({
+    const { sampling, stopStrings, maxTokens, ignoreEos } = translate({
       temperature: 0.5,
       top_p: 0.9,
       top_k: 40,
@@ -44,8 +45,10 @@ describe("sampling", () => {
       seed: 7,
       stop: "END",
       max_tokens: 9,
+      ignore_eos: true,
     });
-    expect({ sampling, stopStrings, maxTokens }).toEqual({
+    expect({ sampling, stopStrings, maxTokens, ignoreEos }).toEqual({
+      ignoreEos: true,
       stopStrings: ["END"],
       maxTokens: 9,
       sampling: {

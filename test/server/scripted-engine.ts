@@ -72,6 +72,7 @@ export class ScriptedEngine implements Engine {
       forwards,
       rows,
       drafts,
+      time: { graphMs: 0, stepMs: 0 },
       violations: [],
     });
   }
