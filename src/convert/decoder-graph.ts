@@ -1,5 +1,5 @@
 import type { Quantization } from "../model/manifest.js";
-import { decoderInputs, decoderOutputs } from "../model/tensor-names.js";
+import { blockOrderParts, decoderInputs, decoderOutputs } from "../model/tensor-names.js";
 import { GraphBuilder, microsoft, type PlacedWeight, type Value } from "./graph-builder.js";
 import { type LinearLayers, linearLayers } from "./linear-layers.js";
 import type { LlamaConfig } from "./llama-config.js";
@@ -14,12 +14,21 @@ interface Shared {
   readonly sines: Value;
   /** float32 [G·T,T]: 0 on and under the diagonal, -Infinity above. */
   readonly causalMask: Value;
-  /** float32 [R,1,1,S] */
+  /** float32 [P,1,1,S] */
   readonly pastMask: Value;
-  /** int64 [2]: T, S */
-  readonly keyCounts: Value;
+  readonly blocks: Blocks;
   /** int64 [4]: R, T, -1, Hd; turns [M,X·Hd] into [R,T,X,Hd]. */
   readonly headShape: Value;
+}
+
+/** Whose the blocks of the past are. */
+interface Blocks {
+  /** int64 [P] */
+  readonly rows: Value;
+  /** int64 [P,1]: the same, as ScatterND takes it. */
+  readonly rowIndices: Value;
+  /** The lists in which partial sums are added up: int64 [N] blocks, and int64 [N,1] their rows. */
+  readonly parts: readonly { readonly order: Value; readonly rowIndices: Value }[];
 }
 
 /**
@@ -28,8 +37,9 @@ interface Shared {
  * The residual stream is kept as [M,D] and only attention sees rows and tokens apart. The past comes in as plain inputs and
  * only the new keys and values go out: the binding copies every output, and a graph that returned whole caches would copy
  * them at every step. Query heads that share a key/value head are folded into the token axis ([R,KV,G·T,Hd]), so grouped
- * queries repeat nothing. New scores stand before past scores: padding the past then only appends terms that are zero, and a
- * row's sums do not depend on how far it was padded.
+ * queries repeat nothing. The past comes in blocks, as many a row as it needs: each block is attended to by its row's queries, and
+ * the partial sums are added up row by row (see `attention`). So rows of very different length share a forward and none pays for
+ * the longest.
  *
  * @param quantization `int8` makes every linear layer and the embedding table int8 (see linear-layers.ts).
  * @returns the graph file's bytes and the plan of the data file beside it.
@@ -45,14 +55,18 @@ export function decoderGraph(
 
   const ids = b.input(decoderInputs.inputIds, "int64", ["R", "T"]);
   const positions = b.input(decoderInputs.positionIds, "int64", ["R", "T"]);
-  const pastMask = b.input(decoderInputs.pastMask, "float32", ["R", 1, 1, "S"]);
+  const pastMask = b.input(decoderInputs.pastMask, "float32", ["P", 1, 1, "S"]);
+  const blockRows = b.input(decoderInputs.blockRows, "int64", ["P"]);
+  const blockOrders = Array.from({ length: blockOrderParts }, (_, part) =>
+    b.input(decoderInputs.blockOrder(part), "int64", [`P${part}`]),
+  );
   const topDownValues = b.input(decoderInputs.topDownValues, "float32", [layers, "R", "T", kvSize]);
   const logitRows = b.input(decoderInputs.logitRows, "int64", ["N"]);
 
   const [rows, tokens] = b.nodeOf("Split", [b.node("Shape", [ids])], ["row_count", "token_count"], {
     attributes: { num_outputs: { int: 2 } },
   });
-  const pastCount = b.node("Shape", [pastMask], { attributes: { start: { int: 3 } }, label: "past_count" });
+  const asColumn = (values: Value): Value => b.node("Unsqueeze", [values, b.int64([1])]);
   const rotary = (part: "cos" | "sin"): Value =>
     b.weight(`rotary.${part}`, "float32", [config.contextLength, headDim / 2], {
       kind: "float32",
@@ -64,7 +78,11 @@ export function decoderGraph(
     sines: rotary("sin"),
     causalMask: causalMask(b, config, tokens),
     pastMask,
-    keyCounts: b.node("Concat", [tokens, pastCount], { attributes: { axis: { int: 0 } }, label: "key_counts" }),
+    blocks: {
+      rows: blockRows,
+      rowIndices: asColumn(blockRows),
+      parts: blockOrders.map((order) => ({ order, rowIndices: asColumn(b.node("Gather", [blockRows, order])) })),
+    },
     headShape: b.node("Concat", [rows, tokens, b.int64([-1, headDim])], {
       attributes: { axis: { int: 0 } },
       label: "head_shape",
@@ -244,18 +262,37 @@ function attention(
     attributes: swapTokensAndHeads,
     output: decoderOutputs.newValue(layer),
   });
-  const cacheDims = ["R", kvHeads, "S", headDim];
+  const cacheDims = ["P", kvHeads, "S", headDim];
   const pastKey = b.input(decoderInputs.pastKey(layer), "float32", cacheDims);
   const pastValue = b.input(decoderInputs.pastValue(layer), "float32", cacheDims);
 
+  const { blocks } = shared;
+  const overKeys = b.int64([3]);
+  // Scores against a row's own new tokens, [R,KV,G·T,T], and against each block of past ones, [P,KV,G·T,S].
   const newScores = b.node("Add", [b.node("FusedMatMul", [query, newKey], transposedB), shared.causalMask]);
-  const pastScores = b.node("Add", [b.node("FusedMatMul", [query, pastKey], transposedB), shared.pastMask]);
-  const scores = b.node("Concat", [newScores, pastScores], { attributes: { axis: { int: 3 } } });
-  const weights = b.node("Softmax", [scores], { attributes: { axis: { int: -1 } } });
-  const [newWeights, pastWeights] = b.nodeOf("Split", [weights, shared.keyCounts], ["new_weights", "past_weights"], {
-    attributes: { axis: { int: 3 } },
-  });
-  const mixed = b.node("Add", [b.node("MatMul", [newWeights, newValue]), b.node("MatMul", [pastWeights, pastValue])]);
+  const blockQuery = b.node("Gather", [query, blocks.rows]);
+  const pastScores = b.node("Add", [b.node("FusedMatMul", [blockQuery, pastKey], transposedB), shared.pastMask]);
+  // The softmax of a row in pieces: its largest score over all of them, then each piece's weights, sum of weights and weighted values.
+  const largest = b.node(
+    "ScatterND",
+    [b.node("ReduceMax", [newScores, overKeys]), blocks.rowIndices, b.node("ReduceMax", [pastScores, overKeys])],
+    { attributes: { reduction: { string: "max" } }, label: "largest" },
+  );
+  const newWeights = b.node("Exp", [b.node("Sub", [newScores, largest])]);
+  const pastWeights = b.node("Exp", [b.node("Sub", [pastScores, b.node("Gather", [largest, blocks.rows])])]);
+  const pastSums = b.node("MatMul", [pastWeights, pastValue]);
+  const pastTotals = b.node("ReduceSum", [pastWeights, overKeys]);
+  let sums = b.node("MatMul", [newWeights, newValue]);
+  let totals = b.node("ReduceSum", [newWeights, overKeys]);
+  for (const { order, rowIndices } of blocks.parts) {
+    const add = (to: Value, pieces: Value): Value =>
+      b.node("ScatterND", [to, rowIndices, b.node("Gather", [pieces, order])], {
+        attributes: { reduction: { string: "add" } },
+      });
+    sums = add(sums, pastSums);
+    totals = add(totals, pastTotals);
+  }
+  const mixed = b.node("Div", [sums, totals]);
 
   // [R,KV,G·T,Hd] → [R,H,T,Hd] → [R,T,H,Hd] → [M,H·Hd]
   const unfolded = b.node("Reshape", [mixed, b.int64([0, heads, -1, headDim])]);

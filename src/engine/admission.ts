@@ -6,18 +6,11 @@ export interface EngineLimits {
   readonly maxRunning: number;
   /** Sequences that may wait for their turn; more are refused with `server_overloaded`. */
   readonly maxWaiting: number;
-  /** Bytes that key/value caches may take. */
+  /** Bytes that key/value caches may take, those kept for later requests included. One sequence alone may take more. */
   readonly cacheBytes: number;
   /** Tokens of a prompt in one forward. */
   readonly chunkTokens: number;
   readonly schedule: Schedule;
-}
-
-/** What a sequence may come to hold. */
-export interface Reservation {
-  readonly lanes: 1 | 2;
-  /** Prompt and output tokens at most. */
-  readonly tokens: number;
 }
 
 export type LengthCheck =
@@ -51,22 +44,22 @@ export function checkLength(promptTokens: number, maxTokens: number | null, cont
   return { kind: "fits", maxTokens: maxTokens ?? room };
 }
 
+/** What running sequences leave to others. */
+export interface Occupancy {
+  readonly running: number;
+  /** Bytes of key/value blocks that running sequences hold, and one more block for each of their lanes. */
+  readonly claimedBytes: number;
+}
+
 /**
- * Whether one more sequence may start. Pure. Lanes share one stride, so the longest reservation counts for all.
- * @param laneBytes bytes of one lane with room for that many tokens
+ * Whether one more sequence may start. Pure. It needs room for what it knows now: memory for what comes later is taken as it is
+ * needed, and if there is none then, the youngest sequence gives its own back (it is preempted) and waits again.
+ * @param neededBytes of the sequence's blocks, with room for one more token in each lane.
  */
-export function canStart(
-  running: readonly Reservation[],
-  candidate: Reservation,
-  limits: EngineLimits,
-  laneBytes: (tokens: number) => number,
-): boolean {
-  if (running.length === 0) return true;
-  if (running.length >= limits.maxRunning) return false;
-  const all = [...running, candidate];
-  const lanes = all.reduce((sum, reservation) => sum + reservation.lanes, 0);
-  const longest = Math.max(...all.map((reservation) => reservation.tokens));
-  return lanes * laneBytes(longest) <= limits.cacheBytes;
+export function canStart(occupancy: Occupancy, neededBytes: number, limits: EngineLimits): boolean {
+  if (occupancy.running === 0) return true;
+  if (occupancy.running >= limits.maxRunning) return false;
+  return occupancy.claimedBytes + neededBytes <= limits.cacheBytes;
 }
 
 function refused(code: ErrorData["code"], message: string, param: string): LengthCheck {

@@ -1,16 +1,25 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type ErrorData, ToastError } from "../errors.js";
-import type { Adapter, TopDown } from "../model/adapter.js";
-import type { Decoder, DecoderRow, RowResult } from "../model/decoder.js";
-import type { Lane } from "../model/kv-cache.js";
+import type { Adapter } from "../model/adapter.js";
+import type { Decoder, RowResult } from "../model/decoder.js";
+import { blocksOf } from "../model/kv-cache.js";
 import { Sampler } from "../sampling/sampler.js";
-import { TokenHistory } from "../sampling/token-history.js";
 import { layerGains } from "../steering/layer-gains.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import { canStart, type EngineLimits, type Reservation } from "./admission.js";
-import type { EngineStatus, FinishReason, GenerationRequest } from "./messages.js";
+import { canStart, type EngineLimits } from "./admission.js";
+import type { EngineStatus, FinishReason, Usage } from "./messages.js";
 import { OutputProcessor } from "./output-processor.js";
-import { planStep, type SequenceView } from "./scheduler.js";
+import { PrefixCache } from "./prefix-cache.js";
+import { planStep } from "./scheduler.js";
+import {
+  type AdmittedRequest,
+  bottomUpPrefix,
+  type Lanes,
+  RunningSequence,
+  Sequence,
+  sliceTopDown,
+  steeredPrefix,
+} from "./sequence.js";
 import type { PlannedRow, StepPlan } from "./step-plan.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
@@ -25,76 +34,45 @@ export interface EngineParts {
   readonly limits: EngineLimits;
 }
 
-/** A request whose prompt is tokenized and fits the context. */
-export interface AdmittedRequest {
-  readonly id: string;
-  readonly promptIds: readonly number[];
-  /** Ids that the answer's text goes on from; empty for an answer that is a text of its own (see IncrementalDetokenizer). */
-  readonly textContext: readonly number[];
-  readonly maxTokens: number;
-  readonly steering: GenerationRequest["steering"];
-  readonly sampling: GenerationRequest["sampling"];
-  readonly stopStrings: readonly string[];
-  readonly ignoreEos: boolean;
-}
-
 /** Told of what happens to requests, in order for each of them. */
 export interface LoopListener {
   delta(requestId: string, text: string, tokens: number): void;
-  finished(requestId: string, reason: FinishReason, usage: { promptTokens: number; completionTokens: number }): void;
+  finished(requestId: string, reason: FinishReason, usage: Usage): void;
   errored(requestId: string, error: ErrorData): void;
 }
 
-/** A plain sequence has one lane, a steered one two; there is no third way. */
-type Lanes =
-  | { readonly kind: "plain"; readonly bottomUp: Lane }
-  | {
-      readonly kind: "steered";
-      readonly bottomUp: Lane;
-      readonly steered: Lane;
-      readonly adapter: LoopAdapter;
-      /** float32 [L] */
-      readonly gains: Float32Array;
-      /** Top-down values of the tokens that the bottom-up lane is ahead by, float32 [L,T,kv]. */
-      pending: Float32Array | null;
-      /** A guess of the next token, whose bottom-up row goes along with the steered row that decides about it. */
-      draft: number | null;
-    };
+interface PlannedWork {
+  readonly row: PlannedRow;
+  readonly running: RunningSequence;
+}
 
-type SteeredLanes = Extract<Lanes, { kind: "steered" }>;
-
-interface Sequence {
-  readonly request: AdmittedRequest;
-  readonly lanes: Lanes;
-  readonly tokenIds: number[];
-  readonly history: TokenHistory;
-  readonly output: OutputProcessor;
+interface ComputedRow extends PlannedWork {
+  readonly result: RowResult;
 }
 
 const none: ReadonlySet<number> = new Set();
 
-interface ComputedRow {
-  readonly row: PlannedRow;
-  readonly sequence: Sequence;
-  readonly result: RowResult;
-}
-
 /**
- * The life of admitted requests: waits → runs (lanes allocated) → finished (lanes released). One `step` is one forward.
+ * The life of admitted requests: waits → runs (lanes allocated) → finished (lanes released). One `step` is one forward. When memory
+ * runs out, the youngest running sequence gives its lanes back and waits again; it loses time, not text.
  * Runs in the engine worker; knows nothing of threads, messages or HTTP.
  */
 export class EngineLoop {
   readonly #parts: EngineParts;
   readonly #listener: LoopListener;
   readonly #sampler: Sampler;
-  readonly #waiting: AdmittedRequest[] = [];
-  readonly #running = new Map<string, Sequence>();
+  readonly #prefixes: PrefixCache;
+  readonly #waiting: Sequence[] = [];
+  /** In the order in which they started. */
+  readonly #running = new Map<string, RunningSequence>();
   /** Asked to stop while a forward may be using their lanes; done with before the next one. */
   readonly #toCancel = new Set<string>();
   #previousPhase: StepPlan["phase"] = "decode";
   #forwards = 0;
   readonly #rows = { bottomUp: 0, steered: 0 };
   readonly #drafts = { proposed: 0, accepted: 0 };
+  readonly #prefixTokens = { queried: 0, hit: 0 };
+  #preemptions = 0;
   #stepMs = 0;
   #busy = false;
   #ended: Promise<void> = Promise.resolve();
@@ -103,6 +81,7 @@ export class EngineLoop {
     this.#parts = parts;
     this.#listener = listener;
     this.#sampler = new Sampler(parts.decoder.architecture.vocabSize);
+    this.#prefixes = new PrefixCache(parts.decoder.cache);
   }
 
   /** @throws ToastError `server_overloaded` when too many wait already */
@@ -111,7 +90,8 @@ export class EngineLoop {
     if (this.#waiting.length >= maxWaiting) {
       throw new ToastError("server_overloaded", `${maxWaiting} requests are already waiting. Try again in a moment.`);
     }
-    this.#waiting.push(request);
+    const output = new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request));
+    this.#waiting.push(new Sequence(request, output));
     if (!this.#busy) {
       this.#busy = true;
       this.#ended = this.#runUntilIdle();
@@ -120,11 +100,11 @@ export class EngineLoop {
 
   /** Takes effect before the next forward; unknown and finished ids are ignored. */
   cancel(requestId: string): void {
-    const index = this.#waiting.findIndex((request) => request.id === requestId);
+    const index = this.#waiting.findIndex(({ id }) => id === requestId);
     const waiting = this.#waiting[index];
     if (waiting !== undefined) {
       this.#waiting.splice(index, 1);
-      this.#listener.finished(requestId, "cancelled", { promptTokens: waiting.promptIds.length, completionTokens: 0 });
+      this.#listener.finished(requestId, "cancelled", usageOf(waiting));
       return;
     }
     if (this.#running.has(requestId)) this.#toCancel.add(requestId);
@@ -139,10 +119,7 @@ export class EngineLoop {
 
   status(): EngineStatus {
     const { cache } = this.#parts.decoder;
-    const lanesExpected = [...this.#running.values()].reduce(
-      (sum, { lanes }) => sum + (lanes.kind === "plain" ? 1 : 2),
-      0,
-    );
+    const lanesExpected = [...this.#running.values()].reduce((sum, { allLanes }) => sum + allLanes.length, 0);
     const violations = cache.violations();
     if (cache.lanesInUse !== lanesExpected) {
       violations.push(`${cache.lanesInUse} lanes are allocated, the running sequences have ${lanesExpected}`);
@@ -151,10 +128,13 @@ export class EngineLoop {
       waiting: this.#waiting.length,
       running: this.#running.size,
       lanesInUse: cache.lanesInUse,
-      cacheBytes: cache.bytes,
+      cacheBytes: cache.blocksInUse * cache.blockBytes,
+      prefixBytes: this.#prefixes.bytes,
       forwards: this.#forwards,
       rows: { ...this.#rows },
       drafts: { ...this.#drafts },
+      prefixTokens: { ...this.#prefixTokens },
+      preemptions: this.#preemptions,
       time: { graphMs: this.#graphMs(), stepMs: this.#stepMs },
       violations,
     };
@@ -172,7 +152,7 @@ export class EngineLoop {
       const startedAt = performance.now();
       this.#cancelMarked();
       this.#start();
-      const plan = planStep([...this.#running.values()].map(viewOf), this.#parts.limits, this.#previousPhase);
+      const plan = this.#planWithRoom();
       if (plan === null) break;
       await this.#step(plan);
       this.#previousPhase = plan.phase;
@@ -183,27 +163,29 @@ export class EngineLoop {
 
   #cancelMarked(): void {
     for (const requestId of this.#toCancel) {
-      const sequence = this.#running.get(requestId);
-      if (sequence !== undefined) this.#finish(sequence, "cancelled");
+      const running = this.#running.get(requestId);
+      if (running !== undefined) this.#finish(running, "cancelled");
     }
     this.#toCancel.clear();
   }
 
   #start(): void {
     for (;;) {
-      const request = this.#waiting[0];
-      if (request === undefined) return;
-      const running = [...this.#running.values()].map((sequence) => reservationOf(sequence.request));
+      const sequence = this.#waiting[0];
+      if (sequence === undefined) return;
       const { cache } = this.#parts.decoder;
-      if (!canStart(running, reservationOf(request), this.#parts.limits, (tokens) => cache.laneBytes(tokens))) return;
+      const claimed = cache.blocksInUse + cache.lanesInUse;
+      const occupancy = { running: this.#running.size, claimedBytes: claimed * cache.blockBytes };
+      const needed = sequence.laneCount * blocksOf(sequence.tokenIds.length + 1) * cache.blockBytes;
+      if (!canStart(occupancy, needed, this.#parts.limits)) return;
       this.#waiting.shift();
-      this.#running.set(request.id, {
-        request,
-        lanes: this.#allocate(request),
-        tokenIds: [...request.promptIds],
-        history: new TokenHistory(request.promptIds),
-        output: new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request)),
-      });
+      const running = new RunningSequence(
+        sequence,
+        this.#allocate(sequence.request),
+        this.#parts.decoder.architecture.hiddenSize,
+      );
+      this.#running.set(sequence.id, running);
+      this.#restorePrefix(running);
     }
   }
 
@@ -221,110 +203,197 @@ export class EngineLoop {
           steered: cache.allocate("steered"),
           adapter,
           gains: layerGains(steering, architecture.layers),
-          pending: null,
           draft: null,
         };
       }
     }
   }
 
+  /** Takes over what the prefix cache has of the sequence's tokens; the last one is computed in any case, for its logits. */
+  #restorePrefix({ sequence, lanes, hiddenStates }: RunningSequence): void {
+    const { request, tokenIds } = sequence;
+    const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, tokenIds.length - 1);
+    let reused = bottomUp.tokens;
+    if (lanes.kind === "steered") {
+      // A steered lane never is ahead of its bottom-up lane.
+      const steered = this.#prefixes.find(steeredPrefix(request, lanes.gains), tokenIds, bottomUp.tokens);
+      this.#prefixes.restore(steered, lanes.steered, null);
+      reused = steered.tokens;
+    }
+    this.#prefixes.restore(bottomUp, lanes.bottomUp, hiddenStates);
+    if (sequence.cachedTokens !== null) return;
+    sequence.cachedTokens = reused;
+    this.#prefixTokens.queried += tokenIds.length;
+    this.#prefixTokens.hit += reused;
+  }
+
+  /** Keeps what a sequence has computed for those that begin with the same tokens. */
+  #rememberPrefix({ sequence, lanes, hiddenStates }: RunningSequence): void {
+    const { request, tokenIds } = sequence;
+    const { cache } = this.#parts.decoder;
+    const computed = (tokens: number) => ({
+      tokenIds,
+      prompt: request.promptIds.length,
+      computed: Math.min(tokens, tokenIds.length),
+    });
+    const maxBytes = this.#parts.limits.cacheBytes - cache.blocksInUse * cache.blockBytes;
+    this.#prefixes.remember(
+      bottomUpPrefix,
+      computed(lanes.bottomUp.computed),
+      lanes.bottomUp,
+      hiddenStates,
+      Math.max(0, maxBytes),
+    );
+    if (lanes.kind === "plain") return;
+    this.#prefixes.remember(
+      steeredPrefix(request, lanes.gains),
+      computed(lanes.steered.computed),
+      lanes.steered,
+      null,
+      Math.max(0, maxBytes),
+    );
+  }
+
   /**
-   * One forward. Then, in this order: tokens of the rows that ended in a steered (or plain) prediction; drafts accepted or taken
-   * back; top-down values for the steered rows to come; new drafts.
+   * The next plan whose new tokens there is room for. What the prefix cache holds gives way first, then the youngest sequences; a
+   * sequence alone may take what it needs.
    */
-  async #step(plan: StepPlan): Promise<void> {
-    const planned = plan.rows.map((row) => ({ row, sequence: this.#sequence(row.sequenceId) }));
-    try {
-      const results = await this.#parts.decoder.step(planned.map(({ row, sequence }) => decoderRow(row, sequence)));
-      this.#forwards++;
-      const computed: ComputedRow[] = [];
-      for (const [index, { row, sequence }] of planned.entries()) {
-        const result = results[index];
-        if (result === undefined) throw new Error("a step has one result for each row");
-        this.#rows[row.lane]++;
-        if (row.lane === "steered") clearPending(sequence);
-        computed.push({ row, sequence, result });
-      }
-      for (const { sequence, result } of computed) {
-        if (result.output === "logits") this.#nextToken(sequence, result.logits);
-      }
-      const standing = computed.filter((row) => this.#stands(row));
-      await this.#feedBack(standing);
-      for (const { sequence, result } of standing) {
-        if (result.output === "hiddenStatesAndLogits") this.#draft(sequence, result.logits);
-      }
-    } catch (cause) {
-      const error = asError(cause).toData();
-      for (const { sequence } of planned) this.#fail(sequence, error);
+  #planWithRoom(): StepPlan | null {
+    for (;;) {
+      const views = [...this.#running.values()].map((running) => running.view());
+      const plan = planStep(views, this.#parts.limits, this.#previousPhase);
+      if (plan === null) return null;
+      const { cache } = this.#parts.decoder;
+      const missing = plan.rows.reduce(
+        (sum, row) => sum + cache.blocksMissing(this.#runningOf(row.sequenceId).lane(row), row.count),
+        0,
+      );
+      const left = this.#parts.limits.cacheBytes - (cache.blocksInUse + missing) * cache.blockBytes;
+      this.#prefixes.shrinkTo(Math.max(0, left));
+      if (left >= 0 || missing === 0 || this.#running.size === 1) return plan;
+      this.#preempt();
     }
   }
 
-  /** Whether a computed row still counts: its sequence goes on, and the token in it was the right one. */
-  #stands({ row, sequence }: ComputedRow): boolean {
-    const { lanes } = sequence;
-    if (!this.#runs(sequence)) return false;
-    return row.lane === "steered" || lanes.bottomUp.computed >= row.from + row.count;
+  #preempt(): void {
+    const youngest = [...this.#running.values()].at(-1);
+    if (youngest === undefined) throw new Error("there is nobody to preempt");
+    this.#release(youngest);
+    this.#waiting.unshift(youngest.sequence);
+    this.#preemptions++;
+  }
+
+  /**
+   * One forward. Then, in this order: tokens of the rows that ended in a steered (or plain) prediction; drafts accepted or taken
+   * back; new drafts.
+   */
+  async #step(plan: StepPlan): Promise<void> {
+    const planned = plan.rows.map((row) => ({ row, running: this.#runningOf(row.sequenceId) }));
+    try {
+      const topDown = await this.#feedBack(planned);
+      const results = await this.#parts.decoder.step(
+        planned.map(({ row, running }, index) => running.decoderRow(row, topDown[index] ?? null)),
+      );
+      this.#forwards++;
+      const computed: ComputedRow[] = [];
+      for (const [index, { row, running }] of planned.entries()) {
+        const result = results[index];
+        if (result === undefined) throw new Error("a step has one result for each row");
+        this.#rows[row.lane]++;
+        if ("hiddenStates" in result) running.hiddenStates.set(row.from, result.hiddenStates);
+        computed.push({ row, running, result });
+      }
+      for (const { row, running, result } of computed) {
+        const decides = running.lanes.kind === "plain" || row.lane === "steered";
+        if (decides && "logits" in result) this.#nextToken(running, result.logits);
+      }
+      for (const { row, running, result } of computed) {
+        if (row.lane === "bottomUp" && "logits" in result && this.#stands(row, running)) {
+          this.#draft(running, result.logits);
+        }
+      }
+    } catch (cause) {
+      const error = asError(cause).toData();
+      for (const { running } of planned) this.#fail(running, error);
+    }
+  }
+
+  /** Whether a computed bottom-up row still counts: its sequence goes on, and the token in it was the right one. */
+  #stands(row: PlannedRow, running: RunningSequence): boolean {
+    return this.#runs(running) && running.lanes.bottomUp.computed >= row.from + row.count;
   }
 
   #eosIdsOf({ ignoreEos }: AdmittedRequest): ReadonlySet<number> {
     return ignoreEos ? none : this.#parts.eosIds;
   }
 
-  #runs(sequence: Sequence): boolean {
-    return this.#running.get(sequence.request.id) === sequence;
+  #runs(running: RunningSequence): boolean {
+    return this.#running.get(running.id) === running;
   }
 
-  /** Turns hidden states of bottom-up rows into the top-down values that their steered rows wait for; one run an adapter. */
-  async #feedBack(rows: readonly ComputedRow[]): Promise<void> {
-    const groups = new Map<LoopAdapter, { lanes: SteeredLanes; hiddenStates: Float32Array }[]>();
-    for (const { sequence, result } of rows) {
-      if (!("hiddenStates" in result) || sequence.lanes.kind !== "steered") continue;
-      const group = groups.get(sequence.lanes.adapter) ?? [];
-      group.push({ lanes: sequence.lanes, hiddenStates: result.hiddenStates });
-      groups.set(sequence.lanes.adapter, group);
+  /**
+   * The top-down values of the steered rows among `planned`, from the hidden states of the same tokens; one run an adapter.
+   * @returns float32 [L,T,kv] for each steered row, null for the others.
+   */
+  async #feedBack(planned: readonly PlannedWork[]): Promise<readonly (Float32Array | null)[]> {
+    interface Member {
+      readonly index: number;
+      readonly tokens: number;
+      readonly hiddenStates: Float32Array;
+      readonly gains: Float32Array;
+    }
+    const groups = new Map<LoopAdapter, Member[]>();
+    for (const [index, { row, running }] of planned.entries()) {
+      const { lanes } = running;
+      if (row.lane !== "steered" || lanes.kind !== "steered") continue;
+      const hiddenStates = running.hiddenStates.view(row.from, row.count);
+      const group = groups.get(lanes.adapter) ?? [];
+      group.push({ index, tokens: row.count, hiddenStates, gains: lanes.gains });
+      groups.set(lanes.adapter, group);
     }
     const { layers, hiddenSize, kvHeads, headDim } = this.#parts.decoder.architecture;
+    const values: (Float32Array | null)[] = planned.map(() => null);
     for (const [adapter, group] of groups) {
-      const tokens = group.map(({ hiddenStates }) => hiddenStates.length / hiddenSize);
-      const total = tokens.reduce((sum, count) => sum + count, 0);
+      const total = group.reduce((sum, { tokens }) => sum + tokens, 0);
       const hiddenStates = new Float32Array(total * hiddenSize);
       const gains = new Float32Array(total * layers);
       let token = 0;
-      for (const [index, member] of group.entries()) {
+      for (const member of group) {
         hiddenStates.set(member.hiddenStates, token * hiddenSize);
-        for (let end = token + (tokens[index] ?? 0); token < end; token++)
-          gains.set(member.lanes.gains, token * layers);
+        for (const end = token + member.tokens; token < end; token++) gains.set(member.gains, token * layers);
       }
       const topDown = await adapter.topDown(hiddenStates, gains);
       let from = 0;
-      for (const [index, member] of group.entries()) {
-        const count = tokens[index] ?? 0;
-        member.lanes.pending = slice(topDown, layers, kvHeads * headDim, total, from, count);
-        from += count;
+      for (const { index, tokens } of group) {
+        values[index] = sliceTopDown(topDown, { layers, kvSize: kvHeads * headDim, total }, from, tokens);
+        from += tokens;
       }
     }
+    return values;
   }
 
-  #nextToken(sequence: Sequence, logits: Float32Array): void {
-    const { request, tokenIds, history, output } = sequence;
+  #nextToken(running: RunningSequence, logits: Float32Array): void {
+    const { request, tokenIds, history, output } = running.sequence;
     let tokenId: number;
     try {
       tokenId = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
     } catch (cause) {
       // Logits that cannot be sampled from are this sequence's trouble alone.
-      this.#fail(sequence, asError(cause).toData());
+      this.#fail(running, asError(cause).toData());
       return;
     }
+    // The prompt is computed: whoever comes with the same one need not wait for this answer's end.
+    if (output.tokens === 0) this.#rememberPrefix(running);
     tokenIds.push(tokenId);
     history.append(tokenId);
-    this.#settleDraft(sequence, tokenId);
+    this.#settleDraft(running.lanes, tokenId);
     const { text, tokens, finished } = output.push(tokenId);
     if (text !== "") this.#listener.delta(request.id, text, tokens);
-    if (finished !== null) this.#finish(sequence, finished);
+    if (finished !== null) this.#finish(running, finished);
   }
 
   /** Keeps the bottom-up row of a draft that came true, takes that of any other back. */
-  #settleDraft({ lanes }: Sequence, tokenId: number): void {
+  #settleDraft(lanes: Lanes, tokenId: number): void {
     if (lanes.kind === "plain" || lanes.draft === null) return;
     if (lanes.draft === tokenId) this.#drafts.accepted++;
     else this.#parts.decoder.cache.rollBack(lanes.bottomUp, 1);
@@ -336,8 +405,8 @@ export class EngineLoop {
    * it, with the same noise of that position, so that the two agree wherever their logits nearly do.
    * @see docs/architecture.md, "Draft ahead"
    */
-  #draft(sequence: Sequence, logits: Float32Array): void {
-    const { request, lanes, tokenIds, history, output } = sequence;
+  #draft({ lanes, sequence }: RunningSequence, logits: Float32Array): void {
+    const { request, tokenIds, history, output } = sequence;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (lanes.kind === "plain" || output.tokens + 1 >= request.maxTokens) return;
     const draft = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
@@ -346,85 +415,36 @@ export class EngineLoop {
     this.#drafts.proposed++;
   }
 
-  #finish(sequence: Sequence, reason: FinishReason): void {
-    const { request, output } = sequence;
-    this.#release(sequence);
-    this.#listener.finished(request.id, reason, {
-      promptTokens: request.promptIds.length,
-      completionTokens: output.tokens,
-    });
+  #finish(running: RunningSequence, reason: FinishReason): void {
+    this.#rememberPrefix(running);
+    this.#release(running);
+    this.#listener.finished(running.id, reason, usageOf(running.sequence));
   }
 
-  #fail(sequence: Sequence, error: ErrorData): void {
-    if (!this.#runs(sequence)) return;
-    this.#release(sequence);
-    this.#listener.errored(sequence.request.id, error);
+  #fail(running: RunningSequence, error: ErrorData): void {
+    if (!this.#runs(running)) return;
+    this.#release(running);
+    this.#listener.errored(running.id, error);
   }
 
-  #release({ request, lanes }: Sequence): void {
-    this.#running.delete(request.id);
-    const { cache } = this.#parts.decoder;
-    cache.release(lanes.bottomUp);
-    if (lanes.kind === "steered") cache.release(lanes.steered);
+  #release(running: RunningSequence): void {
+    this.#running.delete(running.id);
+    for (const lane of running.allLanes) this.#parts.decoder.cache.release(lane);
   }
 
-  #sequence(id: string): Sequence {
-    const sequence = this.#running.get(id);
-    if (sequence === undefined) throw new Error(`the plan names sequence ${id}, which is not running`);
-    return sequence;
+  #runningOf(id: string): RunningSequence {
+    const running = this.#running.get(id);
+    if (running === undefined) throw new Error(`the plan names sequence ${id}, which is not running`);
+    return running;
   }
 }
 
-function viewOf({ request, lanes, tokenIds }: Sequence): SequenceView {
+function usageOf({ request, output, cachedTokens }: Sequence): Usage {
   return {
-    id: request.id,
-    tokens: tokenIds.length,
-    bottomUp: lanes.bottomUp.computed,
-    steered:
-      lanes.kind === "plain"
-        ? { kind: "plain" }
-        : { kind: "steered", computed: lanes.steered.computed, draft: lanes.draft === null ? "none" : "waiting" },
+    promptTokens: request.promptIds.length,
+    cachedTokens: cachedTokens ?? 0,
+    completionTokens: output.tokens,
   };
-}
-
-function reservationOf(request: AdmittedRequest): Reservation {
-  return {
-    lanes: request.steering.kind === "plain" ? 1 : 2,
-    tokens: request.promptIds.length + request.maxTokens,
-  };
-}
-
-function decoderRow(row: PlannedRow, { lanes, tokenIds }: Sequence): DecoderRow {
-  const known = tokenIds.slice(row.from, row.from + row.count);
-  const draft = lanes.kind === "steered" && known.length < row.count ? lanes.draft : null;
-  const shared = { tokenIds: draft === null ? known : [...known, draft], output: row.output };
-  if (row.lane === "bottomUp") return { pass: "bottomUp", lane: lanes.bottomUp, ...shared };
-  if (lanes.kind === "plain" || lanes.pending === null) {
-    throw new Error(`sequence ${row.sequenceId} has no top-down values for its steered row`);
-  }
-  return { pass: "steered", lane: lanes.steered, topDownValues: lanes.pending, ...shared };
-}
-
-function clearPending({ lanes }: Sequence): void {
-  if (lanes.kind === "steered") lanes.pending = null;
-}
-
-/** Tokens `from` … `from + count − 1` of [L,N,kv], as [L,count,kv]; the array itself when that is all of it. */
-function slice(
-  { topDownValues }: TopDown,
-  layers: number,
-  kvSize: number,
-  total: number,
-  from: number,
-  count: number,
-): Float32Array {
-  if (count === total) return topDownValues;
-  const part = new Float32Array(layers * count * kvSize);
-  for (let layer = 0; layer < layers; layer++) {
-    const start = (layer * total + from) * kvSize;
-    part.set(topDownValues.subarray(start, start + count * kvSize), layer * count * kvSize);
-  }
-  return part;
 }
 
 function asError(cause: unknown): ToastError {

@@ -14,6 +14,8 @@ export type Schedule = (typeof schedules)[number];
 /** What the scheduler knows of a running sequence: how far each lane's computed tokens are behind its tokens. */
 export interface SequenceView {
   readonly id: string;
+  /** Tokens of the prompt: these are computed in stretches, those after it one by one. */
+  readonly prompt: number;
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
   /** Tokens computed in the bottom-up lane; `tokens + 1` never outlives a step: a draft is accepted or taken back in it. */
@@ -29,6 +31,12 @@ export interface SequenceView {
       };
 }
 
+export interface ScheduleOptions {
+  /** Most tokens of a prompt in one forward. */
+  readonly chunkTokens: number;
+  readonly schedule: Schedule;
+}
+
 /**
  * Picks the rows of the next forward. Pure.
  *
@@ -37,14 +45,16 @@ export interface SequenceView {
  * longer stretch of prompt is computed in chunks, alone, in turn with them: so a chunk's arithmetic, and with it the text, is the
  * same whoever else is being served.
  *
+ * Where a chunk ends follows from the prompt alone, and what comes after the prompt is always computed token by token. So a sequence
+ * that was preempted computes what it had lost with the same arithmetic, and goes on with the same text.
+ *
  * @param sequences in order of arrival
- * @param chunkTokens most tokens of a prompt in one forward
  * @param previous the last plan's phase: prefill and decode take turns where both wait
  * @returns null when nothing is left to compute
  */
 export function planStep(
   sequences: readonly SequenceView[],
-  options: { readonly chunkTokens: number; readonly schedule: Schedule },
+  options: ScheduleOptions,
   previous: StepPlan["phase"],
 ): StepPlan | null {
   const rows = sequences.flatMap((sequence) => rowsOf(sequence, options));
@@ -55,41 +65,44 @@ export function planStep(
   return null;
 }
 
-function rowsOf(
-  sequence: SequenceView,
-  { chunkTokens, schedule }: { readonly chunkTokens: number; readonly schedule: Schedule },
-): readonly PlannedRow[] {
-  const { id, tokens, bottomUp, steered } = sequence;
-  const missing = tokens - bottomUp;
+function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly PlannedRow[] {
+  const { tokens, bottomUp, steered } = sequence;
   if (steered.kind === "plain") {
-    if (missing === 0) return [];
-    const count = Math.min(missing, chunkTokens);
-    return [
-      { sequenceId: id, lane: "bottomUp", from: bottomUp, count, output: count === missing ? "logits" : "nothing" },
-    ];
+    if (bottomUp === tokens) return [];
+    const count = stretch(sequence, bottomUp, tokens, options);
+    return [bottomUpRow(sequence, count, bottomUp + count === tokens ? "hiddenStatesAndLogits" : "hiddenStates")];
   }
-  const behind = bottomUp - steered.computed;
-  if (behind > 0) {
-    const steeredRow: PlannedRow = {
-      sequenceId: id,
+  // A draft is of use where it rides with a steered row of one token.
+  const drafts = options.schedule === "draftAhead";
+  if (steered.computed < bottomUp) {
+    const count = stretch(sequence, steered.computed, bottomUp, options);
+    const row: PlannedRow = {
+      sequenceId: sequence.id,
       lane: "steered",
       from: steered.computed,
-      count: behind,
-      output: missing === 0 ? "logits" : "nothing",
+      count,
+      output: steered.computed + count === tokens ? "logits" : "nothing",
     };
-    if (behind > 1 || steered.draft === "none") return [steeredRow];
-    const draftRow: PlannedRow = {
-      sequenceId: id,
-      lane: "bottomUp",
-      from: bottomUp,
-      count: 1,
-      output: "hiddenStatesAndLogits",
-    };
-    return [steeredRow, draftRow];
+    if (count > 1 || steered.computed + 1 < bottomUp || !drafts) return [row];
+    // Beside the one steered row goes the next bottom-up row: of a token that is known (after a preemption), or of a draft.
+    if (bottomUp < tokens) {
+      if (bottomUp < sequence.prompt) return [row];
+      return [row, bottomUpRow(sequence, 1, bottomUp + 1 === tokens ? "hiddenStatesAndLogits" : "hiddenStates")];
+    }
+    return steered.draft === "none" ? [row] : [row, bottomUpRow(sequence, 1, "hiddenStatesAndLogits")];
   }
-  if (missing === 0) return [];
-  const count = Math.min(missing, chunkTokens);
-  // A draft rides with a steered row of one token; behind a longer chunk there is no such row.
-  const output = missing === 1 && schedule === "draftAhead" ? "hiddenStatesAndLogits" : "hiddenStates";
-  return [{ sequenceId: id, lane: "bottomUp", from: bottomUp, count, output }];
+  if (bottomUp === tokens) return [];
+  const count = stretch(sequence, bottomUp, tokens, options);
+  const guess = drafts && count === 1 && bottomUp + 1 === tokens;
+  return [bottomUpRow(sequence, count, guess ? "hiddenStatesAndLogits" : "hiddenStates")];
+}
+
+/** How many tokens from `from` on are computed at once: to the chunk's end inside the prompt, one behind it. */
+function stretch({ prompt }: SequenceView, from: number, known: number, { chunkTokens }: ScheduleOptions): number {
+  if (from >= prompt) return 1;
+  return Math.min(prompt, known, from - (from % chunkTokens) + chunkTokens) - from;
+}
+
+function bottomUpRow({ id, bottomUp }: SequenceView, count: number, output: PlannedRow["output"]): PlannedRow {
+  return { sequenceId: id, lane: "bottomUp", from: bottomUp, count, output };
 }

@@ -1,4 +1,4 @@
-import { KvCache, type Lane } from "./kv-cache.js";
+import { blocksOf, KvCache, type Lane } from "./kv-cache.js";
 import type { Architecture } from "./manifest.js";
 import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-session.js";
 import { decoderInputs, decoderOutputs } from "./tensor-names.js";
@@ -55,37 +55,55 @@ export class Decoder {
   }
 
   /**
-   * One forward. Every row brings the same number T of tokens; the lanes' caches hold them afterwards.
+   * One forward (several where the rows' pasts are more than the graph adds up in one). Every row brings the same number T of tokens;
+   * the lanes' caches hold them afterwards.
    * @returns one result a row, in the order of `rows`.
-   * @throws ToastError `engine_failed`; the lanes are then unchanged.
+   * @throws ToastError `engine_failed`; the lanes then have what earlier forwards of this step computed, and nothing of the failed one.
    */
   async step(rows: readonly DecoderRow[]): Promise<RowResult[]> {
-    const firstRow = rows[0];
-    if (firstRow === undefined) throw new Error("a step needs at least one row");
-    const newTokens = firstRow.tokenIds.length;
+    const newTokens = rows[0]?.tokenIds.length ?? 0;
     if (newTokens === 0 || rows.some((row) => row.tokenIds.length !== newTokens)) {
-      throw new Error("the rows of a step need the same number of tokens, at least one");
+      throw new Error("a step needs rows, of the same number of tokens, at least one");
     }
+    for (const row of rows) this.cache.reserve(row.lane, newTokens);
+    const results: RowResult[] = [];
+    for (const group of this.#groups(rows)) results.push(...(await this.#forward(group, newTokens)));
+    return results;
+  }
+
+  /** Neighbouring rows whose blocks fit one forward. */
+  #groups(rows: readonly DecoderRow[]): readonly (readonly DecoderRow[])[] {
+    const groups: DecoderRow[][] = [];
+    let blocks = Number.POSITIVE_INFINITY;
+    for (const row of rows) {
+      const own = blocksOf(row.lane.computed);
+      blocks += own;
+      if (blocks > this.cache.maxBlocksPerForward) {
+        groups.push([]);
+        blocks = own;
+      }
+      groups.at(-1)?.push(row);
+    }
+    return groups;
+  }
+
+  async #forward(rows: readonly DecoderRow[], newTokens: number): Promise<RowResult[]> {
     const { layers, kvHeads, headDim } = this.architecture;
     const kvSize = kvHeads * headDim;
+    const count = rows.length;
+    const lanes = rows.map((row) => row.lane);
+    const fits = lanes.reduce((sum, lane) => sum + blocksOf(lane.computed), 0) <= this.cache.maxBlocksPerForward;
+    const past = newTokens === 1 && fits ? this.cache.pastInPlace(lanes) : this.cache.pastLaidOut(lanes);
 
-    this.cache.reserve(Math.max(...rows.map((row) => row.lane.computed + newTokens)));
-    const { first, rows: count } = this.cache.gather(rows.map((row) => row.lane));
-    const stride = this.cache.stride;
-
-    // Row r of the forward is the lane in slot first + r. An idle row keeps token 0 with no past; nothing of it is read.
     const inputIds = new BigInt64Array(count * newTokens);
     const positionIds = new BigInt64Array(count * newTokens);
-    const pastMask = new Float32Array(count * stride).fill(Number.NEGATIVE_INFINITY);
     const topDownValues = new Float32Array(layers * count * newTokens * kvSize);
     const logitRows: bigint[] = [];
-    for (const row of rows) {
-      const r = row.lane.slot - first;
+    for (const [r, row] of rows.entries()) {
       for (let t = 0; t < newTokens; t++) {
         inputIds[r * newTokens + t] = BigInt(row.tokenIds[t] ?? 0);
         positionIds[r * newTokens + t] = BigInt(row.lane.computed + t);
       }
-      pastMask.fill(0, r * stride, r * stride + row.lane.computed);
       if (row.pass === "steered") {
         const size = newTokens * kvSize;
         if (row.topDownValues.length !== layers * size) {
@@ -100,16 +118,20 @@ export class Decoder {
     // The graph wants at least one row for its head; nobody reads this one.
     if (logitRows.length === 0) logitRows.push(0n);
 
-    const pastDims = [count, kvHeads, stride, headDim];
+    const pastDims = [past.blocks, kvHeads, past.slots, headDim];
     const feeds: Record<string, TensorValue> = {
       [decoderInputs.inputIds]: { type: "int64", data: inputIds, dims: [count, newTokens] },
       [decoderInputs.positionIds]: { type: "int64", data: positionIds, dims: [count, newTokens] },
-      [decoderInputs.pastMask]: { type: "float32", data: pastMask, dims: [count, 1, 1, stride] },
+      [decoderInputs.pastMask]: { type: "float32", data: past.mask, dims: [past.blocks, 1, 1, past.slots] },
+      [decoderInputs.blockRows]: { type: "int64", data: past.blockRows, dims: [past.blocks] },
       [decoderInputs.topDownValues]: { type: "float32", data: topDownValues, dims: [layers, count, newTokens, kvSize] },
       [decoderInputs.logitRows]: { type: "int64", data: BigInt64Array.from(logitRows), dims: [logitRows.length] },
     };
+    for (const [part, order] of past.orders.entries()) {
+      feeds[decoderInputs.blockOrder(part)] = { type: "int64", data: order, dims: [order.length] };
+    }
     for (let layer = 0; layer < layers; layer++) {
-      const { key, value } = this.cache.window(layer, first, count);
+      const { key, value } = past.layer(layer);
       feeds[decoderInputs.pastKey(layer)] = { type: "float32", data: key, dims: pastDims };
       feeds[decoderInputs.pastValue(layer)] = { type: "float32", data: value, dims: pastDims };
     }
@@ -124,26 +146,24 @@ export class Decoder {
     for (let layer = 0; layer < layers; layer++) {
       const newKeys = output(decoderOutputs.newKey(layer));
       const newValues = output(decoderOutputs.newValue(layer));
-      for (const row of rows) {
-        this.cache.write(row.lane, layer, row.lane.slot - first, newTokens, newKeys, newValues);
-      }
+      for (const [r, row] of rows.entries()) this.cache.write(row.lane, layer, r, newTokens, newKeys, newValues);
     }
     for (const row of rows) this.cache.advance(row.lane, newTokens);
 
-    return this.#results(rows, first, output(decoderOutputs.logits), output(decoderOutputs.hiddenStates));
+    return this.#results(rows, output(decoderOutputs.logits), output(decoderOutputs.hiddenStates));
   }
 
   /** Cuts the outputs, logits [N,V] and hiddenStates [R,T,D], into what each row asked for. */
-  #results(rows: readonly DecoderRow[], first: number, logits: Float32Array, hiddenStates: Float32Array): RowResult[] {
+  #results(rows: readonly DecoderRow[], logits: Float32Array, hiddenStates: Float32Array): RowResult[] {
     const { hiddenSize, vocabSize } = this.architecture;
     const results: RowResult[] = [];
     let nextLogits = 0;
-    for (const row of rows) {
+    for (const [r, row] of rows.entries()) {
       const logitsFrom = nextLogits * vocabSize;
       nextLogits += logitCount(row);
       const ownLogits = logits.subarray(logitsFrom, nextLogits * vocabSize);
       const size = row.tokenIds.length * hiddenSize;
-      const hiddenFrom = (row.lane.slot - first) * size;
+      const hiddenFrom = r * size;
       const ownHiddenStates = hiddenStates.subarray(hiddenFrom, hiddenFrom + size);
       switch (row.output) {
         case "logits":

@@ -1,116 +1,206 @@
+import { BlockPool, type LaneKind } from "./block-pool.js";
 import type { Architecture } from "./manifest.js";
+import { blockOrderParts, maxPartBlocks } from "./tensor-names.js";
 
-/** Past slots come in whole vectors, so that a row's result does not depend on how far it is padded. */
-const strideUnit = 64;
+export type { LaneKind } from "./block-pool.js";
 
-/** Which of the two passes a lane holds the cache of. */
-export type LaneKind = "bottomUp" | "steered";
+/** Tokens of one block. Short contexts want small ones, the native products long ones (docs/performance.md). */
+export const blockTokens = 128;
 
 /** One cached pass over one sequence. Owned by the sequence that allocated it until it is released. */
 export interface Lane {
   readonly kind: LaneKind;
-  /** Where the cache keeps it; moves when lanes are gathered, so read it anew for every forward. */
-  readonly slot: number;
   /** Tokens whose keys and values are cached. */
   readonly computed: number;
 }
 
 interface OwnedLane extends Lane {
-  slot: number;
   computed: number;
+  /** Positions in the pool, in the order of the lane's tokens. */
+  readonly blocks: number[];
+  released: boolean;
+}
+
+/** The past of a forward's rows, as the decoder graph takes it. */
+export interface Past {
+  /** P */
+  readonly blocks: number;
+  /** S */
+  readonly slots: number;
+  /** float32 [P,1,1,S] */
+  readonly mask: Float32Array;
+  /** int64 [P] */
+  readonly blockRows: BigInt64Array;
+  /** `blockOrderParts` lists of blocks */
+  readonly orders: readonly BigInt64Array[];
+  /** Views [P,KV,S,Hd] of one layer, valid until the next call that changes the cache. */
+  layer(layer: number): { readonly key: Float32Array; readonly value: Float32Array };
 }
 
 /**
- * Key/value rows of all lanes: two Float32Arrays a layer, [slots, KV, stride, Hd], read in place by the forward and written
- * only at new rows. A forward reads one contiguous window of slots; `gather` moves lanes into one where they are not
- * already, which happens only when sequences come and go.
+ * Key/value rows of all lanes, in blocks of 128 tokens: two Float32Arrays a layer, [positions, KV, 128, Hd], read in place by the
+ * forward and written only at new rows. A lane takes a block when it needs one, so memory follows what is cached and a lane never
+ * moves as it grows; a block moves when too many holes have opened between those in use.
  */
 export class KvCache {
   readonly #layers: number;
   readonly #kvHeads: number;
   readonly #headDim: number;
-  #slots = 0;
-  #stride = 0;
+  /** H·Hd */
+  readonly #rowSize: number;
+  readonly #pool = new BlockPool();
+  readonly #lanes = new Set<OwnedLane>();
+  readonly #owners = new Map<number, { readonly lane: OwnedLane; readonly ordinal: number }>();
+  /** Positions that the arrays have room for on either side of the middle. */
+  readonly #room: Record<LaneKind, number> = { bottomUp: 0, steered: 0 };
   #keys: Float32Array[] = [];
   #values: Float32Array[] = [];
-  readonly #lanes: (OwnedLane | null)[] = [];
+  /** Where blocks are laid out one behind another for rows of several tokens; [KV,S,Hd] a row and layer. */
+  #scratch: { keys: Float32Array[]; values: Float32Array[] } = { keys: [], values: [] };
 
   constructor(architecture: Architecture) {
     this.#layers = architecture.layers;
     this.#kvHeads = architecture.kvHeads;
     this.#headDim = architecture.headDim;
-  }
-
-  /** S: past slots a lane has room for. */
-  get stride(): number {
-    return this.#stride;
+    this.#rowSize = architecture.heads * architecture.headDim;
   }
 
   get lanesInUse(): number {
-    return this.#lanes.reduce((count, lane) => count + (lane === null ? 0 : 1), 0);
+    return this.#lanes.size;
   }
 
-  /** Bytes held by the arrays. */
+  /** Blocks that lanes hold now. */
+  get blocksInUse(): number {
+    return this.#pool.taken;
+  }
+
+  /** Bytes held by the arrays; what was never written to takes no memory yet. */
   get bytes(): number {
-    return 2 * this.#layers * this.#slots * this.#laneSize() * Float32Array.BYTES_PER_ELEMENT;
+    const scratch = this.#scratch.keys.reduce((sum, array) => sum + 2 * array.byteLength, 0);
+    return (this.#room.bottomUp + this.#room.steered) * this.blockBytes + scratch;
   }
 
-  /** Bytes of one lane with room for `tokens`. */
-  laneBytes(tokens: number): number {
-    const stride = roundUp(tokens, strideUnit);
-    return 2 * this.#layers * this.#kvHeads * stride * this.#headDim * Float32Array.BYTES_PER_ELEMENT;
+  /** Bytes of one block, all layers. */
+  get blockBytes(): number {
+    return 2 * this.#layers * this.#blockSize() * Float32Array.BYTES_PER_ELEMENT;
+  }
+
+  /** Cached tokens that one forward can read besides any one row's own; more rows take a forward of their own. */
+  get maxBlocksPerForward(): number {
+    return blockOrderParts * maxPartBlocks(this.#rowSize);
   }
 
   allocate(kind: LaneKind): Lane {
-    let slot = this.#lanes.indexOf(null);
-    if (slot === -1) {
-      slot = this.#slots;
-      this.#resize(Math.max(2, this.#slots * 2), Math.max(this.#stride, strideUnit));
-    }
-    const lane: OwnedLane = { kind, slot, computed: 0 };
-    this.#lanes[slot] = lane;
+    const lane: OwnedLane = { kind, computed: 0, blocks: [], released: false };
+    this.#lanes.add(lane);
     return lane;
   }
 
-  /** The lane must not be used afterwards. An empty cache gives its memory back. */
+  /** The lane must not be used afterwards. */
   release(lane: Lane): void {
     const owned = this.#owned(lane);
-    this.#lanes[owned.slot] = null;
-    if (this.lanesInUse === 0) {
-      this.#keys = [];
-      this.#values = [];
-      this.#slots = 0;
-      this.#stride = 0;
-      this.#lanes.length = 0;
-    }
+    this.#shorten(owned, 0);
+    owned.released = true;
+    this.#lanes.delete(owned);
+    this.#compact(owned.kind);
   }
 
-  /** Makes room for `tokens` cached tokens in every lane. */
-  reserve(tokens: number): void {
-    if (tokens > this.#stride) {
-      // A quarter more than asked: a growing lane is laid out anew only a few times in its life.
-      this.#resize(this.#slots, roundUp(Math.ceil(tokens * 1.25), strideUnit));
+  /** Blocks that a lane has to take before `newTokens` more tokens fit. */
+  blocksMissing(lane: Lane, newTokens: number): number {
+    const owned = this.#owned(lane);
+    return Math.max(0, blocksOf(owned.computed + newTokens) - owned.blocks.length);
+  }
+
+  /** Blocks that a lane holds. */
+  blocksHeld(lane: Lane): number {
+    return this.#owned(lane).blocks.length;
+  }
+
+  /** Takes the blocks that `newTokens` more tokens of a lane need. */
+  reserve(lane: Lane, newTokens: number): void {
+    const owned = this.#owned(lane);
+    for (let missing = this.blocksMissing(lane, newTokens); missing > 0; missing--) {
+      const position = this.#pool.take(owned.kind);
+      this.#owners.set(position, { lane: owned, ordinal: owned.blocks.length });
+      owned.blocks.push(position);
     }
+    this.#makeRoom(owned.kind);
   }
 
   /**
-   * Finds a window of neighbouring slots that holds all `lanes`, and moves lanes only where it would hold too much besides.
-   * @returns the window; its other slots are idle in this forward, free or other lanes'.
+   * The past of rows that bring one token each: a stretch of the pool as it lies.
+   * @param lanes distinct; together they hold at most `maxBlocksPerForward` blocks.
    */
-  gather(lanes: readonly Lane[]): SlotWindow {
-    const { window, swaps } = planGather(
-      lanes.map((lane) => this.#owned(lane).slot),
-      this.#slots,
-    );
-    for (const [a, b] of swaps) this.#swap(a, b);
-    return window;
+  pastInPlace(lanes: readonly Lane[]): Past {
+    const owned = lanes.map((lane) => this.#owned(lane));
+    const positions = owned.flatMap((lane) => lane.blocks.slice(0, blocksOf(lane.computed)));
+    const first = positions.length === 0 ? 0 : Math.min(...positions);
+    const blocks = positions.length === 0 ? 0 : Math.max(...positions) - first + 1;
+    const mask = new Float32Array(blocks * blockTokens).fill(Number.NEGATIVE_INFINITY);
+    const blockRows = new BigInt64Array(blocks);
+    const order: bigint[] = [];
+    for (const [row, lane] of owned.entries()) {
+      for (let ordinal = 0; ordinal * blockTokens < lane.computed; ordinal++) {
+        const at = (lane.blocks[ordinal] ?? 0) - first;
+        const filled = Math.min(blockTokens, lane.computed - ordinal * blockTokens);
+        mask.fill(0, at * blockTokens, at * blockTokens + filled);
+        blockRows[at] = BigInt(row);
+        order.push(BigInt(at));
+      }
+    }
+    const from = (first + this.#room.bottomUp) * this.#blockSize();
+    const to = from + blocks * this.#blockSize();
+    return {
+      blocks,
+      slots: blockTokens,
+      mask,
+      blockRows,
+      orders: inParts(order, maxPartBlocks(this.#rowSize)),
+      layer: (layer) => ({
+        key: at(this.#keys, layer).subarray(from, to),
+        value: at(this.#values, layer).subarray(from, to),
+      }),
+    };
   }
 
-  /** key/value arrays of one layer for `rows` slots from `first`: views [rows, KV, stride, Hd], valid until the next call that changes the cache. */
-  window(layer: number, first: number, rows: number): { key: Float32Array; value: Float32Array } {
-    const from = first * this.#laneSize();
-    const to = (first + rows) * this.#laneSize();
-    return { key: at(this.#keys, layer).subarray(from, to), value: at(this.#values, layer).subarray(from, to) };
+  /**
+   * The past of rows that bring several tokens each, or of a row with more blocks than a forward adds up: copied together, one long
+   * block a row. Beside the products of so many tokens the copy is small.
+   */
+  pastLaidOut(lanes: readonly Lane[]): Past {
+    const owned = lanes.map((lane) => this.#owned(lane));
+    const slots = blocksOf(Math.max(...owned.map((lane) => lane.computed))) * blockTokens;
+    const blocks = slots === 0 ? 0 : owned.length;
+    const size = blocks * this.#kvHeads * slots * this.#headDim;
+    const mask = new Float32Array(blocks * slots).fill(Number.NEGATIVE_INFINITY);
+    for (const [row, lane] of owned.entries()) mask.fill(0, row * slots, row * slots + lane.computed);
+    for (const arrays of [this.#scratch.keys, this.#scratch.values]) {
+      for (let layer = 0; layer < this.#layers; layer++) {
+        if ((arrays[layer]?.length ?? -1) < size) arrays[layer] = new Float32Array(size);
+      }
+    }
+    const layOut = (from: readonly Float32Array[], to: readonly Float32Array[], layer: number): Float32Array => {
+      const target = at(to, layer);
+      for (const [row, lane] of owned.entries()) {
+        this.#eachRun(lane, 0, lane.computed, (source, head, token, count) => {
+          const start = ((row * this.#kvHeads + head) * slots + token) * this.#headDim;
+          target.set(at(from, layer).subarray(source, source + count * this.#headDim), start);
+        });
+      }
+      return target.subarray(0, size);
+    };
+    const rows = Array.from({ length: blocks }, (_, row) => BigInt(row));
+    return {
+      blocks,
+      slots,
+      mask,
+      blockRows: BigInt64Array.from(rows),
+      orders: inParts(rows, Math.max(1, rows.length)),
+      layer: (layer) => ({
+        key: layOut(this.#keys, this.#scratch.keys, layer),
+        value: layOut(this.#values, this.#scratch.values, layer),
+      }),
+    };
   }
 
   /**
@@ -125,16 +215,15 @@ export class KvCache {
     newKeys: Float32Array,
     newValues: Float32Array,
   ): void {
-    const { slot, computed } = this.#owned(lane);
+    const owned = this.#owned(lane);
     const keys = at(this.#keys, layer);
     const values = at(this.#values, layer);
     const width = this.#headDim;
-    for (let head = 0; head < this.#kvHeads; head++) {
-      const source = (row * this.#kvHeads + head) * newTokens * width;
-      const target = ((slot * this.#kvHeads + head) * this.#stride + computed) * width;
-      keys.set(newKeys.subarray(source, source + newTokens * width), target);
-      values.set(newValues.subarray(source, source + newTokens * width), target);
-    }
+    this.#eachRun(owned, owned.computed, newTokens, (target, head, token, count) => {
+      const source = ((row * this.#kvHeads + head) * newTokens + token - owned.computed) * width;
+      keys.set(newKeys.subarray(source, source + count * width), target);
+      values.set(newValues.subarray(source, source + count * width), target);
+    });
   }
 
   advance(lane: Lane, newTokens: number): void {
@@ -148,128 +237,157 @@ export class KvCache {
     owned.computed -= tokens;
   }
 
+  /** Numbers that `copyOut` gives for `tokens` tokens. */
+  copySize(tokens: number): number {
+    return 2 * this.#layers * this.#kvHeads * tokens * this.#headDim;
+  }
+
+  /** @returns keys and values of the lane's tokens `from` … `from + tokens − 1`, float32 [L,2,KV,tokens,Hd]; the caller's own. */
+  copyOut(lane: Lane, from: number, tokens: number): Float32Array {
+    const copy = new Float32Array(this.copySize(tokens));
+    this.#eachCopied(this.#owned(lane), from, tokens, (array, inArray, inCopy, length) =>
+      copy.set(array.subarray(inArray, inArray + length), inCopy),
+    );
+    return copy;
+  }
+
+  /**
+   * Appends the first `tokens` of `copiedTokens` tokens that `copyOut` gave, as if the lane had computed them.
+   * @param copy float32 [L,2,KV,copiedTokens,Hd]
+   */
+  copyIn(lane: Lane, copy: Float32Array, tokens: number, copiedTokens: number): void {
+    const owned = this.#owned(lane);
+    this.reserve(lane, tokens);
+    this.#eachCopied(
+      owned,
+      owned.computed,
+      tokens,
+      (array, inArray, inCopy, length) => array.set(copy.subarray(inCopy, inCopy + length), inArray),
+      copiedTokens,
+    );
+    owned.computed += tokens;
+  }
+
   /** What is wrong with the bookkeeping, as sentences; empty when all is well. */
   violations(): string[] {
     const found: string[] = [];
-    for (const [slot, lane] of this.#lanes.entries()) {
-      if (lane === null) continue;
-      if (lane.slot !== slot) found.push(`the lane kept in slot ${slot} believes to be in slot ${lane.slot}`);
-      if (lane.computed > this.#stride) {
-        found.push(`the lane in slot ${slot} claims ${lane.computed} tokens, the stride is ${this.#stride}`);
+    let held = 0;
+    for (const lane of this.#lanes) {
+      held += lane.blocks.length;
+      if (lane.computed > lane.blocks.length * blockTokens) {
+        found.push(`a ${lane.kind} lane claims ${lane.computed} tokens in ${lane.blocks.length} blocks`);
+      }
+      for (const [ordinal, position] of lane.blocks.entries()) {
+        const owner = this.#owners.get(position);
+        if (owner?.lane !== lane || owner.ordinal !== ordinal || !this.#pool.isTaken(position)) {
+          found.push(`block ${position} is held as block ${ordinal} of a ${lane.kind} lane that does not own it`);
+        }
       }
     }
+    if (held !== this.#pool.taken) found.push(`${this.#pool.taken} blocks are taken, the lanes hold ${held}`);
     return found;
   }
 
-  #laneSize(): number {
-    return this.#kvHeads * this.#stride * this.#headDim;
+  #blockSize(): number {
+    return this.#kvHeads * blockTokens * this.#headDim;
   }
 
   #owned(lane: Lane): OwnedLane {
-    const owned = this.#lanes[lane.slot];
-    if (owned !== lane || owned === undefined || owned === null) {
-      throw new Error(`a released lane was used (slot ${lane.slot})`);
-    }
+    const owned = lane as OwnedLane;
+    if (owned.released || !this.#lanes.has(owned)) throw new Error(`a released ${lane.kind} lane was used`);
     return owned;
   }
 
-  /** Lays the arrays out anew; cached rows are kept. */
-  #resize(slots: number, stride: number): void {
-    const rowsKept = Math.min(stride, this.#stride) * this.#headDim;
+  #shorten(lane: OwnedLane, blocks: number): void {
+    for (const position of lane.blocks.splice(blocks)) {
+      this.#owners.delete(position);
+      this.#pool.give(position);
+    }
+  }
+
+  /** Calls `visit` for each stretch of `count` tokens of one head that lies together: its start in a layer's array, head and first token. */
+  #eachRun(
+    lane: OwnedLane,
+    from: number,
+    tokens: number,
+    visit: (start: number, head: number, token: number, count: number) => void,
+  ): void {
+    for (let token = from; token < from + tokens; ) {
+      const slot = token % blockTokens;
+      const count = Math.min(blockTokens - slot, from + tokens - token);
+      const position = lane.blocks[Math.floor(token / blockTokens)];
+      if (position === undefined) throw new Error(`a ${lane.kind} lane has no block for token ${token}`);
+      const block = (position + this.#room.bottomUp) * this.#blockSize();
+      for (let head = 0; head < this.#kvHeads; head++) {
+        visit(block + (head * blockTokens + slot) * this.#headDim, head, token, count);
+      }
+      token += count;
+    }
+  }
+
+  #eachCopied(
+    lane: OwnedLane,
+    from: number,
+    tokens: number,
+    visit: (array: Float32Array, inArray: number, inCopy: number, length: number) => void,
+    copiedTokens = tokens,
+  ): void {
+    for (let layer = 0; layer < this.#layers; layer++) {
+      for (const [part, arrays] of [this.#keys, this.#values].entries()) {
+        this.#eachRun(lane, from, tokens, (start, head, token, count) => {
+          const row = ((2 * layer + part) * this.#kvHeads + head) * copiedTokens + token - from;
+          visit(at(arrays, layer), start, row * this.#headDim, count * this.#headDim);
+        });
+      }
+    }
+  }
+
+  /** Doubles the arrays' room on a side that has outgrown it. */
+  #makeRoom(kind: LaneKind): void {
+    const extent = this.#pool.extent(kind);
+    if (extent <= this.#room[kind]) return;
+    const before = this.#room.bottomUp;
+    const old = { keys: this.#keys, values: this.#values };
+    this.#room[kind] = Math.max(4, extent, 2 * this.#room[kind]);
+    const size = this.#blockSize();
     const relayout = (from: Float32Array | undefined): Float32Array => {
-      const to = new Float32Array(slots * this.#kvHeads * stride * this.#headDim);
-      if (from === undefined) return to;
-      if (stride === this.#stride) {
-        to.set(from);
-        return to;
-      }
-      for (let head = 0; head < this.#slots * this.#kvHeads; head++) {
-        const source = head * this.#stride * this.#headDim;
-        to.set(from.subarray(source, source + rowsKept), head * stride * this.#headDim);
-      }
+      const to = new Float32Array((this.#room.bottomUp + this.#room.steered) * size);
+      if (from !== undefined) to.set(from, (this.#room.bottomUp - before) * size);
       return to;
     };
-    for (let layer = 0; layer < this.#layers; layer++) {
-      this.#keys[layer] = relayout(this.#keys[layer]);
-      this.#values[layer] = relayout(this.#values[layer]);
-    }
-    while (this.#lanes.length < slots) this.#lanes.push(null);
-    this.#slots = slots;
-    this.#stride = stride;
+    this.#keys = Array.from({ length: this.#layers }, (_, layer) => relayout(old.keys[layer]));
+    this.#values = Array.from({ length: this.#layers }, (_, layer) => relayout(old.values[layer]));
   }
 
-  #swap(a: number, b: number): void {
-    const size = this.#laneSize();
-    for (const arrays of [this.#keys, this.#values]) {
-      for (const array of arrays) {
-        const kept = array.slice(a * size, (a + 1) * size);
-        array.copyWithin(a * size, b * size, (b + 1) * size);
-        array.set(kept, b * size);
+  #compact(kind: LaneKind): void {
+    const size = this.#blockSize();
+    for (const { from, to } of this.#pool.compact(kind)) {
+      const owner = this.#owners.get(from);
+      if (owner === undefined) throw new Error(`block ${from} is taken by nobody`);
+      owner.lane.blocks[owner.ordinal] = to;
+      this.#owners.delete(from);
+      this.#owners.set(to, owner);
+      const start = (from + this.#room.bottomUp) * size;
+      for (const arrays of [this.#keys, this.#values]) {
+        for (const array of arrays) array.copyWithin((to + this.#room.bottomUp) * size, start, start + size);
       }
     }
-    const laneA = this.#lanes[a] ?? null;
-    const laneB = this.#lanes[b] ?? null;
-    if (laneA !== null) laneA.slot = b;
-    if (laneB !== null) laneB.slot = a;
-    this.#lanes[a] = laneB;
-    this.#lanes[b] = laneA;
   }
 }
 
-export interface SlotWindow {
-  readonly first: number;
-  /** R: rows of the forward, idle ones included. */
-  readonly rows: number;
+/** Blocks that hold so many tokens. */
+export function blocksOf(tokens: number): number {
+  return Math.ceil(tokens / blockTokens);
 }
 
-/**
- * An idle row costs a forward a few percent, moving a lane costs the copying of its whole cache: up to half as many idle rows as
- * wanted ones are suffered. (A draft that was wrong leaves its steered lane idle for one forward.)
- */
-const idleShare = 0.5;
-
-/**
- * The window for a forward, and the swaps of slots that come before it. Pure.
- * @param wanted distinct slots, at least one
- * @param slots how many there are
- */
-export function planGather(
-  wanted: readonly number[],
-  slots: number,
-): { window: SlotWindow; swaps: readonly (readonly [number, number])[] } {
-  const lowest = Math.min(...wanted);
-  const span = Math.max(...wanted) - lowest + 1;
-  if (span <= wanted.length * (1 + idleShare)) return { window: { first: lowest, rows: span }, swaps: [] };
-
-  // The window that holds most of them already; the others swap places with what is not wanted in it.
-  const isWanted = new Array<boolean>(slots).fill(false);
-  for (const slot of wanted) isWanted[slot] = true;
-  const rows = wanted.length;
-  let inside = 0;
-  for (let slot = 0; slot < rows; slot++) if (isWanted[slot]) inside++;
-  let best = inside;
-  let first = 0;
-  for (let start = 1; start + rows <= slots; start++) {
-    if (isWanted[start - 1]) inside--;
-    if (isWanted[start + rows - 1]) inside++;
-    if (inside > best) {
-      best = inside;
-      first = start;
-    }
+/** `order` cut into `blockOrderParts` lists of at most `longest`. @throws Error when it does not fit. */
+function inParts(order: readonly bigint[], longest: number): BigInt64Array[] {
+  if (order.length > blockOrderParts * longest) {
+    throw new Error(`${order.length} blocks in one forward, ${blockOrderParts * longest} at most`);
   }
-  const outside = wanted.filter((slot) => slot < first || slot >= first + rows);
-  const swaps: [number, number][] = [];
-  let hole = first;
-  for (const slot of outside) {
-    while (isWanted[hole]) hole++;
-    swaps.push([hole, slot]);
-    hole++;
-  }
-  return { window: { first, rows }, swaps };
-}
-
-function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
+  return Array.from({ length: blockOrderParts }, (_, part) =>
+    BigInt64Array.from(order.slice(part * longest, (part + 1) * longest)),
+  );
 }
 
 function at(arrays: readonly Float32Array[], layer: number): Float32Array {

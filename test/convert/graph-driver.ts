@@ -1,7 +1,13 @@
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
 import type { Architecture } from "../../src/model/manifest.js";
-import { adapterInputs, adapterOutputs, decoderInputs, decoderOutputs } from "../../src/model/tensor-names.js";
+import {
+  adapterInputs,
+  adapterOutputs,
+  blockOrderParts,
+  decoderInputs,
+  decoderOutputs,
+} from "../../src/model/tensor-names.js";
 
 /** One row's cache: keys and values per layer, float32 [KV,capacity,Hd], of which `length` slots are computed. */
 export interface RowCache {
@@ -90,6 +96,13 @@ export class GraphDriver {
       }
       return new ort.Tensor("float32", past, [rows, kvHeads, slots, headDim]);
     };
+    // One block a row, as long as the longest past.
+    const blocks = Array.from({ length: rows }, (_, row) => row);
+    feeds[decoderInputs.blockRows] = int64(blocks, [rows]);
+    for (let part = 0; part < blockOrderParts; part++) {
+      const order = part === 0 ? blocks : [];
+      feeds[decoderInputs.blockOrder(part)] = int64(order, [order.length]);
+    }
     for (let layer = 0; layer < layers; layer++) {
       feeds[decoderInputs.pastKey(layer)] = pastOf(caches.map((cache) => cache.keys[layer] ?? new Float32Array()));
       feeds[decoderInputs.pastValue(layer)] = pastOf(caches.map((cache) => cache.values[layer] ?? new Float32Array()));

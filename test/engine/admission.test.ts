@@ -22,20 +22,18 @@ describe("checkLength", () => {
 
 describe("canStart", () => {
   const limits = { maxRunning: 3, maxWaiting: 9, cacheBytes: 1000, chunkTokens: 4, schedule: "sequential" } as const;
-  const laneBytes = (tokens: number): number => tokens;
 
   it("lets a request run alone, however large", () => {
-    expect(canStart([], { lanes: 2, tokens: 9000 }, limits, laneBytes)).toBe(true);
+    expect(canStart({ running: 0, claimedBytes: 0 }, 9000, limits)).toBe(true);
   });
 
-  it("counts two lanes for a steered sequence and the longest reservation for every lane", () => {
-    expect(canStart([{ lanes: 1, tokens: 100 }], { lanes: 2, tokens: 333 }, limits, laneBytes)).toBe(true);
-    expect(canStart([{ lanes: 1, tokens: 100 }], { lanes: 2, tokens: 334 }, limits, laneBytes)).toBe(false);
+  it("counts what the sequence needs now beside what the others hold", () => {
+    expect(canStart({ running: 1, claimedBytes: 400 }, 600, limits)).toBe(true);
+    expect(canStart({ running: 1, claimedBytes: 400 }, 601, limits)).toBe(false);
   });
 
   it("keeps to the number of running sequences", () => {
-    const one = { lanes: 1, tokens: 1 } as const;
-    expect(canStart([one, one], one, limits, laneBytes)).toBe(true);
-    expect(canStart([one, one, one], one, limits, laneBytes)).toBe(false);
+    expect(canStart({ running: 2, claimedBytes: 0 }, 1, limits)).toBe(true);
+    expect(canStart({ running: 3, claimedBytes: 0 }, 1, limits)).toBe(false);
   });
 });

@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
-import { type AdmittedRequest, EngineLoop, type LoopAdapter, type LoopDecoder } from "../../src/engine/engine-loop.js";
+import { EngineLoop, type LoopAdapter, type LoopDecoder } from "../../src/engine/engine-loop.js";
 import { schedules } from "../../src/engine/scheduler.js";
+import type { AdmittedRequest } from "../../src/engine/sequence.js";
 import { ToastError } from "../../src/errors.js";
 import type { DecoderRow, RowResult } from "../../src/model/decoder.js";
 import { KvCache, type Lane } from "../../src/model/kv-cache.js";
@@ -27,18 +28,17 @@ function mix(a: number, b: number): number {
 }
 
 /**
- * A decoder whose state is a hash of everything a lane was fed. Whatever the schedule does wrong (a token twice, a lane mixed
- * up, top-down values of another sequence) changes the text. Its cache is the real one. The two passes agree on the best token
- * about every other time, as those of a trained model do.
+ * A decoder whose state is a hash of everything a lane was fed, kept where keys and values are kept: in the real cache. Whatever the
+ * schedule does wrong (a token twice, a lane mixed up, a block copied wrongly, top-down values of another sequence) changes the
+ * text. The two passes agree on the best token about every other time, as those of a trained model do.
  */
 class ScriptedDecoder implements LoopDecoder {
   readonly architecture = architecture;
   readonly graphMs = 0;
   readonly cache = new KvCache(architecture);
-  /** State behind each token of a lane; what a lane has rolled back is overwritten. */
-  readonly #states = new Map<Lane, number[]>();
   failNext = false;
   widest = 0;
+  tokensComputed = 0;
 
   async step(rows: readonly DecoderRow[]): Promise<RowResult[]> {
     await nextTurn();
@@ -48,21 +48,17 @@ class ScriptedDecoder implements LoopDecoder {
     }
     this.widest = Math.max(this.widest, new Set(rows.map((row) => row.lane)).size);
     return rows.map((row): RowResult => {
-      const states = this.#states.get(row.lane) ?? [];
-      this.#states.set(row.lane, states);
       const hiddenStates = new Float32Array(row.tokenIds.length);
       for (const [t, token] of row.tokenIds.entries()) {
-        let state = mix(states[row.lane.computed - 1] ?? 1, token);
+        let state = mix(this.#stateOf(row.lane), token);
         if (row.pass === "steered") {
           const added = Array.from({ length: layers }, (_, l) => row.topDownValues[l * row.tokenIds.length + t] ?? 0);
           for (const value of added) state = mix(state, Math.round(value));
         }
-        states[row.lane.computed] = state;
         hiddenStates[t] = state % 9973;
-        this.cache.reserve(row.lane.computed + 1);
-        this.cache.advance(row.lane, 1);
+        this.#append(row.lane, state);
       }
-      const logits = logitsOf(row.tokenIds.at(-1) ?? 0, states[row.lane.computed - 1] ?? 1);
+      const logits = logitsOf(row.tokenIds.at(-1) ?? 0, this.#stateOf(row.lane));
       switch (row.output) {
         case "hiddenStates":
           return { output: "hiddenStates", hiddenStates };
@@ -78,6 +74,24 @@ class ScriptedDecoder implements LoopDecoder {
           return row.output satisfies never;
       }
     });
+  }
+
+  /** Halves of 16 bits, which a float32 holds exactly: the upper one as key, the lower one as value. */
+  #append(lane: Lane, state: number): void {
+    this.cache.reserve(lane, 1);
+    for (let layer = 0; layer < layers; layer++) {
+      this.cache.write(lane, layer, 0, 1, Float32Array.of(state >>> 16), Float32Array.of(state & 0xffff));
+    }
+    this.cache.advance(lane, 1);
+    this.tokensComputed++;
+  }
+
+  #stateOf(lane: Lane): number {
+    if (lane.computed === 0) return 1;
+    // [L,2,KV,1,Hd] of the last token; all layers hold the same.
+    const copies = this.cache.copyOut(lane, lane.computed - 1, 1);
+    expect(copies.slice(0, 2)).toEqual(copies.slice(2, 4));
+    return ((copies[0] ?? 0) * 0x10000 + (copies[1] ?? 0)) >>> 0;
   }
 }
 
@@ -202,6 +216,87 @@ async function alone(index: number): Promise<Outcome | undefined> {
 }
 
 describe("EngineLoop", () => {
+  it.each(schedules)(
+    "gives the text of alone while memory runs out and sequences are preempted: %s",
+    async (schedule) => {
+      // Room for six blocks; a request of the longest kind takes six by itself.
+      const cacheBytes = 6 * new KvCache(architecture).blockBytes;
+      const { loop, outcomes, idle } = startLoop({ schedule, cacheBytes, maxRunning: 8 });
+      const long = (index: number): AdmittedRequest => ({
+        ...request(index),
+        promptIds: Array.from({ length: 60 + (mix(index, 5) % 120) }, (_, i) => 4 + (mix(index % 3, i) % 60)),
+        maxTokens: 60 + (mix(index, 9) % 150),
+        ignoreEos: true,
+      });
+      for (let index = 0; index < 12; index++) {
+        loop.add(long(index));
+        for (let turns = mix(index, 3) % 40; turns > 0; turns--) await nextTurn();
+        if (index === 7) loop.cancel("request-5");
+        expect(loop.status().violations).toEqual([]);
+      }
+      await idle();
+      expect(loop.status().preemptions).toBeGreaterThan(2);
+      for (let index = 0; index < 12; index++) {
+        if (outcomes.get(`request-${index}`)?.end.startsWith("cancelled")) continue;
+        const single = startLoop();
+        single.loop.add(long(index));
+        await single.idle();
+        expect(outcomes.get(`request-${index}`)).toEqual(single.outcomes.get(`request-${index}`));
+      }
+      const { prefixBytes, ...status } = loop.status();
+      expect(status).toMatchObject({ running: 0, waiting: 0, lanesInUse: 0, cacheBytes: 0, violations: [] });
+      expect(prefixBytes).toBeLessThanOrEqual(cacheBytes);
+    },
+  );
+
+  it("computes a repeated prompt and the history of a chat once, for the base and for each way of steering", async () => {
+    const { loop, decoder, idle, outcomes } = startLoop({ chunkTokens: 64 });
+    const promptIds = Array.from({ length: 300 }, (_, i) => 4 + (mix(1, i) % 60));
+    const ask = async (name: string, steering: Steering, ids: readonly number[]) => {
+      const before = decoder.tokensComputed;
+      loop.add({ ...request(0), id: name, promptIds: ids, maxTokens: 20, steering, ignoreEos: true });
+      await idle();
+      return decoder.tokensComputed - before;
+    };
+    const one: Steering = { kind: "steered", adapter: "one", strength: 1, layers: [0, 1] };
+    const two: Steering = { kind: "steered", adapter: "two", strength: 1, layers: [0, 1] };
+    expect(await ask("first", one, promptIds)).toBeGreaterThanOrEqual(600);
+    // Two full blocks of 128 in both lanes; then 44 of the prompt and the answer.
+    expect(await ask("again", one, promptIds)).toBeLessThan(2 * (44 + 20) + 20);
+    // The bottom-up lane is everybody's.
+    expect(await ask("another adapter", two, promptIds)).toBeLessThan(300 + 44 + 2 * 20 + 20);
+    expect(await ask("base", { kind: "plain" }, promptIds)).toBeLessThan(44 + 20 + 1);
+    expect(outcomes.get("again")).toEqual(outcomes.get("first"));
+    expect(loop.status().prefixTokens).toEqual({ queried: 1200, hit: 256 + 0 + 256 });
+    expect(loop.status().violations).toEqual([]);
+  });
+
+  it("goes on from a chat's history without computing it again, to the last token", async () => {
+    const { loop, decoder, outcomes, idle } = startLoop({ chunkTokens: 64 });
+    const promptIds = Array.from({ length: 50 }, (_, i) => 4 + (mix(2, i) % 60));
+    const turn = { ...request(1), id: "turn 1", promptIds, maxTokens: 30, ignoreEos: true };
+    // The ids of an answer are not told, but they are fed: all except the last.
+    const fed: number[] = [];
+    const step = decoder.step.bind(decoder);
+    decoder.step = (rows) => {
+      for (const row of rows) if (row.pass === "steered") fed.push(...row.tokenIds);
+      return step(rows);
+    };
+    loop.add(turn);
+    await idle();
+    const sampled = fed.slice(50);
+    expect(sampled).toHaveLength(29);
+    const before = decoder.tokensComputed;
+    const nextTurnIds = [...promptIds, ...sampled, 7, 8, 9];
+    loop.add({ ...turn, id: "turn 2", promptIds: nextTurnIds, maxTokens: 1 });
+    await idle();
+    expect(decoder.tokensComputed - before).toBe(2 * 3);
+    const cold = startLoop({ chunkTokens: 64 });
+    cold.loop.add({ ...turn, id: "turn 2", promptIds: nextTurnIds, maxTokens: 1 });
+    await cold.idle();
+    expect(outcomes.get("turn 2")).toEqual(cold.outcomes.get("turn 2"));
+  });
+
   it.each(schedules)(
     "gives every request the text that it gets alone, whoever comes and goes: %s",
     async (schedule) => {

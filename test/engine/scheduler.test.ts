@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { planStep, type SequenceView } from "../../src/engine/scheduler.js";
 
-const plain = (id: string, tokens: number, bottomUp: number): SequenceView => ({
+const plain = (id: string, tokens: number, bottomUp: number, prompt = tokens): SequenceView => ({
   id,
+  prompt,
   tokens,
   bottomUp,
   steered: { kind: "plain" },
@@ -13,8 +14,10 @@ const steered = (
   bottomUp: number,
   computed: number,
   draft: "none" | "waiting" = "none",
+  prompt = tokens,
 ): SequenceView => ({
   id,
+  prompt,
   tokens,
   bottomUp,
   steered: { kind: "steered", computed, draft },
@@ -54,7 +57,7 @@ describe("planStep", () => {
   it("lets plain and steered sequences share the bottom-up forward and gives plain ones their logits there", () => {
     const plan = planStep([plain("a", 9, 8), steered("b", 3, 2, 2), plain("c", 5, 5)], sequential, "decode");
     expect(plan?.rows).toEqual([
-      { sequenceId: "a", lane: "bottomUp", from: 8, count: 1, output: "logits" },
+      { sequenceId: "a", lane: "bottomUp", from: 8, count: 1, output: "hiddenStatesAndLogits" },
       { sequenceId: "b", lane: "bottomUp", from: 2, count: 1, output: "hiddenStates" },
     ]);
   });
@@ -74,6 +77,39 @@ describe("planStep", () => {
     expect(planStep([steered("a", 9, 9, 8, "waiting")], draftAhead, "decode")?.rows).toEqual([
       { sequenceId: "a", lane: "steered", from: 8, count: 1, output: "logits" },
       { sequenceId: "a", lane: "bottomUp", from: 9, count: 1, output: "hiddenStatesAndLogits" },
+    ]);
+  });
+
+  it("ends chunks where the prompt alone says, wherever a lane begins", () => {
+    const rowOf = (view: SequenceView) => planStep([view], draftAhead, "decode")?.rows[0];
+    expect(rowOf(plain("a", 10, 0))).toMatchObject({ from: 0, count: 4 });
+    expect(rowOf(plain("a", 10, 3))).toMatchObject({ from: 3, count: 1 });
+    expect(rowOf(plain("a", 10, 8))).toMatchObject({ from: 8, count: 2 });
+    expect(rowOf(steered("a", 10, 9, 2))).toMatchObject({ lane: "steered", from: 2, count: 2 });
+  });
+
+  it("computes what a preempted sequence had generated token by token, two rows a forward", () => {
+    const seen: string[] = [];
+    let view = steered("a", 7, 0, 0, "none", 4);
+    for (;;) {
+      const plan = planStep([view], draftAhead, "decode");
+      if (plan === null) break;
+      seen.push(plan.rows.map(({ lane, from, count, output }) => `${lane} ${from}+${count} ${output}`).join(", "));
+      let { bottomUp, steered: lane } = view;
+      if (lane.kind === "plain") break;
+      for (const row of plan.rows) {
+        if (row.lane === "bottomUp") bottomUp += row.count;
+        else lane = { ...lane, computed: lane.computed + row.count };
+      }
+      view = { ...view, bottomUp, steered: lane };
+    }
+    expect(seen).toEqual([
+      "bottomUp 0+4 hiddenStates",
+      "steered 0+4 nothing",
+      "bottomUp 4+1 hiddenStates",
+      "steered 4+1 nothing, bottomUp 5+1 hiddenStates",
+      "steered 5+1 nothing, bottomUp 6+1 hiddenStatesAndLogits",
+      "steered 6+1 logits",
     ]);
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { KvCache, type Lane, planGather } from "../../src/model/kv-cache.js";
+import { blockTokens, KvCache, type Lane } from "../../src/model/kv-cache.js";
 
 const architecture = {
   layers: 2,
@@ -12,65 +12,135 @@ const architecture = {
 };
 const { kvHeads, headDim, layers } = architecture;
 
-/** Appends one token whose every number tells lane, position and layer. */
-function append(cache: KvCache, lane: Lane, mark: number): void {
-  cache.reserve(lane.computed + 1);
+const numberOf = (mark: number, token: number, layer: number, head: number) =>
+  Math.fround(mark * 1000 + token + layer / 4 + head / 8);
+
+/** Appends tokens whose every number tells lane, position, layer and head. */
+function append(cache: KvCache, lane: Lane, mark: number, tokens = 1): void {
+  cache.reserve(lane, tokens);
   for (let layer = 0; layer < layers; layer++) {
-    const row = new Float32Array(kvHeads * headDim).fill(mark * 1000 + lane.computed + layer / 10);
+    const rows = Float32Array.from({ length: kvHeads * tokens * headDim }, (_, i) => {
+      const head = Math.floor(i / (tokens * headDim));
+      const token = lane.computed + (Math.floor(i / headDim) % tokens);
+      return numberOf(mark, token, layer, head);
+    });
     cache.write(
       lane,
       layer,
       0,
-      1,
-      row,
-      row.map((x) => -x),
+      tokens,
+      rows,
+      rows.map((x) => -x),
     );
   }
-  cache.advance(lane, 1);
+  cache.advance(lane, tokens);
 }
 
-function expectIntact(cache: KvCache, lane: Lane, mark: number): void {
+/** Reads a forward's past the way the graph does and compares it with what was written. */
+function expectPast(cache: KvCache, lanes: readonly (readonly [Lane, number])[], laidOut = false): void {
+  const past = laidOut
+    ? cache.pastLaidOut(lanes.map(([lane]) => lane))
+    : cache.pastInPlace(lanes.map(([lane]) => lane));
+  const order = past.orders.flatMap((part) => [...part].map(Number));
   for (let layer = 0; layer < layers; layer++) {
-    const { key, value } = cache.window(layer, lane.slot, 1);
-    for (let head = 0; head < kvHeads; head++) {
-      for (let position = 0; position < lane.computed; position++) {
-        const index = (head * cache.stride + position) * headDim;
-        const expected = Math.fround(mark * 1000 + position + layer / 10);
-        expect(key[index]).toBe(expected);
-        expect(value[index]).toBe(-expected);
+    const { key, value } = past.layer(layer);
+    expect(key.length).toBe(past.blocks * kvHeads * past.slots * headDim);
+    for (const [row, [lane, mark]] of lanes.entries()) {
+      let token = 0;
+      for (const block of order.filter((at) => Number(past.blockRows[at]) === row)) {
+        for (let slot = 0; slot < past.slots; slot++) {
+          if (past.mask[block * past.slots + slot] !== 0) continue;
+          for (let head = 0; head < kvHeads; head++) {
+            const index = ((block * kvHeads + head) * past.slots + slot) * headDim;
+            if (key[index] !== numberOf(mark, token, layer, head) || value[index] !== -(key[index] ?? 0)) {
+              throw new Error(`token ${token} of lane ${mark}, layer ${layer}, head ${head} reads ${key[index]}`);
+            }
+          }
+          token++;
+        }
       }
+      expect(token).toBe(lane.computed);
     }
   }
+  expect(past.mask.filter((x) => x === 0).length).toBe(lanes.reduce((sum, [lane]) => sum + lane.computed, 0));
 }
 
 describe("KvCache", () => {
-  it("keeps every lane's rows through growth in slots and in stride, and through gathering", () => {
+  it("gives every lane its own past back, in place and laid out, as lanes grow, end and make room", () => {
     const cache = new KvCache(architecture);
-    const lanes: Lane[] = [];
-    for (let i = 0; i < 5; i++) lanes.push(cache.allocate(i % 2 === 0 ? "bottomUp" : "steered"));
-    for (const [i, lane] of lanes.entries()) for (let n = 0; n < 10 + 50 * i; n++) append(cache, lane, i);
-    expect(cache.stride % 64).toBe(0);
-    const even = lanes.filter((_, i) => i % 2 === 0);
-    // Slots 0, 2 and 4 of 5 are too far apart for a window.
-    const { first, rows } = cache.gather(even);
-    expect(rows).toBe(3);
-    expect(even.map((lane) => lane.slot).sort((a, b) => a - b)).toEqual([first, first + 1, first + 2]);
-    for (const [i, lane] of lanes.entries()) expectIntact(cache, lane, i);
+    let lanes: [Lane, number][] = [];
+    for (let mark = 1; mark <= 8; mark++) lanes.push([cache.allocate(mark % 2 === 0 ? "bottomUp" : "steered"), mark]);
+    for (let round = 0; round < 40; round++) {
+      for (const [lane, mark] of lanes) append(cache, lane, mark, 1 + ((round * mark) % 23));
+      if (round % 8 === 7) {
+        const [gone] = lanes.splice(round % lanes.length, 1);
+        if (gone !== undefined) cache.release(gone[0]);
+        lanes = [...lanes, [cache.allocate("steered"), 100 + round]];
+      }
+      expect(cache.violations()).toEqual([]);
+    }
+    expectPast(cache, lanes);
+    expectPast(cache, lanes, true);
+    for (const lane of lanes) expectPast(cache, [lane]);
+    for (const [lane] of lanes) cache.release(lane);
+    expect([cache.lanesInUse, cache.blocksInUse]).toEqual([0, 0]);
+  });
+
+  it("takes a block when a lane needs one, not before", () => {
+    const cache = new KvCache(architecture);
+    const lane = cache.allocate("bottomUp");
+    expect(cache.blocksMissing(lane, blockTokens)).toBe(1);
+    append(cache, lane, 1, blockTokens);
+    expect([cache.blocksInUse, cache.blocksMissing(lane, 1), cache.blocksMissing(lane, 0)]).toEqual([1, 1, 0]);
+    append(cache, lane, 1);
+    expect(cache.blocksInUse).toBe(2);
+  });
+
+  it("reads bottom-up lanes without the steered lanes' blocks between them", () => {
+    const cache = new KvCache(architecture);
+    const lanes = [1, 2, 3].flatMap((mark): [Lane, number][] => [
+      [cache.allocate("bottomUp"), mark],
+      [cache.allocate("steered"), 10 + mark],
+    ]);
+    for (let round = 0; round < 3; round++) for (const [lane, mark] of lanes) append(cache, lane, mark, blockTokens);
+    const bottomUp = lanes.filter(([lane]) => lane.kind === "bottomUp");
+    expect(cache.pastInPlace(bottomUp.map(([lane]) => lane)).blocks).toBe(9);
+    expect(cache.pastInPlace(lanes.map(([lane]) => lane)).blocks).toBe(18);
+  });
+
+  it("fills holes that released lanes leave once there are too many", () => {
+    const cache = new KvCache(architecture);
+    const lanes = Array.from({ length: 16 }, (_, mark): [Lane, number] => [cache.allocate("steered"), mark]);
+    for (const [lane, mark] of lanes) append(cache, lane, mark, 5);
+    for (const [lane] of lanes.splice(2, 9)) cache.release(lane);
+    expect(cache.pastInPlace(lanes.map(([lane]) => lane)).blocks).toBeLessThanOrEqual(8);
+    expectPast(cache, lanes);
     expect(cache.violations()).toEqual([]);
   });
 
-  it("reuses released slots and gives all memory back when empty", () => {
+  it("copies tokens out of one lane and into another, parts of them too", () => {
     const cache = new KvCache(architecture);
-    const a = cache.allocate("bottomUp");
-    const b = cache.allocate("steered");
-    cache.release(a);
-    const c = cache.allocate("bottomUp");
-    expect(c.slot).toBe(0);
-    expect(cache.lanesInUse).toBe(2);
-    cache.release(b);
-    cache.release(c);
-    expect(cache.lanesInUse).toBe(0);
-    expect(cache.bytes).toBe(0);
+    const source = cache.allocate("bottomUp");
+    append(cache, source, 7, 300);
+    const target = cache.allocate("bottomUp");
+    cache.copyIn(target, cache.copyOut(source, 0, 128), 128, 128);
+    cache.copyIn(target, cache.copyOut(source, 128, 100), 60, 100);
+    expect(target.computed).toBe(188);
+    append(cache, target, 7, 100);
+    expectPast(cache, [
+      [source, 7],
+      [target, 7],
+    ]);
+  });
+
+  it("overwrites what was rolled back", () => {
+    const cache = new KvCache(architecture);
+    const lane = cache.allocate("bottomUp");
+    append(cache, lane, 3, 130);
+    cache.rollBack(lane, 4);
+    append(cache, lane, 3, 2);
+    expectPast(cache, [[lane, 3]]);
+    expect(() => cache.rollBack(lane, 1000)).toThrow(/cannot roll back/);
   });
 
   it("refuses a lane that was released", () => {
@@ -78,32 +148,6 @@ describe("KvCache", () => {
     const lane = cache.allocate("bottomUp");
     cache.allocate("steered");
     cache.release(lane);
-    expect(() => cache.advance(lane, 1)).toThrow(/released lane/);
-  });
-});
-
-describe("planGather", () => {
-  it("moves nothing when the wanted slots are neighbours already, in any order", () => {
-    expect(planGather([4, 2, 3], 8)).toEqual({ window: { first: 2, rows: 3 }, swaps: [] });
-  });
-
-  it("suffers a few idle rows rather than moving a lane", () => {
-    expect(planGather([0, 1, 3, 5], 8)).toEqual({ window: { first: 0, rows: 6 }, swaps: [] });
-  });
-
-  it("picks the window that needs the fewest swaps when there would be many", () => {
-    expect(planGather([0, 5, 6, 7], 8)).toEqual({ window: { first: 4, rows: 4 }, swaps: [[4, 0]] });
-  });
-
-  it("ends, for any choice of slots, with the wanted ones in the window", () => {
-    for (let bits = 1; bits < 256; bits++) {
-      const wanted = [0, 1, 2, 3, 4, 5, 6, 7].filter((slot) => (bits >> slot) & 1);
-      const { window, swaps } = planGather(wanted, 8);
-      const slots = [0, 1, 2, 3, 4, 5, 6, 7];
-      for (const [a, b] of swaps) [slots[a], slots[b]] = [slots[b] ?? -1, slots[a] ?? -1];
-      const inside = slots.slice(window.first, window.first + window.rows);
-      expect(inside).toEqual(expect.arrayContaining(wanted));
-      expect(window.rows).toBeLessThanOrEqual(wanted.length * 1.5);
-    }
+    expect(() => cache.advance(lane, 1)).toThrow(/released/);
   });
 });

@@ -13,7 +13,7 @@ const [base, alpaca, poet] = servedModelsOf(scriptedModel) as [ServedModel, Serv
 const plain: Steering = { kind: "plain" };
 const steered: Steering = { kind: "steered", adapter: "alpaca", strength: 0.5, layers: [0, 3] };
 const now = new Date(1_700_000_000_123);
-const usage = { promptTokens: 3, completionTokens: 2 };
+const usage = { promptTokens: 3, cachedTokens: 1, completionTokens: 2 };
 
 async function frames(events: readonly (GenerationEvent | Error)[], includeUsage = false): Promise<string[]> {
   const errors: unknown[] = [];
@@ -81,7 +81,7 @@ describe("frames of a stream", () => {
     expect(chunks.slice(0, -1).every((chunk) => chunk.usage === null && chunk.choices.length === 1)).toBe(true);
     expect(chunks.at(-1)).toMatchObject({
       choices: [],
-      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
+      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5, prompt_tokens_details: { cached_tokens: 1 } },
     });
   });
 
@@ -121,7 +121,7 @@ describe("an unstreamed answer", () => {
           finish_reason: "length",
         },
       ],
-      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
+      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5, prompt_tokens_details: { cached_tokens: 1 } },
       system_fingerprint: head.systemFingerprint,
       steering: { adapter: "alpaca", strength: 0.5, layers: [0, 3] },
     });

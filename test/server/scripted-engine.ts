@@ -69,9 +69,12 @@ export class ScriptedEngine implements Engine {
       running,
       lanesInUse: running,
       cacheBytes: 0,
+      prefixBytes: 0,
       forwards,
       rows,
       drafts,
+      prefixTokens: { queried: 0, hit: 0 },
+      preemptions: 0,
       time: { graphMs: 0, stepMs: 0 },
       violations: [],
     });
@@ -97,7 +100,7 @@ export class ScriptedEngine implements Engine {
     if (signal.aborted) {
       onAbort();
     }
-    const usage = () => ({ promptTokens, completionTokens: said });
+    const usage = () => ({ promptTokens, cachedTokens: 0, completionTokens: said });
     try {
       for (const [at, text] of textsOf(script, request).entries()) {
         if (script.delayMs !== undefined) {

@@ -162,7 +162,7 @@ describe("POST /v1/chat/completions", () => {
       object: "chat.completion",
       model: "tiny:alpaca",
       choices: [{ message: { role: "assistant", content: "I am alpaca" }, finish_reason: "stop" }],
-      usage: { prompt_tokens: 3, completion_tokens: 3, total_tokens: 6 },
+      usage: { prompt_tokens: 3, completion_tokens: 3, total_tokens: 6, prompt_tokens_details: { cached_tokens: 0 } },
       steering: { adapter: "alpaca", strength: 1, layers: [0, 3] },
     });
   });

@@ -1,0 +1,147 @@
+import type { TopDown } from "../model/adapter.js";
+import type { DecoderRow } from "../model/decoder.js";
+import type { Lane } from "../model/kv-cache.js";
+import { TokenHistory } from "../sampling/token-history.js";
+import type { LoopAdapter } from "./engine-loop.js";
+import { HiddenStates } from "./hidden-states.js";
+import type { GenerationRequest } from "./messages.js";
+import type { OutputProcessor } from "./output-processor.js";
+import type { PrefixKey } from "./prefix-cache.js";
+import type { SequenceView } from "./scheduler.js";
+import type { PlannedRow } from "./step-plan.js";
+
+/** A request whose prompt is tokenized and fits the context. */
+export interface AdmittedRequest {
+  readonly id: string;
+  readonly promptIds: readonly number[];
+  /** Ids that the answer's text goes on from; empty for an answer that is a text of its own (see IncrementalDetokenizer). */
+  readonly textContext: readonly number[];
+  readonly maxTokens: number;
+  readonly steering: GenerationRequest["steering"];
+  readonly sampling: GenerationRequest["sampling"];
+  readonly stopStrings: readonly string[];
+  readonly ignoreEos: boolean;
+}
+
+/** A plain sequence has one lane, a steered one two; there is no third way. */
+export type Lanes =
+  | { readonly kind: "plain"; readonly bottomUp: Lane }
+  | {
+      readonly kind: "steered";
+      readonly bottomUp: Lane;
+      readonly steered: Lane;
+      readonly adapter: LoopAdapter;
+      /** float32 [L] */
+      readonly gains: Float32Array;
+      /** A guess of the next token, whose bottom-up row goes along with the steered row that decides about it. */
+      draft: number | null;
+    };
+
+export type SteeredLanes = Extract<Lanes, { kind: "steered" }>;
+
+/** Everything about a request that outlives its lanes: a preempted sequence waits with it and goes on where it was. */
+export class Sequence {
+  readonly request: AdmittedRequest;
+  readonly output: OutputProcessor;
+  readonly tokenIds: number[];
+  readonly history: TokenHistory;
+  /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
+  cachedTokens: number | null = null;
+
+  constructor(request: AdmittedRequest, output: OutputProcessor) {
+    this.request = request;
+    this.output = output;
+    this.tokenIds = [...request.promptIds];
+    this.history = new TokenHistory(request.promptIds);
+  }
+
+  get id(): string {
+    return this.request.id;
+  }
+
+  get laneCount(): 1 | 2 {
+    return this.request.steering.kind === "plain" ? 1 : 2;
+  }
+}
+
+/** A sequence with its lanes. */
+export class RunningSequence {
+  readonly sequence: Sequence;
+  readonly lanes: Lanes;
+  readonly hiddenStates: HiddenStates;
+
+  /** @param hiddenSize D */
+  constructor(sequence: Sequence, lanes: Lanes, hiddenSize: number) {
+    this.sequence = sequence;
+    this.lanes = lanes;
+    this.hiddenStates = new HiddenStates(hiddenSize);
+  }
+
+  get id(): string {
+    return this.sequence.id;
+  }
+
+  get allLanes(): readonly Lane[] {
+    return this.lanes.kind === "plain" ? [this.lanes.bottomUp] : [this.lanes.bottomUp, this.lanes.steered];
+  }
+
+  lane({ lane, sequenceId }: PlannedRow): Lane {
+    if (lane === "bottomUp") return this.lanes.bottomUp;
+    if (this.lanes.kind === "steered") return this.lanes.steered;
+    throw new Error(`sequence ${sequenceId} is plain and has no steered lane`);
+  }
+
+  view(): SequenceView {
+    const { lanes, sequence } = this;
+    return {
+      id: sequence.id,
+      prompt: sequence.request.promptIds.length,
+      tokens: sequence.tokenIds.length,
+      bottomUp: lanes.bottomUp.computed,
+      steered:
+        lanes.kind === "plain"
+          ? { kind: "plain" }
+          : { kind: "steered", computed: lanes.steered.computed, draft: lanes.draft === null ? "none" : "waiting" },
+    };
+  }
+
+  /** @param topDownValues float32 [L,T,kv] of a steered row; null for a bottom-up one. */
+  decoderRow(row: PlannedRow, topDownValues: Float32Array | null): DecoderRow {
+    const { lanes, sequence } = this;
+    const known = sequence.tokenIds.slice(row.from, row.from + row.count);
+    const draft = lanes.kind === "steered" && known.length < row.count ? lanes.draft : null;
+    const shared = {
+      lane: this.lane(row),
+      tokenIds: draft === null ? known : [...known, draft],
+      output: row.output,
+    };
+    if (row.lane === "bottomUp") return { pass: "bottomUp", ...shared };
+    if (topDownValues === null) throw new Error(`the steered row of sequence ${sequence.id} has no top-down values`);
+    return { pass: "steered", topDownValues, ...shared };
+  }
+}
+
+/** Bottom-up lanes are everybody's; steered ones depend on the adapter and on how strongly each layer is steered. */
+export const bottomUpPrefix: PrefixKey = "bottomUp";
+
+export function steeredPrefix({ steering }: AdmittedRequest, gains: Float32Array): PrefixKey {
+  if (steering.kind === "plain") throw new Error("a plain request has no steered lane");
+  return `steered ${steering.adapter} ${gains.join(" ")}`;
+}
+
+/** Tokens `from` … `from + count − 1` of [L,N,kv], as [L,count,kv]; the array itself when that is all of it. */
+export function sliceTopDown(
+  { topDownValues }: TopDown,
+  shape: { readonly layers: number; readonly kvSize: number; readonly total: number },
+  from: number,
+  count: number,
+): Float32Array {
+  const { layers, kvSize, total } = shape;
+  if (count === total) return topDownValues;
+  const part = new Float32Array(layers * count * kvSize);
+  for (let layer = 0; layer < layers; layer++) {
+    const start = (layer * total + from) * kvSize;
+    part.set(topDownValues.subarray(start, start + count * kvSize), layer * count * kvSize);
+  }
+  return part;
+}
