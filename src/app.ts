@@ -2,8 +2,9 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ServeConfig } from "./config.js";
+import type { EngineLimits } from "./engine/admission.js";
 import type { EnginePhase } from "./engine/engine.js";
-import { createEngine, type EngineClient } from "./engine/engine-client.js";
+import { createEngine, defaultLimits, type EngineClient } from "./engine/engine-client.js";
 import { ToastError } from "./errors.js";
 import { manifestFileName } from "./model/model-folder.js";
 import type { ServedModel } from "./openai/served-model.js";
@@ -55,6 +56,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       createEngine({
         folder,
         threads: config.threads ?? undefined,
+        limits: limitsOf(config, folders.length),
         workerUrl: hooks.workerUrl,
         onPhase: (phase) => hooks.onPhase?.(folder, phase),
       }),
@@ -72,6 +74,18 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       await server.shutdown(config.drainMs);
       await registry.close();
     },
+  };
+}
+
+/** Each model gets an equal part of the memory. */
+function limitsOf(config: ServeConfig, models: number): EngineLimits {
+  const cacheBytes = Math.floor((config.cacheBytes ?? defaultLimits.cacheBytes) / models);
+  return {
+    ...defaultLimits,
+    maxRunning: config.maxRunning ?? defaultLimits.maxRunning,
+    maxWaiting: config.maxWaiting ?? defaultLimits.maxWaiting,
+    cacheBytes,
+    prefixBytes: Math.floor(cacheBytes * config.prefixShare),
   };
 }
 

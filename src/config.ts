@@ -16,6 +16,13 @@ export interface ServeConfig {
   readonly drainMs: number;
   /** Threads of one forward; null: the engine's choice. */
   readonly threads: number | null;
+  /** Of each model; null: the engine's choice. */
+  readonly maxRunning: number | null;
+  readonly maxWaiting: number | null;
+  /** Key/value cache of all models together; null: the engine's choice. */
+  readonly cacheBytes: number | null;
+  /** Of `cacheBytes`, the share kept for later requests, 0…1. */
+  readonly prefixShare: number;
 }
 
 /** One setting as flag and as environment variable. The command line's help is made from this list. */
@@ -66,6 +73,34 @@ export const settings = {
     description: "threads of one forward",
     fallback: "the engine's choice",
   },
+  maxRunning: {
+    flag: "max-running",
+    variable: "MAX_RUNNING",
+    placeholder: "number",
+    description: "requests that a model computes at the same time",
+    fallback: "16",
+  },
+  maxWaiting: {
+    flag: "max-waiting",
+    variable: "MAX_WAITING",
+    placeholder: "number",
+    description: "requests that may wait for a model; more are told to come back (429)",
+    fallback: "256",
+  },
+  cacheMegabytes: {
+    flag: "cache-mb",
+    variable: "CACHE_MB",
+    placeholder: "number",
+    description: "memory for the key/value caches of all models, in megabytes",
+    fallback: "a quarter of the machine's",
+  },
+  prefixCachePercent: {
+    flag: "prefix-cache-percent",
+    variable: "PREFIX_CACHE_PERCENT",
+    placeholder: "number",
+    description: "share of it that may be kept for later requests that begin the same; 0 keeps nothing",
+    fallback: "50",
+  },
   maxBodyBytes: {
     flag: "max-body-bytes",
     variable: "MAX_BODY_BYTES",
@@ -115,6 +150,10 @@ export function parseServeConfig(flags: ServeFlags, environment: NodeJS.ProcessE
     keepAliveMs: 1000 * one("keepAliveSeconds", seconds(0.1, 3600), 10),
     drainMs: 1000 * one("drainSeconds", seconds(0, 3600), 10),
     threads: one<number | null>("threads", integer(1, 1024), null),
+    maxRunning: one<number | null>("maxRunning", integer(1, 1024), null),
+    maxWaiting: one<number | null>("maxWaiting", integer(0, 1_000_000), null),
+    cacheBytes: one<number | null>("cacheMegabytes", megabytes, null),
+    prefixShare: one("prefixCachePercent", integer(0, 100), 50) / 100,
   };
 }
 
@@ -147,6 +186,8 @@ function check<Value>({ value, source }: Given, schema: z.ZodType<Value, string>
 function integer(min: number, max: number): z.ZodType<number, string> {
   return bounded(/^\d{1,15}$/, min, max, `must be an integer from ${min} to ${max}`);
 }
+
+const megabytes = integer(1, 2 ** 24).transform((value) => value * 1e6);
 
 function seconds(min: number, max: number): z.ZodType<number, string> {
   return bounded(/^\d{1,9}(\.\d{1,9})?$/, min, max, `must be a number of seconds from ${min} to ${max}`);

@@ -8,6 +8,8 @@ export interface EngineLimits {
   readonly maxWaiting: number;
   /** Bytes that key/value caches may take, those kept for later requests included. One sequence alone may take more. */
   readonly cacheBytes: number;
+  /** Of these, bytes that may be kept for later requests that begin with the same tokens; 0 keeps nothing. */
+  readonly prefixBytes: number;
   /** Tokens of a prompt in one forward. */
   readonly chunkTokens: number;
   readonly schedule: Schedule;

@@ -21,11 +21,12 @@ export interface CreateEngineOptions {
   readonly onPhase?: ((phase: EnginePhase) => void) | undefined;
 }
 
-/** A quarter of the memory: weights, activations and the other models need the rest. */
-const defaultLimits: EngineLimits = {
+/** Of the memory, a quarter is for caches: weights, activations and other programs need the rest. */
+export const defaultLimits: EngineLimits = {
   maxRunning: 16,
   maxWaiting: 256,
   cacheBytes: Math.floor(totalmem() / 4),
+  prefixBytes: Math.floor(totalmem() / 8),
   chunkTokens: 128,
   schedule: "draftAhead",
 };

@@ -236,21 +236,17 @@ export class EngineLoop {
       prompt: request.promptIds.length,
       computed: Math.min(tokens, tokenIds.length),
     });
-    const maxBytes = this.#parts.limits.cacheBytes - cache.blocksInUse * cache.blockBytes;
-    this.#prefixes.remember(
-      bottomUpPrefix,
-      computed(lanes.bottomUp.computed),
-      lanes.bottomUp,
-      hiddenStates,
-      Math.max(0, maxBytes),
-    );
+    const { cacheBytes, prefixBytes } = this.#parts.limits;
+    const maxBytes = Math.min(prefixBytes, Math.max(0, cacheBytes - cache.blocksInUse * cache.blockBytes));
+    if (maxBytes === 0) return;
+    this.#prefixes.remember(bottomUpPrefix, computed(lanes.bottomUp.computed), lanes.bottomUp, hiddenStates, maxBytes);
     if (lanes.kind === "plain") return;
     this.#prefixes.remember(
       steeredPrefix(request, lanes.gains),
       computed(lanes.steered.computed),
       lanes.steered,
       null,
-      Math.max(0, maxBytes),
+      maxBytes,
     );
   }
 

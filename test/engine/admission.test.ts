@@ -21,7 +21,14 @@ describe("checkLength", () => {
 });
 
 describe("canStart", () => {
-  const limits = { maxRunning: 3, maxWaiting: 9, cacheBytes: 1000, chunkTokens: 4, schedule: "sequential" } as const;
+  const limits = {
+    maxRunning: 3,
+    maxWaiting: 9,
+    cacheBytes: 1000,
+    prefixBytes: 0,
+    chunkTokens: 4,
+    schedule: "sequential",
+  } as const;
 
   it("lets a request run alone, however large", () => {
     expect(canStart({ running: 0, claimedBytes: 0 }, 9000, limits)).toBe(true);

@@ -131,6 +131,7 @@ const limits: EngineLimits = {
   maxRunning: 4,
   maxWaiting: 100,
   cacheBytes: 1 << 30,
+  prefixBytes: 1 << 30,
   chunkTokens: 5,
   schedule: "sequential",
 };

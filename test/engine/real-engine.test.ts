@@ -94,7 +94,7 @@ async function run(
       adapters: new Map([["tiny", adapter]]),
       tokenizer,
       eosIds: new Set(),
-      limits: { maxRunning: 8, maxWaiting: 64, cacheBytes: 1 << 30, chunkTokens: 16, schedule },
+      limits: { maxRunning: 8, maxWaiting: 64, cacheBytes: 1 << 30, prefixBytes: 1 << 30, chunkTokens: 16, schedule },
     },
     {
       delta: () => {},
