@@ -120,6 +120,7 @@ function requestFor(
       repetitionPenalty: 1,
       seed,
     },
+    choices: 1,
     maxTokens: tokens,
     stopStrings: [],
     ignoreEos: false,

@@ -65,7 +65,9 @@ export class EngineClient implements Engine {
     this.#worker = new Worker(options.workerUrl ?? new URL("./worker.js", import.meta.url), {
       workerData: workerOptions,
     });
-    this.#worker.on("message", (event: EngineEvent) => this.#handle(event));
+    this.#worker.on("message", (events: readonly EngineEvent[]) => {
+      for (const event of events) this.#handle(event);
+    });
     this.#worker.on("error", (error) =>
       this.#fail(new ToastError("engine_failed", `The engine stopped: ${error.message}`)),
     );
@@ -96,7 +98,7 @@ export class EngineClient implements Engine {
         break;
     }
     const requestId = randomUUID();
-    const pending = new PendingRequest(() => this.#send({ kind: "cancel", requestId }));
+    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
     this.#requests.set(requestId, pending);
     this.#send({ kind: "generate", requestId, request });
     const cancel = (): void => pending.cancel();
@@ -154,11 +156,10 @@ export class EngineClient implements Engine {
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
       case "delta":
-        this.#requests.get(event.requestId)?.push({ kind: "delta", text: event.text, tokens: event.tokens });
+        this.#requests.get(event.requestId)?.push(event);
         break;
       case "finished":
-        this.#requests.get(event.requestId)?.finish({ kind: "finished", reason: event.reason, usage: event.usage });
-        this.#requests.delete(event.requestId);
+        if (this.#requests.get(event.requestId)?.finish(event) === "done") this.#requests.delete(event.requestId);
         break;
       case "rejected":
       case "errored":
@@ -188,12 +189,15 @@ class PendingRequest {
   readonly #accepted = withResolvers<Generation>();
   readonly #queue: GenerationEvent[] = [];
   readonly #sendCancel: () => void;
+  /** Choices that go on. */
+  #running: number;
   #error: ToastError | null = null;
   #done = false;
   #wake: () => void = () => {};
   #onDone: () => void = () => {};
 
-  constructor(sendCancel: () => void) {
+  constructor(choices: number, sendCancel: () => void) {
+    this.#running = choices;
     this.#sendCancel = sendCancel;
   }
 
@@ -218,9 +222,13 @@ class PendingRequest {
     this.#wake();
   }
 
-  finish(event: GenerationEvent): void {
+  /** One choice has ended. */
+  finish(event: GenerationEvent): "running" | "done" {
     this.push(event);
+    this.#running--;
+    if (this.#running > 0) return "running";
     this.#close();
+    return "done";
   }
 
   /** Before acceptance: `generate` throws; afterwards: the events do, behind those already queued. */

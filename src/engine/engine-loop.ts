@@ -14,6 +14,7 @@ import { planStep } from "./scheduler.js";
 import {
   type AdmittedRequest,
   bottomUpPrefix,
+  type ChoiceId,
   type Lanes,
   RunningSequence,
   Sequence,
@@ -34,11 +35,11 @@ export interface EngineParts {
   readonly limits: EngineLimits;
 }
 
-/** Told of what happens to requests, in order for each of them. */
+/** Told of what happens to each choice of a request, in order. */
 export interface LoopListener {
-  delta(requestId: string, text: string, tokens: number): void;
-  finished(requestId: string, reason: FinishReason, usage: Usage): void;
-  errored(requestId: string, error: ErrorData): void;
+  delta(choice: ChoiceId, text: string, tokens: number): void;
+  finished(choice: ChoiceId, reason: FinishReason, usage: Usage): void;
+  errored(choice: ChoiceId, error: ErrorData): void;
 }
 
 interface PlannedWork {
@@ -90,8 +91,13 @@ export class EngineLoop {
     if (this.#waiting.length >= maxWaiting) {
       throw new ToastError("server_overloaded", `${maxWaiting} requests are already waiting. Try again in a moment.`);
     }
-    const output = new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request));
-    this.#waiting.push(new Sequence(request, output));
+    const [first, ...followers] = Array.from({ length: request.choices }, (_, choice) => {
+      const output = new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request));
+      return new Sequence(request, choice, output);
+    });
+    if (first === undefined) throw new Error("a request has one choice at least");
+    first.followers = followers;
+    this.#waiting.push(first);
     if (!this.#busy) {
       this.#busy = true;
       this.#ended = this.#runUntilIdle();
@@ -100,20 +106,18 @@ export class EngineLoop {
 
   /** Takes effect before the next forward; unknown and finished ids are ignored. */
   cancel(requestId: string): void {
-    const index = this.#waiting.findIndex(({ id }) => id === requestId);
-    const waiting = this.#waiting[index];
-    if (waiting !== undefined) {
-      this.#waiting.splice(index, 1);
-      this.#listener.finished(requestId, "cancelled", usageOf(waiting));
-      return;
+    const isOf = (sequence: Sequence) => sequence.request.requestId === requestId;
+    for (const sequence of this.#waiting.filter(isOf)) {
+      this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
+      this.#tellCancelled(sequence);
     }
-    if (this.#running.has(requestId)) this.#toCancel.add(requestId);
+    if ([...this.#running.values()].some(({ sequence }) => isOf(sequence))) this.#toCancel.add(requestId);
   }
 
   /** Cancels everything. @returns once no forward runs any more: only then may the thread end. */
   async close(): Promise<void> {
-    for (const { id } of [...this.#waiting]) this.cancel(id);
-    for (const id of this.#running.keys()) this.#toCancel.add(id);
+    const all = [...this.#waiting, ...[...this.#running.values()].map(({ sequence }) => sequence)];
+    for (const { request } of all) this.cancel(request.requestId);
     await this.#ended;
   }
 
@@ -162,31 +166,44 @@ export class EngineLoop {
   }
 
   #cancelMarked(): void {
-    for (const requestId of this.#toCancel) {
-      const running = this.#running.get(requestId);
-      if (running !== undefined) this.#finish(running, "cancelled");
+    for (const running of [...this.#running.values()]) {
+      if (!this.#toCancel.has(running.sequence.request.requestId)) continue;
+      const { followers } = running.sequence;
+      running.sequence.followers = [];
+      this.#finish(running, "cancelled");
+      for (const follower of followers) this.#tellCancelled(follower);
     }
     this.#toCancel.clear();
+  }
+
+  /** Of a sequence that has no lanes. */
+  #tellCancelled(sequence: Sequence): void {
+    this.#listener.finished(sequence.choiceId, "cancelled", usageOf(sequence));
+    for (const follower of sequence.followers) this.#tellCancelled(follower);
   }
 
   #start(): void {
     for (;;) {
       const sequence = this.#waiting[0];
-      if (sequence === undefined) return;
-      const { cache } = this.#parts.decoder;
-      const claimed = cache.blocksInUse + cache.lanesInUse;
-      const occupancy = { running: this.#running.size, claimedBytes: claimed * cache.blockBytes };
-      const needed = sequence.laneCount * blocksOf(sequence.tokenIds.length + 1) * cache.blockBytes;
-      if (!canStart(occupancy, needed, this.#parts.limits)) return;
+      if (sequence === undefined || !this.#hasRoomFor(sequence)) return;
       this.#waiting.shift();
-      const running = new RunningSequence(
-        sequence,
-        this.#allocate(sequence.request),
-        this.#parts.decoder.architecture.hiddenSize,
-      );
-      this.#running.set(sequence.id, running);
-      this.#restorePrefix(running);
+      this.#restorePrefix(this.#run(sequence));
     }
+  }
+
+  #hasRoomFor({ laneCount, tokenIds }: Sequence): boolean {
+    const { cache } = this.#parts.decoder;
+    const claimed = cache.blocksInUse + cache.lanesInUse;
+    const occupancy = { running: this.#running.size, claimedBytes: claimed * cache.blockBytes };
+    const needed = laneCount * blocksOf(tokenIds.length + 1) * cache.blockBytes;
+    return canStart(occupancy, needed, this.#parts.limits);
+  }
+
+  #run(sequence: Sequence): RunningSequence {
+    const { hiddenSize } = this.#parts.decoder.architecture;
+    const running = new RunningSequence(sequence, this.#allocate(sequence.request), hiddenSize);
+    this.#running.set(sequence.id, running);
+    return running;
   }
 
   #allocate({ steering }: AdmittedRequest): Lanes {
@@ -369,23 +386,53 @@ export class EngineLoop {
   }
 
   #nextToken(running: RunningSequence, logits: Float32Array): void {
-    const { request, tokenIds, history, output } = running.sequence;
+    const { choiceId, sampling, tokenIds, history, output } = running.sequence;
     let tokenId: number;
     try {
-      tokenId = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
+      tokenId = this.#sampler.sample(logits, sampling, tokenIds.length, history);
     } catch (cause) {
       // Logits that cannot be sampled from are this sequence's trouble alone.
       this.#fail(running, asError(cause).toData());
       return;
     }
-    // The prompt is computed: whoever comes with the same one need not wait for this answer's end.
-    if (output.tokens === 0) this.#rememberPrefix(running);
+    if (output.tokens === 0) {
+      // The prompt is computed: whoever comes with the same one need not wait for this answer's end.
+      this.#rememberPrefix(running);
+      this.#startFollowers(running, logits);
+    }
     tokenIds.push(tokenId);
     history.append(tokenId);
     this.#settleDraft(running.lanes, tokenId);
     const { text, tokens, finished } = output.push(tokenId);
-    if (text !== "") this.#listener.delta(request.id, text, tokens);
+    if (text !== "") this.#listener.delta(choiceId, text, tokens);
     if (finished !== null) this.#finish(running, finished);
+  }
+
+  /**
+   * Gives the prompt's lanes to the other choices of a request, each a copy, and draws their first tokens from the same logits. Who
+   * does not fit now waits first in line.
+   */
+  #startFollowers(leader: RunningSequence, logits: Float32Array): void {
+    const { followers, request, cachedTokens } = leader.sequence;
+    leader.sequence.followers = [];
+    const { cache } = this.#parts.decoder;
+    const prompt = request.promptIds.length;
+    const waiting: Sequence[] = [];
+    for (const sequence of followers) {
+      sequence.cachedTokens = cachedTokens;
+      if (!this.#hasRoomFor(sequence)) {
+        waiting.push(sequence);
+        continue;
+      }
+      const running = this.#run(sequence);
+      for (const [index, lane] of leader.allLanes.entries()) {
+        const own = running.allLanes[index];
+        if (own !== undefined) cache.copyIn(own, cache.copyOut(lane, 0, prompt), prompt, prompt);
+      }
+      running.hiddenStates.set(0, leader.hiddenStates.view(0, prompt));
+      this.#nextToken(running, logits);
+    }
+    this.#waiting.unshift(...waiting);
   }
 
   /** Keeps the bottom-up row of a draft that came true, takes that of any other back. */
@@ -402,10 +449,10 @@ export class EngineLoop {
    * @see docs/architecture.md, "Draft ahead"
    */
   #draft({ lanes, sequence }: RunningSequence, logits: Float32Array): void {
-    const { request, tokenIds, history, output } = sequence;
+    const { request, sampling, tokenIds, history, output } = sequence;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (lanes.kind === "plain" || output.tokens + 1 >= request.maxTokens) return;
-    const draft = this.#sampler.sample(logits, request.sampling, tokenIds.length, history);
+    const draft = this.#sampler.sample(logits, sampling, tokenIds.length, history);
     if (this.#eosIdsOf(request).has(draft)) return;
     lanes.draft = draft;
     this.#drafts.proposed++;
@@ -414,13 +461,15 @@ export class EngineLoop {
   #finish(running: RunningSequence, reason: FinishReason): void {
     this.#rememberPrefix(running);
     this.#release(running);
-    this.#listener.finished(running.id, reason, usageOf(running.sequence));
+    this.#listener.finished(running.sequence.choiceId, reason, usageOf(running.sequence));
   }
 
   #fail(running: RunningSequence, error: ErrorData): void {
     if (!this.#runs(running)) return;
     this.#release(running);
-    this.#listener.errored(running.id, error);
+    // A request fails as a whole: its other choices are cancelled by whoever is told.
+    this.#waiting.unshift(...running.sequence.followers);
+    this.#listener.errored(running.sequence.choiceId, error);
   }
 
   #release(running: RunningSequence): void {

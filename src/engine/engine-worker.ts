@@ -29,9 +29,13 @@ export class EngineWorker {
     this.#loop = new EngineLoop(
       { ...loaded, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
       {
-        delta: (requestId, text, tokens) => send({ kind: "delta", requestId, text, tokens }),
-        finished: (requestId, reason, usage) => send({ kind: "finished", requestId, reason, usage }),
-        errored: (requestId, error) => send({ kind: "errored", requestId, error }),
+        delta: ({ requestId, choice }, text, tokens) => send({ kind: "delta", requestId, choice, text, tokens }),
+        finished: ({ requestId, choice }, reason, usage) =>
+          send({ kind: "finished", requestId, choice, reason, usage }),
+        errored: ({ requestId }, error) => {
+          send({ kind: "errored", requestId, error });
+          this.#loop.cancel(requestId);
+        },
       },
     );
   }
@@ -77,13 +81,14 @@ export class EngineWorker {
       const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
       if (length.kind === "refused") throw ToastError.fromData(length.error);
       this.#loop.add({
-        id: requestId,
+        requestId,
         promptIds,
         // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
         textContext: request.prompt.kind === "chat" ? [] : promptIds.slice(-8),
         maxTokens: length.maxTokens,
         steering: request.steering,
         sampling: request.sampling,
+        choices: request.choices,
         stopStrings: request.stopStrings,
         ignoreEos: request.ignoreEos,
       });

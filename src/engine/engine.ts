@@ -1,13 +1,13 @@
 import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, Usage } from "./messages.js";
 
-/** What a running generation says, in order: any number of `delta`, then one `finished`. */
+/** What a running generation says, in order for each choice: any number of `delta`, then one `finished`. */
 export type GenerationEvent =
-  | { readonly kind: "delta"; readonly text: string; readonly tokens: number }
-  | { readonly kind: "finished"; readonly reason: FinishReason; readonly usage: Usage };
+  | { readonly kind: "delta"; readonly choice: number; readonly text: string; readonly tokens: number }
+  | { readonly kind: "finished"; readonly choice: number; readonly reason: FinishReason; readonly usage: Usage };
 
 export interface Generation {
   readonly promptTokens: number;
-  /** To be read once. Ends after `finished`; throws a ToastError when the engine fails half-way. */
+  /** To be read once. Ends after every choice's `finished`; throws a ToastError when the engine fails half-way. */
   readonly events: AsyncIterable<GenerationEvent>;
 }
 

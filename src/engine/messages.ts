@@ -13,6 +13,8 @@ export interface GenerationRequest {
   readonly prompt: Prompt;
   readonly steering: Steering;
   readonly sampling: SamplingParams;
+  /** Answers to the one prompt, which is computed once; each draws with noise of its own. */
+  readonly choices: number;
   /** Tokens to generate at most; null: as many as the context has room for. */
   readonly maxTokens: number | null;
   readonly stopStrings: readonly string[];
@@ -23,6 +25,7 @@ export interface GenerationRequest {
 /** `cancelled`: the client went away or asked to stop; its text is not wanted any more. */
 export type FinishReason = "stop" | "length" | "cancelled";
 
+/** Of one choice. */
 export interface Usage {
   readonly promptTokens: number;
   /** Tokens of the prompt that no lane of this request had to compute: the prefix cache had them. */
@@ -94,8 +97,20 @@ export type EngineEvent =
   | { readonly kind: "accepted"; readonly requestId: string; readonly promptTokens: number }
   /** Before any token: a bad prompt, a template that failed, a context too small. */
   | { readonly kind: "rejected"; readonly requestId: string; readonly error: ErrorData }
-  | { readonly kind: "delta"; readonly requestId: string; readonly text: string; readonly tokens: number }
-  | { readonly kind: "finished"; readonly requestId: string; readonly reason: FinishReason; readonly usage: Usage }
-  /** After `accepted`: this request alone cannot go on. */
+  | {
+      readonly kind: "delta";
+      readonly requestId: string;
+      readonly choice: number;
+      readonly text: string;
+      readonly tokens: number;
+    }
+  | {
+      readonly kind: "finished";
+      readonly requestId: string;
+      readonly choice: number;
+      readonly reason: FinishReason;
+      readonly usage: Usage;
+    }
+  /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
   | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus };

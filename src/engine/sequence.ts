@@ -1,6 +1,7 @@
 import type { TopDown } from "../model/adapter.js";
 import type { DecoderRow } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
+import type { SamplingParams } from "../sampling/sampling-params.js";
 import { TokenHistory } from "../sampling/token-history.js";
 import type { LoopAdapter } from "./engine-loop.js";
 import { HiddenStates } from "./hidden-states.js";
@@ -12,13 +13,15 @@ import type { PlannedRow } from "./step-plan.js";
 
 /** A request whose prompt is tokenized and fits the context. */
 export interface AdmittedRequest {
-  readonly id: string;
+  readonly requestId: string;
   readonly promptIds: readonly number[];
   /** Ids that the answer's text goes on from; empty for an answer that is a text of its own (see IncrementalDetokenizer). */
   readonly textContext: readonly number[];
   readonly maxTokens: number;
   readonly steering: GenerationRequest["steering"];
-  readonly sampling: GenerationRequest["sampling"];
+  /** Of choice 0; the others draw with seeds made of it. */
+  readonly sampling: SamplingParams;
+  readonly choices: number;
   readonly stopStrings: readonly string[];
   readonly ignoreEos: boolean;
 }
@@ -39,24 +42,41 @@ export type Lanes =
 
 export type SteeredLanes = Extract<Lanes, { kind: "steered" }>;
 
-/** Everything about a request that outlives its lanes: a preempted sequence waits with it and goes on where it was. */
+/** One choice of a request. */
+export interface ChoiceId {
+  readonly requestId: string;
+  readonly choice: number;
+}
+
+/** Everything about a choice that outlives its lanes: a preempted sequence waits with it and goes on where it was. */
 export class Sequence {
   readonly request: AdmittedRequest;
+  readonly choice: number;
+  readonly sampling: SamplingParams;
   readonly output: OutputProcessor;
+  /** Other choices of the request, which begin when this one has computed the prompt. */
+  followers: Sequence[] = [];
   readonly tokenIds: number[];
   readonly history: TokenHistory;
   /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
   cachedTokens: number | null = null;
 
-  constructor(request: AdmittedRequest, output: OutputProcessor) {
+  constructor(request: AdmittedRequest, choice: number, output: OutputProcessor) {
     this.request = request;
+    this.choice = choice;
+    this.sampling = { ...request.sampling, seed: choiceSeed(request.sampling.seed, choice) };
     this.output = output;
     this.tokenIds = [...request.promptIds];
     this.history = new TokenHistory(request.promptIds);
   }
 
+  /** Unique among all sequences. */
   get id(): string {
-    return this.request.id;
+    return `${this.request.requestId}#${this.choice}`;
+  }
+
+  get choiceId(): ChoiceId {
+    return { requestId: this.request.requestId, choice: this.choice };
   }
 
   get laneCount(): 1 | 2 {
@@ -119,6 +139,11 @@ export class RunningSequence {
     if (topDownValues === null) throw new Error(`the steered row of sequence ${sequence.id} has no top-down values`);
     return { pass: "steered", topDownValues, ...shared };
   }
+}
+
+/** Noise of its own for each choice; choice 0 is what a request for one would get. Fibonacci hashing: distinct for all 2³² choices. */
+function choiceSeed(seed: number, choice: number): number {
+  return (seed ^ Math.imul(choice, 0x9e3779b1)) >>> 0;
 }
 
 /** Bottom-up lanes are everybody's; steered ones depend on the adapter and on how strongly each layer is steered. */

@@ -7,7 +7,16 @@ import type { EngineCommand, EngineEvent } from "./messages.js";
 /** Entry of the worker thread: connects an EngineWorker with the port. */
 if (parentPort === null) throw new Error("worker.js runs in a worker thread; createEngine starts it");
 const port = parentPort;
-const send = (event: EngineEvent): void => port.postMessage(event);
+
+/** What one turn of the loop says travels as one message: waking the other thread costs more than the words. */
+let outbox: EngineEvent[] = [];
+const send = (event: EngineEvent): void => {
+  if (outbox.push(event) > 1) return;
+  queueMicrotask(() => {
+    port.postMessage(outbox);
+    outbox = [];
+  });
+};
 
 try {
   const worker = await EngineWorker.load(workerData as EngineOptions, send);
@@ -25,5 +34,6 @@ try {
       ? cause
       : new ToastError("engine_failed", cause instanceof Error ? cause.message : String(cause), { cause });
   send({ kind: "failed", error: error.toData() });
-  port.close();
+  // Behind the message, which is sent at the end of this turn.
+  queueMicrotask(() => port.close());
 }

@@ -111,6 +111,9 @@ const streamOptions = z.object(
   field("an object"),
 );
 
+/** OpenAI's limit. */
+const maxChoices = 128;
+
 const stopString = z
   .string(field("a string"))
   .min(1, "must not be empty: an empty stop string matches everywhere.")
@@ -122,6 +125,7 @@ const schema = z.object(
     messages: z.array(message, field("an array of messages")).min(1, "must hold at least one message."),
     stream: optional(z.boolean(field("a boolean"))),
     stream_options: optional(streamOptions),
+    n: optional(integer(1).max(maxChoices, `must be ${maxChoices} at most.`)),
     max_tokens: optional(integer(1)),
     max_completion_tokens: optional(integer(1)),
     temperature: optional(number(0, 2)),

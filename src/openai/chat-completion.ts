@@ -54,31 +54,38 @@ function systemFingerprint({ base }: ServedModel, steering: Steering): string {
 /** The reasons that an answer can end with on the wire: a cancelled one has no reader. */
 export type AnsweredReason = Exclude<FinishReason, "cancelled">;
 
-function wireUsage(usage: Usage) {
+/** One choice of an unstreamed answer. */
+export interface Choice {
+  readonly text: string;
+  readonly reason: AnsweredReason;
+}
+
+/** @param usages of every choice: they share the prompt. */
+function wireUsage(usages: readonly Usage[]) {
+  const promptTokens = usages[0]?.promptTokens ?? 0;
+  const completionTokens = usages.reduce((sum, usage) => sum + usage.completionTokens, 0);
   return {
-    prompt_tokens: usage.promptTokens,
-    completion_tokens: usage.completionTokens,
-    total_tokens: usage.promptTokens + usage.completionTokens,
-    prompt_tokens_details: { cached_tokens: usage.cachedTokens },
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: usages[0]?.cachedTokens ?? 0 },
   };
 }
 
 /** The body of an unstreamed answer. */
-export function chatCompletion(head: AnswerHead, text: string, reason: AnsweredReason, usage: Usage) {
+export function chatCompletion(head: AnswerHead, choices: readonly Choice[], usages: readonly Usage[]) {
   return {
     id: head.id,
     object: "chat.completion" as const,
     created: head.created,
     model: head.model,
-    choices: [
-      {
-        index: 0,
-        message: { role: "assistant" as const, content: text, refusal: null, annotations: [] },
-        logprobs: null,
-        finish_reason: reason,
-      },
-    ],
-    usage: wireUsage(usage),
+    choices: choices.map(({ text, reason }, index) => ({
+      index,
+      message: { role: "assistant" as const, content: text, refusal: null, annotations: [] },
+      logprobs: null,
+      finish_reason: reason,
+    })),
+    usage: wireUsage(usages),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
   };
@@ -102,17 +109,20 @@ export function chunkBuilder(head: AnswerHead, includeUsage: boolean) {
     system_fingerprint: head.systemFingerprint,
   };
   const noUsage = includeUsage ? { usage: null } : {};
-  const chunk = (delta: Delta, reason: AnsweredReason | null) => ({
+  const chunk = (index: number, delta: Delta, reason: AnsweredReason | null) => ({
     ...shared,
-    choices: [{ index: 0, delta, logprobs: null, finish_reason: reason }],
+    choices: [{ index, delta, logprobs: null, finish_reason: reason }],
     ...noUsage,
   });
   return {
-    /** The only chunk with the role, and with what steers the answer. */
-    opening: () => ({ ...chunk({ role: "assistant", content: "" }, null), steering: head.steering }),
-    text: (content: string) => chunk({ content }, null),
+    /** A choice's only chunk with the role, and with what steers the answer. */
+    opening: (index: number) => ({
+      ...chunk(index, { role: "assistant", content: "" }, null),
+      steering: head.steering,
+    }),
+    text: (index: number, content: string) => chunk(index, { content }, null),
     /** Carries no text: clients drop the delta of a chunk that has a reason. */
-    finish: (reason: AnsweredReason) => chunk({}, reason),
-    usage: (usage: Usage) => ({ ...shared, choices: [], usage: wireUsage(usage) }),
+    finish: (index: number, reason: AnsweredReason) => chunk(index, {}, reason),
+    usage: (usages: readonly Usage[]) => ({ ...shared, choices: [], usage: wireUsage(usages) }),
   };
 }

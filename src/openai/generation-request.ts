@@ -22,6 +22,7 @@ export function toGenerationRequest(request: ChatCompletionRequest, model: Serve
       repetitionPenalty: request.repetition_penalty ?? 1,
       seed: request.seed === null ? randomInt(2 ** 32) : foldSeed(request.seed),
     },
+    choices: request.n ?? 1,
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
     stopStrings: request.stop ?? [],
     ignoreEos: request.ignore_eos ?? false,

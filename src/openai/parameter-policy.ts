@@ -25,7 +25,6 @@ export const ignoredParameters = {
  * listed) and refused in every other: an answer without the promised JSON, tool or log-probability is worse than none.
  */
 export const unsupportedParameters = {
-  n: only([1], "Only one choice per request is supported: leave 'n' out, or send several requests."),
   store: only([false], "Nothing is stored here: leave 'store' out or set it to false."),
   tools: only([[]], "Tools are not supported yet."),
   tool_choice: only(["none", "auto"], "Tools are not supported yet."),

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { GenerationEvent } from "../engine/engine.js";
-import { answerHead, chatCompletion } from "../openai/chat-completion.js";
+import type { Usage } from "../engine/messages.js";
+import { answerHead, type Choice, chatCompletion } from "../openai/chat-completion.js";
 import { parseChatCompletionRequest } from "../openai/chat-completion-request.js";
 import { cancelledByServer, chatCompletionFrames, endedEarly } from "../openai/chat-completion-stream.js";
 import { toGenerationRequest } from "../openai/generation-request.js";
@@ -23,12 +24,13 @@ export async function handleChatCompletions(context: Context, deps: ServerDeps):
     const generation = await engine.generate(generationRequest, running.signal);
     const head = answerHead(model, generationRequest.steering, new Date());
     if (request.stream !== true) {
-      const { text, reason, usage } = await collect(generation.events);
+      const { choices, usages } = await collect(generation.events, generationRequest.choices);
       running.end();
-      return context.json(chatCompletion(head, text, reason, usage));
+      return context.json(chatCompletion(head, choices, usages));
     }
     const events = await firstEventAwaited(generation.events, deps.limits.keepAliveMs);
     const frames = chatCompletionFrames(head, events, {
+      choices: generationRequest.choices,
       includeUsage: request.stream_options?.include_usage === true,
       onError: (error) => {
         if (!running.signal.aborted) {
@@ -73,17 +75,23 @@ async function firstEventAwaited(events: AsyncIterable<GenerationEvent>, patienc
   };
 }
 
-async function collect(events: AsyncIterable<GenerationEvent>) {
-  let text = "";
+/** @returns choices and usages in the order of the choices. */
+async function collect(events: AsyncIterable<GenerationEvent>, count: number) {
+  const texts = new Array<string>(count).fill("");
+  const choices: Choice[] = [];
+  const usages: Usage[] = [];
   for await (const event of events) {
     if (event.kind === "delta") {
-      text += event.text;
+      texts[event.choice] += event.text;
       continue;
     }
     if (event.reason === "cancelled") {
       throw cancelledByServer();
     }
-    return { text, reason: event.reason, usage: event.usage };
+    choices[event.choice] = { text: texts[event.choice] ?? "", reason: event.reason };
+    usages[event.choice] = event.usage;
   }
-  throw endedEarly();
+  // A choice that is missing leaves a hole, which `filter` passes over.
+  if (choices.filter(Boolean).length < count) throw endedEarly();
+  return { choices, usages };
 }

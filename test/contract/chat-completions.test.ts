@@ -142,7 +142,7 @@ describe("errors", () => {
       await server.chat("{"),
       await server.chat({}),
       await server.chat({ ...question, model: "gpt-4" }),
-      await server.chat({ ...question, n: 2 }),
+      await server.chat({ ...question, logprobs: true }),
       await server.exchange("/nothing"),
       await server.exchange("/v1/chat/completions"),
       await server.exchange("/v1/models/nothing"),
@@ -233,6 +233,24 @@ describe("what a request asks for", () => {
       const whole = answerOf(await server.chat(request)).choices[0]?.message.content;
       expect(streamedText(await server.chat({ ...request, stream: true }))).toBe(whole);
     }
+  });
+
+  it("row 19: n choices have an index each, texts of their own, and one prompt", async () => {
+    const asked = { ...question, n: 3, temperature: 1, seed: 5, max_tokens: 20 };
+    const whole = answerOf(await server.chat(asked));
+    expect(whole.choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+    const texts = whole.choices.map(({ message }) => message.content);
+    expect(new Set(texts).size).toBe(3);
+    const chunks = chunksOf(await server.chat({ ...asked, stream: true, stream_options: { include_usage: true } }));
+    for (const [index, text] of texts.entries()) {
+      const own = chunks.flatMap(({ choices }) => choices).filter((choice) => choice.index === index);
+      expect(own.map(({ delta }) => delta.content ?? "").join("")).toBe(text);
+      expect(own.map(({ finish_reason }) => finish_reason).filter(Boolean)).toHaveLength(1);
+    }
+    const single = answerOf(await server.chat({ ...asked, n: 1 }));
+    expect(single.choices[0]?.message.content).toBe(texts[0]);
+    expect(chunks.at(-1)?.usage).toEqual(whole.usage);
+    expect(whole.usage.prompt_tokens).toBe(single.usage.prompt_tokens);
   });
 
   it("row 25: usage counts the tokens generated, the same for a stream", async () => {

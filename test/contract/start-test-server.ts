@@ -135,6 +135,7 @@ export interface WireAnswer {
   readonly model: string;
   readonly system_fingerprint: string;
   readonly choices: {
+    readonly index: number;
     readonly message: { readonly role: string; readonly content: string };
     readonly finish_reason: string;
   }[];

@@ -141,6 +141,8 @@ beforeAll(async () => {
   tokenizer = await Tokenizer.fromFile(new URL("../tiny/gqa/tokenizer.json", import.meta.url).pathname);
 });
 
+const nameOf = (requestId: string, choice: number) => (choice === 0 ? requestId : `${requestId}#${choice}`);
+
 function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
@@ -161,15 +163,16 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
       limits: { ...limits, ...overrides },
     },
     {
-      delta: (id, text, tokens) => {
+      delta: ({ requestId, choice }, text, tokens) => {
+        const id = nameOf(requestId, choice);
         outcome(id).text += text;
         outcome(id).tokens += tokens;
       },
-      finished: (id, reason, usage) => {
-        outcome(id).end = `${reason} ${usage.promptTokens}+${usage.completionTokens}`;
+      finished: ({ requestId, choice }, reason, usage) => {
+        outcome(nameOf(requestId, choice)).end = `${reason} ${usage.promptTokens}+${usage.completionTokens}`;
       },
-      errored: (id, error) => {
-        outcome(id).end = `error ${error.code}`;
+      errored: ({ requestId, choice }, error) => {
+        outcome(nameOf(requestId, choice)).end = `error ${error.code}`;
       },
     },
   );
@@ -188,7 +191,8 @@ function request(index: number): AdmittedRequest {
     { kind: "steered", adapter: "one", strength: 1, layers: [1, 1] },
   ];
   return {
-    id: `request-${index}`,
+    requestId: `request-${index}`,
+    choices: 1,
     promptIds: Array.from({ length: 1 + (mix(index, 7) % 17) }, (_, i) => 4 + (mix(index, i) % 60)),
     textContext: [],
     maxTokens: 1 + (mix(index, 9) % 20),
@@ -255,7 +259,7 @@ describe("EngineLoop", () => {
     const promptIds = Array.from({ length: 300 }, (_, i) => 4 + (mix(1, i) % 60));
     const ask = async (name: string, steering: Steering, ids: readonly number[]) => {
       const before = decoder.tokensComputed;
-      loop.add({ ...request(0), id: name, promptIds: ids, maxTokens: 20, steering, ignoreEos: true });
+      loop.add({ ...request(0), requestId: name, promptIds: ids, maxTokens: 20, steering, ignoreEos: true });
       await idle();
       return decoder.tokensComputed - before;
     };
@@ -275,7 +279,7 @@ describe("EngineLoop", () => {
   it("goes on from a chat's history without computing it again, to the last token", async () => {
     const { loop, decoder, outcomes, idle } = startLoop({ chunkTokens: 64 });
     const promptIds = Array.from({ length: 50 }, (_, i) => 4 + (mix(2, i) % 60));
-    const turn = { ...request(1), id: "turn 1", promptIds, maxTokens: 30, ignoreEos: true };
+    const turn = { ...request(1), requestId: "turn 1", promptIds, maxTokens: 30, ignoreEos: true };
     // The ids of an answer are not told, but they are fed: all except the last.
     const fed: number[] = [];
     const step = decoder.step.bind(decoder);
@@ -289,11 +293,11 @@ describe("EngineLoop", () => {
     expect(sampled).toHaveLength(29);
     const before = decoder.tokensComputed;
     const nextTurnIds = [...promptIds, ...sampled, 7, 8, 9];
-    loop.add({ ...turn, id: "turn 2", promptIds: nextTurnIds, maxTokens: 1 });
+    loop.add({ ...turn, requestId: "turn 2", promptIds: nextTurnIds, maxTokens: 1 });
     await idle();
     expect(decoder.tokensComputed - before).toBe(2 * 3);
     const cold = startLoop({ chunkTokens: 64 });
-    cold.loop.add({ ...turn, id: "turn 2", promptIds: nextTurnIds, maxTokens: 1 });
+    cold.loop.add({ ...turn, requestId: "turn 2", promptIds: nextTurnIds, maxTokens: 1 });
     await cold.idle();
     expect(outcomes.get("turn 2")).toEqual(cold.outcomes.get("turn 2"));
   });
@@ -321,6 +325,42 @@ describe("EngineLoop", () => {
       expect(loop.status()).toMatchObject({ running: 0, waiting: 0, lanesInUse: 0, cacheBytes: 0, violations: [] });
     },
   );
+
+  it("computes the prompt of several choices once, and gives each choice a text of its own, the same every time", async () => {
+    for (const schedule of schedules) {
+      const asked = { ...request(2), promptIds: [5, 6, 7, 8, 9, 10, 11, 12, 13], maxTokens: 12, ignoreEos: true };
+      const sampled = { ...asked, sampling: { ...asked.sampling, temperature: 1 } };
+      const { loop, decoder, outcomes, idle } = startLoop({ schedule, maxRunning: 3 });
+      loop.add({ ...sampled, choices: 5 });
+      await idle();
+      const texts = [0, 1, 2, 3, 4].map((choice) => outcomes.get(nameOf(asked.requestId, choice)));
+      expect(new Set(texts.map((outcome) => outcome?.text)).size).toBe(5);
+      expect(texts.map((outcome) => outcome?.end)).toEqual(new Array(5).fill("length 9+12"));
+      // Two of the five had to wait for a place, and computed the prompt again; drafts that failed are computed twice.
+      const { drafts, violations } = loop.status();
+      const wrong = drafts.proposed - drafts.accepted;
+      expect(decoder.tokensComputed).toBeLessThanOrEqual(2 * 9 * 3 + 2 * 5 * 11 + wrong);
+      expect(violations).toEqual([]);
+      const single = startLoop();
+      single.loop.add(sampled);
+      await single.idle();
+      expect(texts[0]).toEqual(single.outcomes.get(asked.requestId));
+    }
+  });
+
+  it("cancels every choice of a request, also those that have not begun", async () => {
+    const { loop, outcomes, idle } = startLoop({ maxRunning: 2 });
+    loop.add({ ...request(1), choices: 4, maxTokens: 400, ignoreEos: true });
+    for (let turns = 0; turns < 40; turns++) await nextTurn();
+    loop.cancel("request-1");
+    await idle();
+    for (const choice of [0, 1, 2, 3]) expect(outcomes.get(nameOf("request-1", choice))?.end).toMatch(/^cancelled/);
+    expect(loop.status().lanesInUse).toBe(0);
+    loop.add({ ...request(2), choices: 3 });
+    loop.cancel("request-2");
+    for (const choice of [0, 1, 2]) expect(outcomes.get(nameOf("request-2", choice))?.end).toMatch(/^cancelled/);
+    await idle();
+  });
 
   it("gives other text for another adapter, strength or layer range", async () => {
     const texts = new Set<string>();

@@ -65,7 +65,7 @@ afterAll(async () => {
  */
 async function run(
   quantize: Quantization,
-  requests: readonly Omit<AdmittedRequest, "id">[],
+  requests: readonly Omit<AdmittedRequest, "requestId">[],
   schedule: Schedule = "sequential",
 ): Promise<number[][]> {
   const model = loaded.get(quantize);
@@ -102,7 +102,7 @@ async function run(
       errored: (_, error) => errors.push(error),
     },
   );
-  for (const [index, request] of requests.entries()) loop.add({ id: String(index), ...request });
+  for (const [index, request] of requests.entries()) loop.add({ requestId: String(index), ...request });
   do await nextTurn();
   while (loop.status().running + loop.status().waiting > 0);
   expect(errors).toEqual([]);
@@ -125,7 +125,16 @@ function steered(strength = 1): Steering {
 }
 
 function requestOf(promptIds: readonly number[], steering: Steering, maxTokens = 65) {
-  return { promptIds, textContext: [], maxTokens, steering, sampling: greedy, stopStrings: [], ignoreEos: false };
+  return {
+    promptIds,
+    textContext: [],
+    maxTokens,
+    steering,
+    sampling: greedy,
+    choices: 1,
+    stopStrings: [],
+    ignoreEos: false,
+  };
 }
 
 describe("the engine on a real small model", () => {

@@ -168,6 +168,8 @@ describe("parameters out of range", () => {
     ["stream", "yes"],
     ["stop", 5],
     ["stop", ["a", "b", "c", "d", "e"]],
+    ["n", 0],
+    ["n", 129],
     ["steering", 0.5],
   ])("%s: %j", (name, value) => {
     const { code, param, message } = refusal({ ...good, [name]: value });
@@ -201,7 +203,6 @@ describe("parameters out of range", () => {
 
 describe("what cannot be honoured", () => {
   it.each([
-    ["n", 2],
     ["store", true],
     ["tools", [{ type: "function" }]],
     ["tool_choice", "required"],

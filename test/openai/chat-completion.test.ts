@@ -15,7 +15,11 @@ const steered: Steering = { kind: "steered", adapter: "alpaca", strength: 0.5, l
 const now = new Date(1_700_000_000_123);
 const usage = { promptTokens: 3, cachedTokens: 1, completionTokens: 2 };
 
-async function frames(events: readonly (GenerationEvent | Error)[], includeUsage = false): Promise<string[]> {
+async function frames(
+  events: readonly (GenerationEvent | Error)[],
+  includeUsage = false,
+  choices = 1,
+): Promise<string[]> {
   const errors: unknown[] = [];
   async function* source() {
     for (const event of events) {
@@ -28,7 +32,11 @@ async function frames(events: readonly (GenerationEvent | Error)[], includeUsage
   }
   const all: string[] = [];
   const head = answerHead(alpaca, steered, now);
-  for await (const frame of chatCompletionFrames(head, source(), { includeUsage, onError: (e) => errors.push(e) })) {
+  for await (const frame of chatCompletionFrames(head, source(), {
+    choices,
+    includeUsage,
+    onError: (e) => errors.push(e),
+  })) {
     all.push(frame);
   }
   return all;
@@ -39,10 +47,10 @@ function parse(frame: string) {
 }
 
 const twoWords: readonly GenerationEvent[] = [
-  { kind: "delta", text: "Hel", tokens: 1 },
-  { kind: "delta", text: "", tokens: 1 },
-  { kind: "delta", text: "lo\n", tokens: 1 },
-  { kind: "finished", reason: "stop", usage },
+  { kind: "delta", choice: 0, text: "Hel", tokens: 1 },
+  { kind: "delta", choice: 0, text: "", tokens: 1 },
+  { kind: "delta", choice: 0, text: "lo\n", tokens: 1 },
+  { kind: "finished", choice: 0, reason: "stop", usage },
 ];
 
 describe("frames of a stream", () => {
@@ -85,9 +93,33 @@ describe("frames of a stream", () => {
     });
   });
 
+  it("give each choice its opening, texts and finish, interleaved, and count the prompt once", async () => {
+    const events: readonly GenerationEvent[] = [
+      { kind: "delta", choice: 1, text: "B", tokens: 1 },
+      { kind: "delta", choice: 0, text: "A", tokens: 1 },
+      { kind: "finished", choice: 1, reason: "stop", usage },
+      { kind: "delta", choice: 0, text: "a", tokens: 1 },
+      { kind: "finished", choice: 0, reason: "length", usage },
+    ];
+    const all = await frames(events, true, 2);
+    const chunks = all.slice(0, -1).map(parse);
+    const told = chunks.flatMap(({ choices }) => choices).map((c) => [c.index, c.delta.content ?? c.finish_reason]);
+    expect(told).toEqual([
+      [0, ""],
+      [1, ""],
+      [1, "B"],
+      [0, "A"],
+      [1, "stop"],
+      [0, "a"],
+      [0, "length"],
+    ]);
+    expect(chunks.at(-1)?.usage).toMatchObject({ prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 });
+    expect(parse((await frames(events.slice(0, 3), false, 2)).at(-2) ?? "").error.code).toBe("engine_failed");
+  });
+
   it("end with an error as JSON and [DONE] when the engine fails half-way", async () => {
     const failure = new ToastError("engine_failed", "The engine failed.");
-    const all = await frames([{ kind: "delta", text: "Hel", tokens: 1 }, failure]);
+    const all = await frames([{ kind: "delta", choice: 0, text: "Hel", tokens: 1 }, failure]);
     expect(parse(all.at(-2) ?? "")).toEqual({
       error: { message: "The engine failed.", type: "server_error", param: null, code: "engine_failed" },
     });
@@ -96,7 +128,7 @@ describe("frames of a stream", () => {
 
   it("end with an error when the engine forgets to finish, or the server cancels", async () => {
     expect(parse((await frames([])).at(-2) ?? "").error.code).toBe("engine_failed");
-    const cancelled = await frames([{ kind: "finished", reason: "cancelled", usage }]);
+    const cancelled = await frames([{ kind: "finished", choice: 0, reason: "cancelled", usage }]);
     expect(parse(cancelled.at(-2) ?? "").error.code).toBe("server_draining");
   });
 
@@ -108,7 +140,7 @@ describe("frames of a stream", () => {
 describe("an unstreamed answer", () => {
   it("has OpenAI's shape, and says what steered it", () => {
     const head = answerHead(alpaca, steered, now);
-    expect(chatCompletion(head, "Hello", "length", usage)).toEqual({
+    expect(chatCompletion(head, [{ text: "Hello", reason: "length" }], [usage])).toEqual({
       id: head.id,
       object: "chat.completion",
       created: 1_700_000_000,

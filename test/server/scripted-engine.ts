@@ -107,21 +107,21 @@ export class ScriptedEngine implements Engine {
           await sleep(script.delayMs, signal);
         }
         if (signal.aborted) {
-          yield { kind: "finished", reason: "cancelled", usage: usage() };
+          yield { kind: "finished", choice: 0, reason: "cancelled", usage: usage() };
           return;
         }
         if (script.failure?.at === at) {
           throw script.failure.error;
         }
         if (request.maxTokens !== null && said >= request.maxTokens) {
-          yield { kind: "finished", reason: "length", usage: usage() };
+          yield { kind: "finished", choice: 0, reason: "length", usage: usage() };
           return;
         }
         said += 1;
         this.eventsRead += 1;
-        yield { kind: "delta", text, tokens: 1 };
+        yield { kind: "delta", choice: 0, text, tokens: 1 };
       }
-      yield { kind: "finished", reason: script.reason ?? "stop", usage: usage() };
+      yield { kind: "finished", choice: 0, reason: script.reason ?? "stop", usage: usage() };
     } finally {
       signal.removeEventListener("abort", onAbort);
       this.running -= 1;
