@@ -27,6 +27,7 @@ const doors = {
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
   commander: "^src/cli/",
+  "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
 };
 
 module.exports = {

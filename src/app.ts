@@ -89,7 +89,14 @@ function limitsOf(config: ServeConfig, models: number): EngineLimits {
   };
 }
 
-async function modelFolders({ models, modelsDir }: ServeConfig): Promise<readonly string[]> {
+/**
+ * The model folders that a configuration means, never none.
+ * @throws ToastError `file_missing`
+ */
+export async function modelFolders({
+  models,
+  modelsDir,
+}: Pick<ServeConfig, "models" | "modelsDir">): Promise<readonly string[]> {
   const isModel = (folder: string) => existsSync(join(folder, manifestFileName));
   const missing = models.find((folder) => !isModel(folder));
   if (missing !== undefined) {

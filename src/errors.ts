@@ -33,7 +33,9 @@ export type ErrorCode =
   | "write_failed"
   | "invalid_manifest"
   | "file_hash_mismatch"
-  | "invalid_option";
+  | "invalid_option"
+  // measuring another server
+  | "server_refused";
 
 /** The same error as plain data, fit for a message between threads. */
 export interface ErrorData {

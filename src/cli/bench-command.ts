@@ -1,143 +1,210 @@
-import { Command } from "commander";
-import { type RunningApp, startApp } from "../app.js";
+import { setMaxListeners } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { modelFolders } from "../app.js";
 import { parseServeConfig } from "../config.js";
-import { createEngine } from "../engine/engine-client.js";
-import { defaultServedModel } from "../openai/served-model.js";
-import { type Machine, thisMachine } from "./machine.js";
-import { type GenerationSpeed, measureGeneration } from "./measure-generation.js";
-import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
-import { positiveInteger } from "./positive-integer.js";
-import { progressLine } from "./progress-line.js";
+import { shapeNames } from "../convert/model-shapes.js";
+import { makeRandomModel } from "../convert/random-model.js";
+import { quantizations } from "../model/manifest.js";
+import { benchEngine } from "./bench/bench-engine.js";
+import { instructions } from "./bench/instructions.js";
+import { generateLoad } from "./bench/load-generator.js";
+import { thisMachine } from "./bench/machine.js";
+import { readPromptFile } from "./bench/prompt-file.js";
+import type { EngineReport, ServerReport } from "./bench/report.js";
+import { engineReportLines, serverReportLines } from "./bench/report-lines.js";
+import { parseSections, type Section, sections } from "./bench/sections.js";
+import { type BenchSubject, type SubjectFlags, subjectOf } from "./bench/subject.js";
+import { positiveInteger, positiveIntegers } from "./positive-integer.js";
+import { type ProgressLine, progressLine } from "./progress-line.js";
+import { stopSignalOfProcess } from "./stop-signal.js";
 import type { Terminal } from "./terminal.js";
 
-interface BenchFlags {
+interface BenchFlags extends SubjectFlags {
+  readonly only: readonly Section[];
+  readonly streams: readonly number[];
   readonly tokens: number;
-  readonly repetitions: number;
-  readonly streams: number;
+  readonly rounds: number;
+  readonly prefill: readonly number[];
+  readonly contexts: readonly number[];
+  readonly requests: number;
+  readonly prompts?: string;
+  readonly temperature?: number;
+  readonly seed: number;
   readonly seconds: number;
-  readonly prompt: string;
-  readonly threads?: string;
+  readonly threads?: number;
   readonly json?: true;
 }
 
-/** What `bench --json` prints. */
-export interface BenchReport {
-  readonly machine: Machine;
-  readonly settings: Omit<BenchFlags, "json"> & { readonly model: string; readonly quantization: string };
-  readonly generation: readonly GenerationSpeed[];
-  readonly health: HealthLatency;
-}
-
-export function benchCommand(terminal: Terminal): Command {
+/** @param stop ends the measurement, no temporary folder is left; default: SIGINT and SIGTERM. */
+export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
   return new Command("bench")
-    .description("measure generation, plain and steered, and the latency of GET /health meanwhile")
+    .description(
+      "measure how fast a model folder, a model shape with random weights, or any OpenAI-compatible server is",
+    )
     .argument("[folder]", "a converted model folder (default: the first of this package's models/)")
-    .option("--tokens <number>", "tokens to generate per answer", positiveInteger, 64)
-    .option("--repetitions <number>", "answers per stream and way of steering", positiveInteger, 5)
-    .option("--streams <number>", "answers at a time, beside one at a time", positiveInteger, 4)
+    .addOption(new Option("--shape <name>", "random weights of this shape instead of a folder").choices(shapeNames))
+    .addOption(
+      new Option("--quantize <kind>", "weights of a --shape: see convert").choices(quantizations).default("int8"),
+    )
+    .option("--keep <folder>", "where the weights of a --shape stay and are found again (default: removed at the end)")
+    .option("--url <address>", "a server to put under load instead, such as http://127.0.0.1:8000/v1")
+    .option("--model-id <id>", "the model to ask the server for")
+    .option("--api-key <key>", "the server's key (OPENAI_API_KEY)")
+    .option("--ignore-eos", "ask the server for full length by ignore_eos, which OpenAI's own does not know")
+    .addOption(list("--only <sections>", `of ${sections.join(",")}`, parseSections, sections, "all"))
+    .addOption(numbers("--streams <numbers>", "answers at a time", [1, 4, 8, 16]))
+    .option("--tokens <number>", "tokens of an answer while it is measured", positiveInteger, 64)
+    .option("--rounds <number>", "how often everything is measured, in turn", positiveInteger, 3)
+    .addOption(numbers("--prefill <numbers>", "tokens of the prompts to read", [128, 512, 1024]))
+    .addOption(numbers("--contexts <numbers>", "cached tokens to decode behind", [128, 512, 1024, 2048]))
+    .option(
+      "--requests <number>",
+      "answers for acceptance; of a server: in a round, or as many as streams",
+      positiveInteger,
+      16,
+    )
+    .option("--prompts <file>", "questions: .jsonl with instruction, prompt or text; or one a line (default: built in)")
+    .option("--temperature <number>", "of sampling (default: 0; acceptance at 0 and 0.7)", temperature)
+    .option("--seed <number>", "of weights, prompts and sampling", positiveInteger, 1)
     .option("--seconds <number>", "how long to watch GET /health", positiveInteger, 5)
-    .option("--prompt <text>", "what to ask", "Explain how a rainbow is made.")
-    .option("--threads <number>", "threads of one forward (default: the engine's choice)")
+    .option("--threads <number>", "threads of one forward (default: the engine's choice)", positiveInteger)
     .option("--json", "print the report as JSON")
     .addHelpText("after", examples)
-    .action((folder: string | undefined, flags: BenchFlags) => bench(folder, flags, terminal));
+    .action(async (folder: string | undefined, flags: BenchFlags, command: Command) => {
+      const given = Object.keys(flags).filter((name) => command.getOptionValueSource(name) === "cli");
+      const subject = subjectOf(folder, flags, given, terminal.environment);
+      await bench(subject, flags, terminal, stop ?? stopSignalOfProcess());
+    });
+}
+
+/** An option with commas, its default shown as one would write it. */
+function list<Item>(
+  flags: string,
+  description: string,
+  parse: (text: string) => readonly Item[],
+  fallback: readonly Item[],
+  shown: string,
+): Option {
+  return new Option(flags, description).argParser(parse).default(fallback, shown);
+}
+
+function numbers(flags: string, description: string, fallback: readonly number[]): Option {
+  return list(flags, description, positiveIntegers, fallback, fallback.join(","));
 }
 
 const examples = `
+Everything that is compared is measured in turn, round by round; the ratios at the end are taken within rounds and carry over
+to other machines, times do not. Measure on a quiet machine.
+
 Examples:
   $ toast-serve bench
-  $ toast-serve bench ./my-model --streams 8 --tokens 128
-  $ toast-serve bench ./my-model --json > bench.json
+      the first model of this package: what steering costs, and what drafting ahead saves of it
+  $ toast-serve bench ./my-model --only decode,acceptance --prompts questions.jsonl
+      how often drafts are accepted depends on what is asked
+  $ toast-serve bench --shape tinyllama-1.1b --quantize int8 --streams 1,8 --keep /tmp/1b
+      speed depends on the shape alone: no weights are needed; /tmp/1b makes the next run start sooner
+  $ toast-serve bench --url http://127.0.0.1:8080/v1 --model-id llama --streams 1,8 --json
+      the same load for any server`;
 
-Steering costs what the lines of a model and of model:adapter differ by; what drafting ahead saves, the two lines of
-model:adapter. Measure on a quiet machine.`;
-
-async function bench(folder: string | undefined, flags: BenchFlags, terminal: Terminal): Promise<void> {
-  const environment = { ...terminal.environment, HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "0" };
-  const config = parseServeConfig({ model: folder, threads: flags.threads }, environment);
+async function bench(subject: BenchSubject, flags: BenchFlags, terminal: Terminal, stop: AbortSignal): Promise<void> {
+  // Every request listens to it, and there may be many.
+  setMaxListeners(0, stop);
   const progress = progressLine(terminal, "Measuring");
-  let app: RunningApp | null = null;
   try {
-    app = await startApp(config);
-    progress.update("loading", 0);
-    const report = await measure(app, flags, config.threads ?? undefined, progress.update);
-    progress.end();
-    for (const line of flags.json === true ? [JSON.stringify(report, null, 2)] : tableOf(report)) {
-      terminal.out(line);
+    const given = flags.prompts === undefined ? instructions : await readPromptFile(flags.prompts);
+    const from = flags.seed % given.length;
+    const questions = [...given.slice(from), ...given.slice(0, from)];
+    if (subject.kind === "server") {
+      const report = await measureServer(subject, flags, questions, stop, progress);
+      print(report, serverReportLines(report), flags, terminal, progress);
+    } else {
+      const report = await measureFolder(subject, flags, questions, terminal, stop, progress);
+      print(report, engineReportLines(report), flags, terminal, progress);
     }
   } finally {
     progress.end();
-    await app?.stop();
   }
 }
 
-async function measure(
-  app: RunningApp,
+async function measureServer(
+  { kind: _, ...server }: Extract<BenchSubject, { kind: "server" }>,
   flags: BenchFlags,
-  threads: number | undefined,
-  onProgress: (stage: string, fraction: number) => void,
-): Promise<BenchReport> {
-  const served = defaultServedModel(await app.ready());
-  const engine = app.engines.find(({ phase }) => phase.kind === "ready" && phase.model.id === served?.base.id);
-  if (served === null || engine === undefined) {
-    throw new Error("No model is ready although all are loaded.");
-  }
-  const generation: GenerationSpeed[] = [];
-  const steered = served.base.adapters.map(({ name }) => name);
-  // The plain two-pass loop is the measure of what drafting ahead is worth; it gives the same text.
-  const sequential = createEngine({ folder: engine.folder, threads, limits: { schedule: "sequential" } });
-  try {
-    await sequential.ready();
-    for (const [at, streams] of [...new Set([1, flags.streams])].entries()) {
-      onProgress(`generation, ${streams} at a time`, at / 3);
-      const one = { ...flags, streams };
-      generation.push(
-        ...(await measureGeneration(engine, served.base, [null], { ...one, schedule: "draftAhead" })),
-        ...(await measureGeneration(sequential, served.base, steered, { ...one, schedule: "sequential" })),
-        ...(await measureGeneration(engine, served.base, steered, { ...one, schedule: "draftAhead" })),
-      );
-    }
-  } finally {
-    await sequential.close();
-  }
-  onProgress("GET /health while generating", 2 / 3);
-  const health = await measureHealthLatency(app.url, { ...flags, model: served.id });
-  const { json: _, ...asked } = flags;
-  const settings = { ...asked, model: served.base.id, quantization: served.base.quantization };
-  return { machine: thisMachine(), settings, generation, health };
+  prompts: readonly string[],
+  stop: AbortSignal,
+  progress: ProgressLine,
+): Promise<ServerReport> {
+  const { rounds, requests, tokens, seed, streams } = flags;
+  const settings = { rounds, requests, tokens, temperature: flags.temperature ?? 0, seed };
+  const machine = thisMachine();
+  const load = await generateLoad({ ...server, ...settings, prompts, streams }, stop, (fraction) =>
+    progress.update(server.baseUrl, fraction),
+  );
+  return {
+    kind: "server",
+    machine,
+    server: { baseUrl: server.baseUrl, model: server.model },
+    settings: { ...settings, ignoreEos: server.ignoreEos },
+    ...load,
+  };
 }
 
-function tableOf({ machine, settings, generation, health }: BenchReport): readonly string[] {
-  const header = [
-    "model",
-    "schedule",
-    "streams",
-    "tokens/s",
-    "ms/token",
-    "first token, ms",
-    "forwards/token",
-    "accepted",
-  ];
-  const rows = generation.map((row) => [
-    row.model,
-    row.schedule === null ? "plain" : row.schedule === "sequential" ? "two passes" : "draft ahead",
-    String(row.streams),
-    row.tokensPerSecond.toFixed(1),
-    row.msPerToken.toFixed(2),
-    row.firstTokenMs.toFixed(1),
-    row.forwardsPerToken.toFixed(2),
-    row.acceptance === null ? "" : `${(100 * row.acceptance).toFixed(0)} %`,
-  ]);
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, at) => (at < 2 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0))).join("  ");
-  return [
-    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, Node ${machine.node}`,
-    `${settings.model}, ${settings.quantization} weights; ${settings.tokens} tokens, ${settings.repetitions} repetitions; '${settings.prompt}'`,
-    "",
-    line(header),
-    ...rows.map(line),
-    "",
-    `GET /health while ${health.streams} answers stream: median ${health.medianMs.toFixed(1)} ms, 95 % ${health.p95Ms.toFixed(1)} ms, worst ${health.maxMs.toFixed(1)} ms (${health.samples} samples, ${health.answersCompleted} answers completed)`,
-  ];
+async function measureFolder(
+  subject: Exclude<BenchSubject, { kind: "server" }>,
+  flags: BenchFlags,
+  questions: readonly string[],
+  terminal: Terminal,
+  stop: AbortSignal,
+  progress: ProgressLine,
+): Promise<EngineReport> {
+  const measure = (folder: string) =>
+    benchEngine(
+      {
+        ...flags,
+        folder,
+        weights: subject.kind === "shape" ? "random" : "real",
+        questions,
+        answers: flags.requests,
+        temperature: flags.temperature ?? null,
+        threads: flags.threads,
+      },
+      stop,
+      progress.update,
+    );
+  if (subject.kind === "folder") {
+    const config = parseServeConfig({ model: subject.folder ?? undefined }, terminal.environment);
+    const [folder = ""] = await modelFolders(config);
+    return measure(folder);
+  }
+  const { shape, quantize, keep } = subject;
+  const scratch = keep === null ? await mkdtemp(join(tmpdir(), "toast-bench-")) : null;
+  try {
+    const out = keep ?? join(scratch ?? "", shape);
+    const onProgress = ({ stage, done, total }: { stage: string; done: number; total: number }) =>
+      progress.update(stage, total === 0 ? 0 : done / total);
+    await makeRandomModel({ shape, seed: flags.seed, quantize, out, onProgress, signal: stop });
+    return await measure(out);
+  } finally {
+    if (scratch !== null) await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+function print(
+  report: object,
+  lines: readonly string[],
+  flags: BenchFlags,
+  terminal: Terminal,
+  progress: ProgressLine,
+): void {
+  progress.end();
+  for (const line of flags.json === true ? [JSON.stringify(report, null, 2)] : lines) terminal.out(line);
+}
+
+/** @throws InvalidArgumentError, which commander reports with the option's name. */
+function temperature(text: string): number {
+  const value = /^\d(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value <= 2)) throw new InvalidArgumentError("It must be a number from 0 to 2.");
+  return value;
 }

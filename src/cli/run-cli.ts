@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { z } from "zod";
 import { ToastError } from "../errors.js";
 import { benchCommand } from "./bench-command.js";
 import { convertCommand } from "./convert-command.js";
+import { packageVersion } from "./package-version.js";
 import { perplexityCommand } from "./perplexity-command.js";
 import { serveCommand } from "./serve-command.js";
 import { processTerminal, type Terminal } from "./terminal.js";
@@ -14,7 +13,7 @@ export type ExitCode = 0 | 1 | 2 | 130;
 /**
  * Runs one command to its end.
  * @param words the command line, without node and script.
- * @param stop ends `serve` and `convert`; default: SIGINT and SIGTERM.
+ * @param stop ends `serve`, `convert` and `bench`; default: SIGINT and SIGTERM.
  */
 export async function runCli(
   words: readonly string[],
@@ -27,7 +26,7 @@ export async function runCli(
     .addHelpText("after", examples)
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
     .addCommand(convertCommand(terminal, stop))
-    .addCommand(benchCommand(terminal))
+    .addCommand(benchCommand(terminal, stop))
     .addCommand(perplexityCommand(terminal));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({
@@ -60,11 +59,6 @@ function report(error: unknown, terminal: Terminal): ExitCode {
   return 1;
 }
 
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
-}
-
 const examples = `
 Examples:
   $ toast-serve
@@ -74,7 +68,7 @@ Examples:
   $ toast-serve convert ./tiny-llama --out ./my-model --adapter toast.safetensors --name alpaca
       makes a model folder of Hugging Face weights and a steering adapter
   $ toast-serve bench ./my-model
-      measures tokens per second, plain and steered
+      measures speed, plain and steered; also of random weights or of another server
   $ toast-serve perplexity ./my-model --text held-out.txt
       measures how well it predicts a text
 

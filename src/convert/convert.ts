@@ -1,37 +1,23 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ToastError } from "../errors.js";
-import {
-  type AdapterManifest,
-  type Architecture,
-  adapterManifestSchema,
-  type BackboneManifest,
-  backboneManifestSchema,
-  manifestVersion,
-  modelIdPattern,
-  type Quantization,
-} from "../model/manifest.js";
-import { adaptersFolderName, manifestFileName, readModelFolder } from "../model/model-folder.js";
-import { adapterGraph } from "./adapter-graph.js";
+import { type AdapterManifest, type BackboneManifest, modelIdPattern, type Quantization } from "../model/manifest.js";
+import { adaptersFolderName, readModelFolder } from "../model/model-folder.js";
 import { AdapterSource } from "./adapter-source.js";
 import { backboneHash } from "./backbone-hash.js";
-import { decoderGraph } from "./decoder-graph.js";
-import type { PlacedWeight } from "./graph-builder.js";
+import { type ConvertProgress, type ReportTo, reporter } from "./convert-progress.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { checkLlamaTensors } from "./llama-tensors.js";
-import { OutputFile } from "./output-file.js";
 import {
-  createFolder,
-  inScratchFolder,
-  isEmptyFolder,
-  makeFolder,
-  publishFolder,
-  removeFolder,
-  writeJson,
-} from "./output-folder.js";
+  type AdapterBinding,
+  type AdapterParts,
+  type BackboneParts,
+  createModelFolder,
+  writeAdapter,
+} from "./model-writer.js";
+import { inScratchFolder, isEmptyFolder, makeFolder, publishFolder, removeFolder } from "./output-folder.js";
 import { SafetensorsReader } from "./safetensors-reader.js";
-import { readSourceFolder, type SourceFolder } from "./source-folder.js";
-import { writeWeights } from "./weights-file.js";
+import { readSourceFolder } from "./source-folder.js";
 
 export interface ConvertOptions {
   /** A Hugging Face folder: config.json, tokenizer.json, safetensors. */
@@ -60,14 +46,6 @@ export interface AdapterRequest {
   readonly name: string;
 }
 
-export interface ConvertProgress {
-  /** What is being done, for people. */
-  readonly stage: string;
-  /** Bytes. */
-  readonly done: number;
-  readonly total: number;
-}
-
 export interface ConvertResult {
   readonly out: string;
   /** `added`: the backbone was there already. */
@@ -82,17 +60,6 @@ interface NamedAdapter {
   readonly name: string;
   readonly source: AdapterSource;
 }
-
-/** What every step of one conversion needs. */
-interface Conversion {
-  readonly config: LlamaConfig;
-  readonly weights: SafetensorsReader;
-  readonly backboneSha256: string;
-  readonly reportTo: ReportTo;
-}
-
-/** Opens a stage of `total` bytes; the function it returns is told how many more are done. */
-type ReportTo = (stage: string, total: number) => (bytes: number) => void;
 
 /**
  * Turns a Hugging Face folder and its steering adapters into a folder that the engine serves. The output appears whole or not
@@ -121,93 +88,50 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
     const backboneSha256 = await backboneHash(weights, reportTo("Reading weights", weights.bytes));
     for (const { source } of adapters) source.checkBackbone(backboneSha256);
 
-    const conversion: Conversion = { config, weights, backboneSha256, reportTo };
+    const parts = adapters.map((adapter) => adapterParts(adapter, weights, config));
     if (existing !== null) {
       checkSameBackbone(existing, backboneSha256, out);
-      const added = await addAdapters(out, adapters, conversion, existing.quantization);
-      return { out, kind: "added", manifest: existing, adapters: added };
+      const binding = { config, backboneSha256, quantization: existing.quantization };
+      return { out, kind: "added", manifest: existing, adapters: await addAdapters(out, parts, binding, reportTo) };
     }
-    return await createFolder(out, async (unfinished) => {
-      const files = await writeBackbone(unfinished, folder, conversion, options.quantize);
-      const written: AdapterManifest[] = [];
-      for (const adapter of adapters) {
-        const path = join(unfinished, adaptersFolderName, adapter.name);
-        written.push(await writeAdapter(path, adapter, conversion, options.quantize));
-      }
-      const manifest = backboneManifestSchema.parse({
-        format: "toast-serve/backbone",
-        version: manifestVersion,
-        id: modelId,
-        backboneSha256,
-        architecture: architectureOf(config),
-        quantization: options.quantize,
-        tokens: folder.tokens,
-        chatTemplate: options.chatTemplate ?? folder.chatTemplate,
-        licence: options.licence ?? folder.licence,
-        files,
-      } satisfies BackboneManifest);
-      await writeJson(unfinished, manifestFileName, manifest);
-      return { out, kind: "created", manifest, adapters: written };
-    });
+    const backbone: BackboneParts = {
+      id: modelId,
+      config,
+      tensors: weights,
+      backboneSha256,
+      quantization: options.quantize,
+      tokens: folder.tokens,
+      tokenizer: folder.tokenizer,
+      chatTemplate: options.chatTemplate ?? folder.chatTemplate,
+      licence: options.licence ?? folder.licence,
+    };
+    return { out, kind: "created", ...(await createModelFolder(out, backbone, parts, reportTo)) };
   } finally {
     await weights.close();
     for (const { source } of adapters) await source.close();
   }
 }
 
-async function writeBackbone(
-  path: string,
-  folder: SourceFolder,
-  { config, weights, reportTo }: Conversion,
-  quantization: Quantization,
-): Promise<BackboneManifest["files"]> {
-  const plan = decoderGraph(config, quantization, "decoder.onnx.data");
-  const report = reportTo("Writing weights", totalBytes(plan.weights));
-  return {
-    graph: await writeWhole(join(path, "decoder.onnx"), plan.graph),
-    weights: await writeWeights(join(path, "decoder.onnx.data"), plan.weights, weights, report),
-    tokenizer: await writeWhole(join(path, "tokenizer.json"), folder.tokenizer),
-  };
-}
-
-async function writeAdapter(
-  path: string,
-  { name, source }: NamedAdapter,
-  { config, weights, backboneSha256, reportTo }: Conversion,
-  quantization: Quantization,
-): Promise<AdapterManifest> {
-  await makeFolder(path);
-  const shape = { layers: config.layers, hiddenSize: config.hiddenSize, kvSize: config.kvHeads * config.headDim };
-  const plan = adapterGraph(shape, source.weights(weights, config), quantization, "adapter.onnx.data");
-  const report = reportTo(`Folding adapter ${name}`, totalBytes(plan.weights));
+/** What the source says of an adapter, and its weights folded with the backbone's. */
+function adapterParts({ name, source }: NamedAdapter, weights: SafetensorsReader, config: LlamaConfig): AdapterParts {
   const { description } = source;
-  const manifest = adapterManifestSchema.parse({
-    format: "toast-serve/adapter",
-    version: manifestVersion,
+  return {
     name,
-    backboneSha256,
+    weights: source.weights(weights, config),
     kind: description.kind,
     rank: description.kind === "lite" ? description.rank : null,
     stage: description.stage,
-    shape,
-    quantization,
     chatTemplate: source.chatTemplate,
     licence: description.licence ?? null,
-    files: {
-      graph: await writeWhole(join(path, "adapter.onnx"), plan.graph),
-      weights: await writeWeights(join(path, "adapter.onnx.data"), plan.weights, weights, report),
-    },
-  } satisfies AdapterManifest);
-  await writeJson(path, manifestFileName, manifest);
-  return manifest;
+  };
 }
 
 /** All of them appear, or none. They are built inside `out`, so that renaming never crosses file systems. */
 async function addAdapters(
   out: string,
-  adapters: readonly NamedAdapter[],
-  conversion: Conversion,
-  quantization: Quantization,
+  adapters: readonly AdapterParts[],
+  backbone: AdapterBinding,
+  reportTo: ReportTo,
 ): Promise<AdapterManifest[]> {
   const folder = join(out, adaptersFolderName);
   const published: string[] = [];
@@ -215,7 +139,7 @@ async function addAdapters(
     return await inScratchFolder(folder, async (unfinished) => {
       const written: AdapterManifest[] = [];
       for (const adapter of adapters) {
-        written.push(await writeAdapter(join(unfinished, adapter.name), adapter, conversion, quantization));
+        written.push(await writeAdapter(join(unfinished, adapter.name), adapter, backbone, reportTo));
       }
       await makeFolder(folder);
       for (const { name } of adapters) {
@@ -228,10 +152,6 @@ async function addAdapters(
     for (const path of published) await removeFolder(path);
     throw error;
   }
-}
-
-async function writeWhole(path: string, bytes: Uint8Array) {
-  return OutputFile.create(path, (file) => file.append(bytes));
 }
 
 /** @throws ToastError `invalid_option` */
@@ -292,26 +212,4 @@ function capContext(config: LlamaConfig, contextLength: number | undefined): Lla
     );
   }
   return { ...config, contextLength };
-}
-
-function architectureOf(config: LlamaConfig): Architecture {
-  const { layers, hiddenSize, heads, kvHeads, headDim, vocabSize, contextLength } = config;
-  return { layers, hiddenSize, heads, kvHeads, headDim, vocabSize, contextLength };
-}
-
-function totalBytes(weights: readonly PlacedWeight[]): number {
-  return weights.reduce((sum, weight) => sum + weight.bytes, 0);
-}
-
-function reporter({ onProgress, signal }: ConvertOptions): ReportTo {
-  return (stage, total) => {
-    let done = 0;
-    const report = (bytes: number): void => {
-      signal?.throwIfAborted();
-      done += bytes;
-      onProgress?.({ stage, done, total });
-    };
-    report(0);
-    return report;
-  };
 }

@@ -164,6 +164,17 @@ export function encodeOnnxModel(model: OnnxModel): Uint8Array {
   return modelProto.encode(message).finish();
 }
 
+/** Which weights of an `.onnx` file's bytes lie in a data file, and how large they are. */
+export function externalWeights(model: Uint8Array): readonly { readonly name: string; readonly bytes: number }[] {
+  const { graph } = modelProto.toObject(modelProto.decode(model)) as {
+    graph?: { initializer?: { name: string; externalData?: { key: string; value: string }[] }[] };
+  };
+  return (graph?.initializer ?? []).flatMap(({ name, externalData = [] }) => {
+    const length = externalData.find(({ key }) => key === "length");
+    return length === undefined ? [] : [{ name, bytes: Number(length.value) }];
+  });
+}
+
 function encodeAttribute(name: string, value: OnnxAttribute): object {
   if ("float" in value) return { name, type: attributeTypes.float, f: value.float };
   if ("int" in value) return { name, type: attributeTypes.int, i: value.int };

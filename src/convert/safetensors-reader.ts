@@ -2,6 +2,7 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
+import type { TensorRows } from "./weight-source.js";
 
 /** Where one tensor lies; nothing of it has been read. */
 export interface TensorInfo {
@@ -52,7 +53,7 @@ const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string())
  *
  * @see https://github.com/huggingface/safetensors#format
  */
-export class SafetensorsReader {
+export class SafetensorsReader implements TensorRows {
   readonly #handles: ReadonlyMap<string, FileHandle>;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
 
@@ -208,6 +209,13 @@ export class SafetensorsReader {
       yield floats.subarray(0, count);
       done += count;
     }
+  }
+
+  /** The rows of a tensor that was expected before. @throws as `floatChunks`. */
+  floatRows(name: string): AsyncGenerator<Float32Array> {
+    const tensor = this.#tensors.get(name);
+    if (tensor === undefined) throw new Error(`${name} was not checked before it was read`);
+    return this.floatChunks(tensor);
   }
 
   /** The whole tensor as float32; for those known to be small enough. @throws as `floatChunks`. */

@@ -14,3 +14,12 @@ export type WeightSource =
 export function tensors(...names: string[]): RowSource {
   return { kind: "tensors", names };
 }
+
+/** What `tensors` rows are read from: safetensors files, or a generator of random weights. */
+export interface TensorRows {
+  /**
+   * A tensor's elements as float32, in whole rows of its last dimension. Each view is valid until the next is asked for.
+   * @throws ToastError `not_finite_weights`, `corrupt_safetensors`
+   */
+  floatRows(name: string): AsyncIterable<Float32Array>;
+}

@@ -2,8 +2,7 @@ import type { ManifestFile } from "../model/manifest.js";
 import type { PlacedWeight } from "./graph-builder.js";
 import { OutputFile } from "./output-file.js";
 import { quantizeRows } from "./quantize-rows.js";
-import type { SafetensorsReader } from "./safetensors-reader.js";
-import type { RowSource } from "./weight-source.js";
+import type { RowSource, TensorRows } from "./weight-source.js";
 
 /**
  * Writes a graph's data file in one pass, a chunk of rows in memory at a time.
@@ -14,7 +13,7 @@ import type { RowSource } from "./weight-source.js";
 export async function writeWeights(
   path: string,
   weights: readonly PlacedWeight[],
-  source: SafetensorsReader,
+  source: TensorRows,
   onBytes: (bytes: number) => void = () => {},
 ): Promise<ManifestFile> {
   const scalesOf = new Map<string, Float32Array>();
@@ -56,16 +55,12 @@ export async function writeWeights(
   });
 }
 
-async function* floatRows(rows: RowSource, source: SafetensorsReader): AsyncGenerator<Float32Array> {
+async function* floatRows(rows: RowSource, source: TensorRows): AsyncGenerator<Float32Array> {
   if (rows.kind === "computed") {
     yield await rows.compute();
     return;
   }
-  for (const name of rows.names) {
-    const tensor = source.find(name);
-    if (tensor === undefined) throw new Error(`${name} was not checked before it was read`);
-    yield* source.floatChunks(tensor);
-  }
+  for (const name of rows.names) yield* source.floatRows(name);
 }
 
 function bytesOf(values: Float32Array | Int8Array): Uint8Array {

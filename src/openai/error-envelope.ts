@@ -61,6 +61,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_manifest: ownFault,
   file_hash_mismatch: ownFault,
   invalid_option: ownFault,
+  server_refused: ownFault,
 };
 
 /** @returns what the wire says of `error`, whatever was thrown. An unknown error tells a client nothing of its inside. */

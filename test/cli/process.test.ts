@@ -1,9 +1,8 @@
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -96,39 +95,5 @@ describe("the built program", () => {
     expect(second.text().err).toContain("another program listens there; choose another --port");
     first.child.kill("SIGTERM");
     expect(await first.exit).toBe(0);
-  });
-
-  it("measures: bench prints a table, and JSON with machine and settings", async () => {
-    const words = [
-      "bench",
-      folder,
-      "--seconds",
-      "1",
-      "--repetitions",
-      "1",
-      "--tokens",
-      "8",
-      "--streams",
-      "2",
-      "--json",
-    ];
-    const { stdout } = await promisify(execFile)(process.execPath, [main, ...words]);
-    const report = JSON.parse(stdout) as {
-      generation: { model: string; schedule: string | null; streams: number }[];
-      health: object;
-    };
-    expect(report).toMatchObject({
-      machine: { node: process.version },
-      settings: { model: "tiny", quantization: "int8", tokens: 8 },
-      health: { streams: 2, medianMs: expect.any(Number), p95Ms: expect.any(Number) },
-    });
-    expect(report.generation.map(({ model, schedule, streams }) => `${model} ${schedule} ${streams}`)).toEqual([
-      "tiny null 1",
-      "tiny:alpaca sequential 1",
-      "tiny:alpaca draftAhead 1",
-      "tiny null 2",
-      "tiny:alpaca sequential 2",
-      "tiny:alpaca draftAhead 2",
-    ]);
   });
 });

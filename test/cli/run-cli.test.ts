@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../src/cli/run-cli.js";
 import { welcome } from "../../src/cli/serve-command.js";
-import { median, quantile } from "../../src/cli/statistics.js";
 import { servedModelsOf } from "../../src/openai/served-model.js";
 import { scriptedModel } from "../server/scripted-engine.js";
 
@@ -40,7 +39,7 @@ describe("the command line", () => {
     ],
     [
       ["bench", "--help"],
-      ["--json", "Examples:"],
+      ["--shape <name>", "tinyllama-1.1b", "--url <address>", "1,4,8,16", "--json", "Examples:"],
     ],
   ])("teaches: %j", async (words, expected) => {
     const { code, out } = await run(...words);
@@ -65,6 +64,14 @@ describe("the command line", () => {
     [["convert", "x", "--out", "y", "--adapter", "a.safetensors"], "Each --adapter needs a --name"],
     [["convert", "x", "--out", "y", "--chat-template", "nope"], "--chat-template must be alpaca, vicuna or a file"],
     [["bench", "--tokens", "0"], "It must be a positive integer."],
+    [["bench", "--streams", "1,,4"], "It must be positive integers with commas between them."],
+    [["bench", "--streams", "4,4"], "Each number can stand there once."],
+    [["bench", "--only", "decode,speed"], "Allowed are prefill, contexts, acceptance, decode, bandwidth, health"],
+    [["bench", "--temperature", "2.5"], "It must be a number from 0 to 2."],
+    [["bench", "--shape", "giant"], "Allowed choices are tinyllama-1.1b"],
+    [["bench", "x", "--shape", "tiny"], "give one of them"],
+    [["bench", "--url", "http://127.0.0.1:9"], "--url needs --model-id"],
+    [["bench", "--keep", "y"], "--keep says nothing about a model folder; it goes with --shape."],
   ])("exits with 2 and a sentence: %j", async (words, message) => {
     const { code, err, out } = await run(...words);
     expect({ code, out }).toEqual({ code: 2, out: "" });
@@ -89,13 +96,5 @@ describe("the welcome", () => {
     expect(lines.at(-1)).toMatch(
       /^ {2}curl -N http:\/\/127\.0\.0\.1:8000\/v1\/chat\/completions .*"model":"tiny:alpaca"/,
     );
-  });
-});
-
-describe("statistics", () => {
-  it("interpolate between values, and do not sort what they are given", () => {
-    const values = [4, 1, 3, 2];
-    expect([median(values), quantile(values, 0), quantile(values, 1), median([7])]).toEqual([2.5, 1, 4, 7]);
-    expect(values).toEqual([4, 1, 3, 2]);
   });
 });

@@ -3,7 +3,8 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, unl
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type ConvertOptions, type ConvertProgress, convert } from "../../src/convert/convert.js";
+import { type ConvertOptions, convert } from "../../src/convert/convert.js";
+import type { ConvertProgress } from "../../src/convert/convert-progress.js";
 import { ToastError } from "../../src/errors.js";
 import { readModelFolder, verifyModelFolder } from "../../src/model/model-folder.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";

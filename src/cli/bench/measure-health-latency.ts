@@ -18,17 +18,21 @@ const pauseMs = 20;
 
 /**
  * Keeps `streams` streamed chat completions running against the server and asks for its health meanwhile.
+ * @param stop ends it with its reason.
  * @throws Error when the server refuses the streams: an idle server's latency would be no answer.
  */
 export async function measureHealthLatency(
   url: string,
   settings: { readonly model: string; readonly prompt: string; readonly streams: number; readonly seconds: number },
+  stop: AbortSignal,
 ): Promise<HealthLatency> {
   const agent = new Agent({ keepAlive: true });
   const load = new AbortController();
   const body = JSON.stringify({
     model: settings.model,
     stream: true,
+    ignore_eos: true,
+    max_tokens: 128,
     messages: [{ role: "user", content: settings.prompt }],
   });
   let answersCompleted = 0;
@@ -53,7 +57,7 @@ export async function measureHealthLatency(
   await wait(200);
   const samples: number[] = [];
   const endAt = performance.now() + settings.seconds * 1000;
-  while (performance.now() < endAt && !load.signal.aborted) {
+  while (performance.now() < endAt && !load.signal.aborted && !stop.aborted) {
     const { milliseconds } = await exchange(agent, `${url}/health`, new AbortController().signal);
     samples.push(milliseconds);
     await wait(pauseMs);
@@ -61,6 +65,7 @@ export async function measureHealthLatency(
   load.abort();
   await Promise.all(streams);
   agent.destroy();
+  stop.throwIfAborted();
   if (failure !== null) {
     throw failure;
   }

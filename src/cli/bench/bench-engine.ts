@@ -1,0 +1,157 @@
+import { startApp } from "../../app.js";
+import { parseServeConfig } from "../../config.js";
+import { readModelFolder } from "../../model/model-folder.js";
+import { defaultServedModel } from "../../openai/served-model.js";
+import { BenchModel } from "./bench-model.js";
+import { thisMachine } from "./machine.js";
+import { measureAcceptance } from "./measure-acceptance.js";
+import { measureBandwidth } from "./measure-bandwidth.js";
+import { measureContexts } from "./measure-contexts.js";
+import { decode, measureDecode } from "./measure-decode.js";
+import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
+import { measurePrefill } from "./measure-prefill.js";
+import { randomPrompts, textPrompts } from "./prompts.js";
+import type { EngineReport } from "./report.js";
+import type { Section } from "./sections.js";
+
+export interface EngineBench {
+  readonly folder: string;
+  /** Random weights get random prompts. */
+  readonly weights: "real" | "random";
+  /** Real questions, for real weights. */
+  readonly questions: readonly string[];
+  readonly only: readonly Section[];
+  readonly streams: readonly number[];
+  readonly tokens: number;
+  readonly rounds: number;
+  readonly prefill: readonly number[];
+  readonly contexts: readonly number[];
+  /** Answers of each temperature, for the acceptance. */
+  readonly answers: number;
+  /** Null: 0, and the acceptance at 0.7 as well. */
+  readonly temperature: number | null;
+  readonly seed: number;
+  /** How long to watch GET /health. */
+  readonly seconds: number;
+  readonly threads: number | undefined;
+}
+
+type OnProgress = (stage: string, fraction: number) => void;
+
+/** Streams while GET /health is asked. */
+const healthStreams = 4;
+
+/** Measures one model folder from the inside, section by section. @param stop ends it with its reason. */
+export async function benchEngine(
+  bench: EngineBench,
+  stop: AbortSignal,
+  onProgress: OnProgress,
+): Promise<EngineReport> {
+  const machine = thisMachine();
+  onProgress("loading", 0);
+  const folder = await readModelFolder(bench.folder);
+  const adapter = folder.adapters[0]?.manifest.name ?? null;
+  const prompts =
+    bench.weights === "random"
+      ? randomPrompts(folder.manifest.architecture.vocabSize, bench.seed)
+      : await textPrompts(folder, adapter, bench.questions);
+  const choices = { threads: bench.threads, maxRunning: Math.max(...bench.streams, healthStreams) };
+  const model = await BenchModel.open({ folder, adapter, prompts }, choices);
+  let inside: Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health">;
+  try {
+    inside = await measureInside(model, bench, stop, onProgress);
+  } finally {
+    await model.close();
+  }
+  const { id, quantization, layers, contextLength } = model.info;
+  return {
+    kind: "engine",
+    machine,
+    model: { id, quantization, weights: bench.weights, layers, contextLength, adapter },
+    settings: {
+      rounds: bench.rounds,
+      tokens: bench.tokens,
+      temperature: bench.temperature ?? 0,
+      seed: bench.seed,
+      streams: bench.streams,
+      prefill: bench.prefill,
+      contexts: bench.contexts,
+      threads: bench.threads ?? null,
+    },
+    ...inside,
+    health: bench.only.includes("health") ? await measureHealth(bench, stop, onProgress) : null,
+  };
+}
+
+async function measureInside(
+  model: BenchModel,
+  bench: EngineBench,
+  stop: AbortSignal,
+  onProgress: OnProgress,
+): Promise<Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health">> {
+  const settings = { ...bench, temperature: bench.temperature ?? 0 };
+  const progressOf = (section: Section) => (fraction: number) =>
+    onProgress(section, (bench.only.indexOf(section) + fraction) / bench.only.length);
+  const ifWanted = async <Result>(
+    section: Section,
+    measure: (onRun: (fraction: number) => void) => Promise<Result>,
+  ): Promise<Result | null> => (bench.only.includes(section) ? measure(progressOf(section)) : null);
+
+  onProgress("warming up", 0);
+  await warmUp(model, settings, stop);
+  const prefill = await ifWanted("prefill", (onRun) =>
+    measurePrefill(model, { ...settings, lengths: bench.prefill }, stop, onRun),
+  );
+  const contexts = await ifWanted("contexts", (onRun) =>
+    measureContexts(model, { ...settings, lengths: bench.contexts }, stop, onRun),
+  );
+  const acceptance = await ifWanted("acceptance", async (onRun) => {
+    if (model.adapter === null || bench.weights === "random") return null;
+    const temperatures = bench.temperature === null ? [0, 0.7] : [bench.temperature];
+    return measureAcceptance(model, { ...settings, temperatures }, stop, onRun);
+  });
+  // Before a second engine and the reader's buffer are there. maxRSS is in KiB.
+  const peakMemory = process.resourceUsage().maxRSS * 1024;
+  const decoded = await ifWanted("decode", (onRun) => measureDecode(model, settings, stop, onRun));
+  const bandwidth = await ifWanted("bandwidth", (onRun) => measureBandwidth(model, settings, stop, onRun));
+  return {
+    decode: decoded?.speeds ?? null,
+    prefill: prefill?.speeds ?? null,
+    contexts: contexts?.speeds ?? null,
+    acceptance,
+    bandwidth: bandwidth?.bandwidth ?? null,
+    peakMemory,
+    ratios: [decoded, prefill, contexts, bandwidth].flatMap((section) => section?.ratios ?? []),
+  };
+}
+
+/** The largest run that will be measured, so that its memory counts and none is allocated while the clock runs. */
+async function warmUp(
+  model: BenchModel,
+  settings: EngineBench & { readonly temperature: number },
+  stop: AbortSignal,
+): Promise<void> {
+  const streams = settings.only.includes("decode") ? Math.max(...settings.streams) : 1;
+  await decode(model, { streams, way: model.bestWay }, 0, settings, stop);
+}
+
+/** The whole server over the folder: routes, socket, engine. */
+async function measureHealth(bench: EngineBench, stop: AbortSignal, onProgress: OnProgress): Promise<HealthLatency> {
+  stop.throwIfAborted();
+  onProgress("health", 1 - 1 / bench.only.length);
+  const environment = { HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "0" };
+  const threads = bench.threads === undefined ? undefined : String(bench.threads);
+  const app = await startApp(parseServeConfig({ model: bench.folder, threads }, environment));
+  try {
+    const served = defaultServedModel(await app.ready());
+    if (served === null) throw new Error("no model is ready although all are loaded");
+    const prompt = bench.questions[0] ?? "";
+    return await measureHealthLatency(
+      app.url,
+      { model: served.id, prompt, streams: healthStreams, seconds: bench.seconds },
+      stop,
+    );
+  } finally {
+    await app.stop();
+  }
+}

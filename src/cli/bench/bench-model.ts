@@ -1,0 +1,115 @@
+import type { Engine } from "../../engine/engine.js";
+import { createEngine, type EngineClient } from "../../engine/engine-client.js";
+import type { GenerationRequest, ModelInfo } from "../../engine/messages.js";
+import type { ModelFolder } from "../../model/model-folder.js";
+import type { BenchPrompts } from "./prompts.js";
+import type { Way } from "./way.js";
+
+/** One model folder under measurement: its engines, what to ask, and the ways in which it can answer. */
+export class BenchModel {
+  readonly folder: ModelFolder;
+  readonly info: ModelInfo;
+  /** The adapter that steers; null when the folder has none. */
+  readonly adapter: string | null;
+  readonly prompts: BenchPrompts;
+  readonly #options: EngineChoices;
+  readonly #draftAhead: EngineClient;
+  #sequential: EngineClient | null = null;
+
+  private constructor(
+    parts: Pick<BenchModel, "folder" | "info" | "adapter" | "prompts">,
+    options: EngineChoices,
+    draftAhead: EngineClient,
+  ) {
+    this.folder = parts.folder;
+    this.info = parts.info;
+    this.adapter = parts.adapter;
+    this.prompts = parts.prompts;
+    this.#options = options;
+    this.#draftAhead = draftAhead;
+  }
+
+  /** Loads the folder in an engine of its own. @throws ToastError as `EngineClient.ready`. */
+  static async open(
+    parts: Pick<BenchModel, "folder" | "adapter" | "prompts">,
+    options: EngineChoices,
+  ): Promise<BenchModel> {
+    const engine = startEngine(parts.folder, "draftAhead", options);
+    try {
+      return new BenchModel({ ...parts, info: await engine.ready() }, options, engine);
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+  }
+
+  /** Without an adapter a token can come about in one way only. */
+  get ways(): readonly Way[] {
+    return this.adapter === null ? ["plain"] : ["plain", "sequential", "draftAhead"];
+  }
+
+  /** What it is served as by default. */
+  get bestWay(): Way {
+    return this.adapter === null ? "plain" : "draftAhead";
+  }
+
+  /** The engine with that schedule. The sequential one is a second engine over the same folder, loaded when it is first asked for. */
+  async engine(way: Way): Promise<Engine> {
+    if (way !== "sequential") return this.#draftAhead;
+    this.#sequential ??= startEngine(this.folder, "sequential", this.#options);
+    await this.#sequential.ready();
+    return this.#sequential;
+  }
+
+  /** A request for exactly `tokens` tokens, or with `ignoreEos` false for as many at most. */
+  request(
+    way: Way,
+    ids: readonly number[],
+    options: {
+      readonly tokens: number;
+      readonly temperature: number;
+      readonly seed: number;
+      readonly ignoreEos: boolean;
+    },
+  ): GenerationRequest {
+    const layers = [0, this.info.layers - 1] as const;
+    return {
+      prompt: { kind: "tokens", ids },
+      steering:
+        way === "plain" || this.adapter === null
+          ? { kind: "plain" }
+          : { kind: "steered", adapter: this.adapter, strength: 1, layers },
+      sampling: {
+        temperature: options.temperature,
+        topP: 1,
+        topK: null,
+        minP: 0,
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        repetitionPenalty: 1,
+        seed: options.seed,
+      },
+      maxTokens: options.tokens,
+      choices: 1,
+      stopStrings: [],
+      ignoreEos: options.ignoreEos,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#draftAhead.close();
+    await this.#sequential?.close();
+  }
+}
+
+/** What both engines are started with. */
+export interface EngineChoices {
+  readonly threads: number | undefined;
+  /** Streams at the same time, at most. */
+  readonly maxRunning: number;
+}
+
+function startEngine(folder: ModelFolder, schedule: "sequential" | "draftAhead", options: EngineChoices): EngineClient {
+  const { threads, maxRunning } = options;
+  return createEngine({ folder: folder.path, threads, limits: { schedule, maxRunning } });
+}

@@ -1,0 +1,11 @@
+/**
+ * How a token comes about: by the base alone; by two forwards, one for each pass (`sequential`); or by one forward that carries the
+ * steered row and the bottom-up row of a draft (`draftAhead`).
+ */
+export type Way = "plain" | "sequential" | "draftAhead";
+
+export const wayLabels: Readonly<Record<Way, string>> = {
+  plain: "plain",
+  sequential: "steered, two passes",
+  draftAhead: "steered, draft ahead",
+};

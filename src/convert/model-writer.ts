@@ -1,0 +1,142 @@
+import { join } from "node:path";
+import {
+  type AdapterManifest,
+  type Architecture,
+  adapterManifestSchema,
+  type BackboneManifest,
+  backboneManifestSchema,
+  type ManifestFile,
+  manifestVersion,
+  type Quantization,
+} from "../model/manifest.js";
+import { adaptersFolderName, manifestFileName } from "../model/model-folder.js";
+import { type AdapterWeights, adapterGraph } from "./adapter-graph.js";
+import type { ReportTo } from "./convert-progress.js";
+import { decoderGraph } from "./decoder-graph.js";
+import type { PlacedWeight } from "./graph-builder.js";
+import type { LlamaConfig } from "./llama-config.js";
+import { OutputFile } from "./output-file.js";
+import { createFolder, makeFolder, writeJson } from "./output-folder.js";
+import type { TensorRows } from "./weight-source.js";
+import { writeWeights } from "./weights-file.js";
+
+/** What an adapter folder takes from the backbone it is made for. */
+export interface AdapterBinding {
+  readonly config: LlamaConfig;
+  readonly backboneSha256: string;
+  readonly quantization: Quantization;
+}
+
+/** Everything that a backbone's folder is made of, wherever it comes from. */
+export interface BackboneParts extends AdapterBinding {
+  /** The served model id. */
+  readonly id: string;
+  /** Under Hugging Face's names (llama-tensors.ts). */
+  readonly tensors: TensorRows;
+  readonly tokens: BackboneManifest["tokens"];
+  /** The bytes of tokenizer.json. */
+  readonly tokenizer: Uint8Array;
+  readonly chatTemplate: string | null;
+  readonly licence: string | null;
+}
+
+/** Everything that an adapter's folder is made of. */
+export interface AdapterParts
+  extends Pick<AdapterManifest, "name" | "kind" | "rank" | "stage" | "chatTemplate" | "licence"> {
+  readonly weights: AdapterWeights;
+}
+
+/**
+ * Makes a model folder, whole or not at all.
+ * @throws ToastError as `createFolder` and `writeWeights`.
+ */
+export async function createModelFolder(
+  out: string,
+  backbone: BackboneParts,
+  adapters: readonly AdapterParts[],
+  reportTo: ReportTo,
+): Promise<{ readonly manifest: BackboneManifest; readonly adapters: readonly AdapterManifest[] }> {
+  return createFolder(out, async (unfinished) => {
+    const files = await writeBackbone(unfinished, backbone, reportTo);
+    const written: AdapterManifest[] = [];
+    for (const adapter of adapters) {
+      const path = join(unfinished, adaptersFolderName, adapter.name);
+      written.push(await writeAdapter(path, adapter, backbone, reportTo));
+    }
+    const manifest = backboneManifestSchema.parse({
+      format: "toast-serve/backbone",
+      version: manifestVersion,
+      id: backbone.id,
+      backboneSha256: backbone.backboneSha256,
+      architecture: architectureOf(backbone.config),
+      quantization: backbone.quantization,
+      tokens: backbone.tokens,
+      chatTemplate: backbone.chatTemplate,
+      licence: backbone.licence,
+      files,
+    } satisfies BackboneManifest);
+    await writeJson(unfinished, manifestFileName, manifest);
+    return { manifest, adapters: written };
+  });
+}
+
+/** Fills the folder `path`, which is made for it. @throws ToastError as `writeWeights`. */
+export async function writeAdapter(
+  path: string,
+  { weights, ...description }: AdapterParts,
+  { config, backboneSha256, quantization }: AdapterBinding,
+  reportTo: ReportTo,
+): Promise<AdapterManifest> {
+  await makeFolder(path);
+  const shape = { layers: config.layers, hiddenSize: config.hiddenSize, kvSize: config.kvHeads * config.headDim };
+  const plan = adapterGraph(shape, weights, quantization, "adapter.onnx.data");
+  const report = reportTo(`Folding adapter ${description.name}`, totalBytes(plan.weights));
+  const manifest = adapterManifestSchema.parse({
+    format: "toast-serve/adapter",
+    version: manifestVersion,
+    ...description,
+    backboneSha256,
+    shape,
+    quantization,
+    files: {
+      graph: await writeWhole(join(path, "adapter.onnx"), plan.graph),
+      weights: await writeWeights(join(path, "adapter.onnx.data"), plan.weights, noTensors, report),
+    },
+  } satisfies AdapterManifest);
+  await writeJson(path, manifestFileName, manifest);
+  return manifest;
+}
+
+async function writeBackbone(
+  path: string,
+  { config, quantization, tensors, tokenizer }: BackboneParts,
+  reportTo: ReportTo,
+): Promise<BackboneManifest["files"]> {
+  const plan = decoderGraph(config, quantization, "decoder.onnx.data");
+  const report = reportTo("Writing weights", totalBytes(plan.weights));
+  return {
+    graph: await writeWhole(join(path, "decoder.onnx"), plan.graph),
+    weights: await writeWeights(join(path, "decoder.onnx.data"), plan.weights, tensors, report),
+    tokenizer: await writeWhole(join(path, "tokenizer.json"), tokenizer),
+  };
+}
+
+/** An adapter's weights are all computed. */
+const noTensors: TensorRows = {
+  floatRows(name) {
+    throw new Error(`an adapter's graph has no tensor ${name}`);
+  },
+};
+
+async function writeWhole(path: string, bytes: Uint8Array): Promise<ManifestFile> {
+  return OutputFile.create(path, (file) => file.append(bytes));
+}
+
+function architectureOf(config: LlamaConfig): Architecture {
+  const { layers, hiddenSize, heads, kvHeads, headDim, vocabSize, contextLength } = config;
+  return { layers, hiddenSize, heads, kvHeads, headDim, vocabSize, contextLength };
+}
+
+function totalBytes(weights: readonly PlacedWeight[]): number {
+  return weights.reduce((sum, weight) => sum + weight.bytes, 0);
+}
