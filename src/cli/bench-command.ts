@@ -15,7 +15,7 @@ import { thisMachine } from "./bench/machine.js";
 import { readPromptFile } from "./bench/prompt-file.js";
 import type { EngineReport, ServerReport } from "./bench/report.js";
 import { engineReportLines, serverReportLines } from "./bench/report-lines.js";
-import { parseSections, type Section, sections } from "./bench/sections.js";
+import { defaultSections, parseSections, type Section, sections } from "./bench/sections.js";
 import { type BenchSubject, type SubjectFlags, subjectOf } from "./bench/subject.js";
 import { positiveInteger, positiveIntegers } from "./positive-integer.js";
 import { type ProgressLine, progressLine } from "./progress-line.js";
@@ -34,6 +34,8 @@ interface BenchFlags extends SubjectFlags {
   readonly temperature?: number;
   readonly seed: number;
   readonly seconds: number;
+  readonly minutes: number;
+  readonly clients: number;
   readonly threads?: number;
   readonly json?: true;
 }
@@ -54,7 +56,7 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--model-id <id>", "the model to ask the server for")
     .option("--api-key <key>", "the server's key (OPENAI_API_KEY)")
     .option("--ignore-eos", "ask the server for full length by ignore_eos, which OpenAI's own does not know")
-    .addOption(list("--only <sections>", `of ${sections.join(",")}`, parseSections, sections, "all"))
+    .addOption(list("--only <sections>", `of ${sections.join(",")}`, parseSections, defaultSections, "all but soak"))
     .addOption(numbers("--streams <numbers>", "answers at a time", [1, 4, 8, 16]))
     .option("--tokens <number>", "tokens of an answer while it is measured", positiveInteger, 64)
     .option("--rounds <number>", "how often everything is measured, in turn", positiveInteger, 3)
@@ -70,6 +72,8 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--temperature <number>", "of sampling (default: 0; acceptance at 0 and 0.7)", temperature)
     .option("--seed <number>", "of weights, prompts and sampling", positiveInteger, 1)
     .option("--seconds <number>", "how long to watch GET /health", positiveInteger, 5)
+    .option("--minutes <number>", "how long the soak goes on", positiveInteger, 10)
+    .option("--clients <number>", "of the soak: they come, go and hang up", positiveInteger, 16)
     .option("--threads <number>", "threads of one forward (default: the engine's choice)", positiveInteger)
     .option("--json", "print the report as JSON")
     .addHelpText("after", examples)
@@ -106,6 +110,8 @@ Examples:
       how often drafts are accepted depends on what is asked
   $ toast-serve bench --shape tinyllama-1.1b --quantize int8 --streams 1,8 --keep /tmp/1b
       speed depends on the shape alone: no weights are needed; /tmp/1b makes the next run start sooner
+  $ toast-serve bench --only soak --minutes 10 --clients 16
+      clients that come, go and hang up: does memory stay flat, is every lane given back
   $ toast-serve bench --url http://127.0.0.1:8080/v1 --model-id llama --streams 1,8 --json
       the same load for any server`;
 

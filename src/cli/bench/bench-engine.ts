@@ -10,6 +10,7 @@ import { measureContexts } from "./measure-contexts.js";
 import { decode, measureDecode } from "./measure-decode.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
 import { measurePrefill } from "./measure-prefill.js";
+import { measureSoak, type Soak } from "./measure-soak.js";
 import { randomPrompts, textPrompts } from "./prompts.js";
 import type { EngineReport } from "./report.js";
 import type { Section } from "./sections.js";
@@ -33,6 +34,9 @@ export interface EngineBench {
   readonly seed: number;
   /** How long to watch GET /health. */
   readonly seconds: number;
+  /** Of the soak. */
+  readonly minutes: number;
+  readonly clients: number;
   readonly threads: number | undefined;
 }
 
@@ -57,7 +61,7 @@ export async function benchEngine(
       : await textPrompts(folder, adapter, bench.questions);
   const choices = { threads: bench.threads, maxRunning: Math.max(...bench.streams, healthStreams) };
   const model = await BenchModel.open({ folder, adapter, prompts }, choices);
-  let inside: Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health">;
+  let inside: Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health" | "soak">;
   try {
     inside = await measureInside(model, bench, stop, onProgress);
   } finally {
@@ -80,6 +84,7 @@ export async function benchEngine(
     },
     ...inside,
     health: bench.only.includes("health") ? await measureHealth(bench, stop, onProgress) : null,
+    soak: bench.only.includes("soak") ? await soak(bench, stop, onProgress) : null,
   };
 }
 
@@ -88,7 +93,7 @@ async function measureInside(
   bench: EngineBench,
   stop: AbortSignal,
   onProgress: OnProgress,
-): Promise<Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health">> {
+): Promise<Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health" | "soak">> {
   const settings = { ...bench, temperature: bench.temperature ?? 0 };
   const progressOf = (section: Section) => (fraction: number) =>
     onProgress(section, (bench.only.indexOf(section) + fraction) / bench.only.length);
@@ -133,6 +138,10 @@ async function warmUp(
 ): Promise<void> {
   const streams = settings.only.includes("decode") ? Math.max(...settings.streams) : 1;
   await decode(model, { streams, way: model.bestWay }, 0, settings, stop);
+}
+
+function soak(bench: EngineBench, stop: AbortSignal, onProgress: OnProgress): Promise<Soak> {
+  return measureSoak(bench, stop, (fraction) => onProgress(`soak, ${bench.clients} clients`, fraction));
 }
 
 /** The whole server over the folder: routes, socket, engine. */

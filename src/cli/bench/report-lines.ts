@@ -19,6 +19,7 @@ export function engineReportLines(report: EngineReport): readonly string[] {
     ...leftOutLines(report),
     ...acceptanceLines(report),
     ...machineLimitLines(report),
+    ...soakLines(report),
     ...ratioLines(report.ratios),
   ];
 }
@@ -162,6 +163,18 @@ function machineLimitLines({ bandwidth, health, peakMemory }: EngineReport): rea
     );
   }
   return lines;
+}
+
+function soakLines({ soak }: EngineReport): readonly string[] {
+  if (soak === null) return [];
+  const { memory, idle } = soak;
+  const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+  return [
+    "",
+    `soak, ${soak.clients} clients for ${soak.minutes} minutes: ${soak.answers} answers, ${soak.hungUp} hung up, ${soak.errors} errors${soak.errorReasons.map((reason) => ` (${reason})`).join("")}`,
+    `memory ${megabytes(memory.warm)} MiB once warm, ${megabytes(memory.end)} MiB at the end; ${idle.preemptions} preemptions, ${idle.prefixTokens.hit} of ${idle.prefixTokens.queried} prompt tokens reused`,
+    `afterwards ${idle.lanesInUse} lanes in use, ${idle.cacheBytes} bytes of cache held; integrity: ${idle.violations.length === 0 ? "clean" : idle.violations.join("; ")}`,
+  ];
 }
 
 function gigabytes(bytesPerSecond: number): string {

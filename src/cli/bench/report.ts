@@ -6,6 +6,7 @@ import type { ContextSpeed } from "./measure-contexts.js";
 import type { DecodeSpeed } from "./measure-decode.js";
 import type { HealthLatency } from "./measure-health-latency.js";
 import type { PrefillSpeed } from "./measure-prefill.js";
+import type { Soak } from "./measure-soak.js";
 import type { Ratio } from "./ratios.js";
 
 /** What `bench --json` prints of an engine. Null: not asked for, or not to be had of this model. */
@@ -39,6 +40,7 @@ export interface EngineReport {
   readonly acceptance: readonly Acceptance[] | null;
   readonly bandwidth: Bandwidth | null;
   readonly health: HealthLatency | null;
+  readonly soak: Soak | null;
   /** Of the process with one engine, before a second one was loaded to compare with; bytes. */
   readonly peakMemory: number;
   readonly ratios: readonly Ratio[];

@@ -44,6 +44,8 @@ const scopes: Readonly<Record<string, readonly BenchSubject["kind"][]>> = {
   prefill: ["folder", "shape"],
   contexts: ["folder", "shape"],
   seconds: ["folder", "shape"],
+  minutes: ["folder", "shape"],
+  clients: ["folder", "shape"],
   threads: ["folder", "shape"],
 };
 

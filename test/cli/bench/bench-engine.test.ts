@@ -123,6 +123,7 @@ describe("bench of a folder", () => {
       ],
       decode: null,
       health: null,
+      soak: null,
     });
     for (const { tokens, drafts } of report.acceptance ?? []) {
       expect(tokens).toBeGreaterThan(0);
