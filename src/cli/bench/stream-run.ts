@@ -64,10 +64,10 @@ export async function runStreams(
     for await (const event of generation.events) {
       if (event.kind === "delta") {
         arrivals.push({ at: performance.now(), tokens: event.tokens });
-        if (arrivals.length === 1 && --watch.waiting === 0) watch.begun = engine.inspect();
+        if (arrivals.length === 1 && --watch.waiting === 0) watch.begun = statusOf(engine);
       } else if (watch.ended === null) {
         watch.endedAt = performance.now();
-        watch.ended = engine.inspect();
+        watch.ended = statusOf(engine);
       }
     }
     return { promptTokens: generation.promptTokens, arrivals };
@@ -95,6 +95,13 @@ export async function runStreams(
       accepted: after.drafts.accepted - before.drafts.accepted,
     },
   };
+}
+
+/** To be awaited later, or never when the run ends before: that it fails then is no news. */
+function statusOf(engine: Engine): Promise<EngineStatus> {
+  const status = engine.inspect();
+  status.catch(() => {});
+  return status;
 }
 
 /** Milliseconds that each token between the two moments took; a text of several tokens counts for each of them. */

@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,6 +92,21 @@ describe("bench --shape", () => {
       expect(low).toBeLessThanOrEqual(median);
       expect(median).toBeLessThanOrEqual(high);
     }
+    expect(await ownFolders()).toEqual([]);
+  });
+
+  it("stops in the middle when it is told to, and removes the weights", async () => {
+    const words = ["bench", "--shape", "tiny", "--only", "decode", "--tokens", "400", "--rounds", "1000"];
+    const child = spawn(process.execPath, [main, ...words], { env: { ...process.env, TMPDIR: scratch } });
+    let err = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      err += chunk.toString();
+    });
+    const exit = new Promise((resolve) => child.once("exit", resolve));
+    await expect.poll(() => err, { timeout: 30_000 }).toContain(", decode");
+    child.kill("SIGINT");
+    expect(await exit).toBe(130);
+    expect(err).toContain("Stopped before the end");
     expect(await ownFolders()).toEqual([]);
   });
 
