@@ -12,7 +12,7 @@ import {
   type Quantization,
 } from "../model/manifest.js";
 import { adaptersFolderName, manifestFileName, readModelFolder } from "../model/model-folder.js";
-import { adapterGraph } from "./adapter-graph.js";
+import { adapterGraph, adapterQuantization } from "./adapter-graph.js";
 import { AdapterSource } from "./adapter-source.js";
 import { backboneHash } from "./backbone-hash.js";
 import { decoderGraph } from "./decoder-graph.js";
@@ -174,9 +174,10 @@ async function writeAdapter(
   path: string,
   { name, source }: NamedAdapter,
   { config, weights, backboneSha256, reportTo }: Conversion,
-  quantization: Quantization,
+  backboneQuantization: Quantization,
 ): Promise<AdapterManifest> {
   await makeFolder(path);
+  const quantization = adapterQuantization(backboneQuantization);
   const shape = { layers: config.layers, hiddenSize: config.hiddenSize, kvSize: config.kvHeads * config.headDim };
   const plan = adapterGraph(shape, source.weights(weights, config), quantization, "adapter.onnx.data");
   const report = reportTo(`Folding adapter ${name}`, totalBytes(plan.weights));
