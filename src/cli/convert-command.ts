@@ -30,7 +30,10 @@ export function convertCommand(terminal: Terminal, stop?: AbortSignal): Command 
       "the folder to make; if it holds this very backbone, the adapters are added to it",
     )
     .addOption(
-      new Option("--quantize <kind>", "weights as stored in the folder: none is fp32, int8 is a quarter of that")
+      new Option(
+        "--quantize <kind>",
+        "weights as stored in the folder: none is fp32, int8 a quarter of that, int4 a sixth",
+      )
         .choices(quantizations)
         .default("int8"),
     )

@@ -20,6 +20,11 @@ export interface AdapterWeights {
   readonly folded: (layer: number) => Promise<Float32Array>;
 }
 
+/** An adapter is as its backbone. Beside int4 it is int8: folded matrices are few ([kv,D] a layer), so 4 bits would save little. */
+export function adapterQuantization(backbone: Quantization): Exclude<Quantization, "int4"> {
+  return backbone === "int4" ? "int8" : backbone;
+}
+
 /** As PyTorch's cosine_similarity: lengths under this count as this. */
 const smallestNorm = 1e-8;
 
@@ -31,7 +36,7 @@ const smallestNorm = 1e-8;
 export function adapterGraph(
   shape: AdapterShape,
   weights: AdapterWeights,
-  quantization: Quantization,
+  quantization: Exclude<Quantization, "int4">,
   weightsFile: string,
 ): { graph: Uint8Array; weights: readonly PlacedWeight[] } {
   const { layers, hiddenSize, kvSize } = shape;

@@ -1,5 +1,6 @@
 import type { Quantization } from "../model/manifest.js";
 import { type GraphBuilder, microsoft, type Value } from "./graph-builder.js";
+import { blockSize, blocksOfRow } from "./quantize-blocks.js";
 import type { RowSource } from "./weight-source.js";
 
 /** Rows on their way into one or more linear layers: as they are, or quantized once for all of them. */
@@ -36,7 +37,14 @@ export interface LinearLayers {
  * @param rowCount int64 [1]: M, the number of rows that will come.
  */
 export function linearLayers(builder: GraphBuilder, quantization: Quantization, rowCount: Value): LinearLayers {
-  return quantization === "int8" ? int8Layers(builder, rowCount) : float32Layers(builder);
+  switch (quantization) {
+    case "none":
+      return float32Layers(builder);
+    case "int8":
+      return int8Layers(builder, rowCount);
+    case "int4":
+      return int4Layers(builder);
+  }
 }
 
 function float32Layers(builder: GraphBuilder): LinearLayers {
@@ -86,6 +94,37 @@ function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
       // QGemm knows one scale for all rows: it gets 1, and the rows are scaled afterwards.
       const product = builder.node("QGemm", inputs, { domain: microsoft, attributes: { transB: { int: 1 } } });
       return builder.node("Mul", [product, input.scales], named(output));
+    },
+  };
+}
+
+/**
+ * Weights in blocks of 4-bit codes (see quantize-blocks.ts). MatMulNBits quantizes the rows itself, to int8 by block
+ * (accuracy_level 4), and never has the weights whole.
+ */
+function int4Layers(builder: GraphBuilder): LinearLayers {
+  return {
+    prepare: (rows) => ({ kind: "float32", rows }),
+    apply(input, weight, output) {
+      if (input.kind !== "float32") throw new Error("int4 layers take rows as they are");
+      const { name, outSize, inSize, source } = weight;
+      const { codeBytes, scaleCount, zeroPointBytes } = blocksOfRow(inSize);
+      const rows = { kind: "int4", rows: source, size: inSize } as const;
+      const codes = builder.weight(name, "uint8", [outSize, scaleCount, codeBytes / scaleCount], rows);
+      const scales = builder.weight(`${name}.scales`, "float32", [outSize, scaleCount], { kind: "scales", of: name });
+      const zeroPoints = builder.weight(`${name}.zero_points`, "uint8", [outSize, zeroPointBytes], {
+        kind: "zero_points",
+        of: name,
+      });
+      const attributes = {
+        K: { int: inSize },
+        N: { int: outSize },
+        bits: { int: 4 },
+        block_size: { int: blockSize },
+        accuracy_level: { int: 4 },
+      };
+      const inputs = [input.rows, codes, scales, zeroPoints];
+      return builder.node("MatMulNBits", inputs, { domain: microsoft, attributes, ...named(output) });
     },
   };
 }

@@ -10,7 +10,7 @@ import {
   type Quantization,
 } from "../model/manifest.js";
 import { adaptersFolderName, manifestFileName } from "../model/model-folder.js";
-import { type AdapterWeights, adapterGraph } from "./adapter-graph.js";
+import { type AdapterWeights, adapterGraph, adapterQuantization } from "./adapter-graph.js";
 import type { ReportTo } from "./convert-progress.js";
 import { decoderGraph } from "./decoder-graph.js";
 import type { PlacedWeight } from "./graph-builder.js";
@@ -84,10 +84,11 @@ export async function createModelFolder(
 export async function writeAdapter(
   path: string,
   { weights, ...description }: AdapterParts,
-  { config, backboneSha256, quantization }: AdapterBinding,
+  { config, backboneSha256, quantization: backboneQuantization }: AdapterBinding,
   reportTo: ReportTo,
 ): Promise<AdapterManifest> {
   await makeFolder(path);
+  const quantization = adapterQuantization(backboneQuantization);
   const shape = { layers: config.layers, hiddenSize: config.hiddenSize, kvSize: config.kvHeads * config.headDim };
   const plan = adapterGraph(shape, weights, quantization, "adapter.onnx.data");
   const report = reportTo(`Folding adapter ${description.name}`, totalBytes(plan.weights));

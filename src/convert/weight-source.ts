@@ -8,8 +8,12 @@ export type WeightSource =
   | { readonly kind: "float32"; readonly rows: RowSource }
   /** Each row divided by its scale (absmax/127) and rounded. */
   | { readonly kind: "int8"; readonly rows: RowSource }
-  /** float32, one per row: the scales of an int8 weight that was placed before. */
-  | { readonly kind: "scales"; readonly of: string };
+  /** Each block of a row in 4-bit codes (see quantize-blocks.ts); `size`: values in a row. */
+  | { readonly kind: "int4"; readonly rows: RowSource; readonly size: number }
+  /** float32, one per row or block: the scales of an int8 or int4 weight that was placed before. */
+  | { readonly kind: "scales"; readonly of: string }
+  /** 4 bits a block: the zero points of an int4 weight that was placed before. */
+  | { readonly kind: "zero_points"; readonly of: string };
 
 export function tensors(...names: string[]): RowSource {
   return { kind: "tensors", names };

@@ -1,6 +1,7 @@
 import type { ManifestFile } from "../model/manifest.js";
 import type { PlacedWeight } from "./graph-builder.js";
 import { OutputFile } from "./output-file.js";
+import { blocksOfRow, quantizeBlocks } from "./quantize-blocks.js";
 import { quantizeRows } from "./quantize-rows.js";
 import type { RowSource, TensorRows } from "./weight-source.js";
 
@@ -16,7 +17,8 @@ export async function writeWeights(
   source: TensorRows,
   onBytes: (bytes: number) => void = () => {},
 ): Promise<ManifestFile> {
-  const scalesOf = new Map<string, Float32Array>();
+  // What quantizing a weight leaves for the weights behind it, by kind and name.
+  const left = new Map<string, Float32Array | Uint8Array>();
   return OutputFile.create(path, async (file) => {
     for (const weight of weights) {
       await file.padTo(weight.offset);
@@ -38,15 +40,37 @@ export async function writeWeights(
             onBytes(quantized.byteLength);
             done += rows.length / size;
           }
-          scalesOf.set(weight.name, scales);
+          left.set(`scales ${weight.name}`, scales);
           break;
         }
-        case "scales": {
-          const scales = scalesOf.get(weight.source.of);
-          if (scales === undefined) throw new Error(`${weight.name} is placed before ${weight.source.of}`);
-          scalesOf.delete(weight.source.of);
-          await file.append(bytesOf(scales));
-          onBytes(scales.byteLength);
+        case "int4": {
+          const { size } = weight.source;
+          const { codeBytes, scaleCount, zeroPointBytes } = blocksOfRow(size);
+          const [count = 0] = weight.dims;
+          const scales = new Float32Array(count * scaleCount);
+          const zeroPoints = new Uint8Array(count * zeroPointBytes);
+          let done = 0;
+          for await (const rows of floatRows(weight.source.rows, source)) {
+            const end = done + rows.length / size;
+            const codes = new Uint8Array((end - done) * codeBytes);
+            const chunkScales = scales.subarray(done * scaleCount, end * scaleCount);
+            quantizeBlocks(rows, size, codes, chunkScales, zeroPoints.subarray(done * zeroPointBytes));
+            await file.append(codes);
+            onBytes(codes.byteLength);
+            done = end;
+          }
+          left.set(`scales ${weight.name}`, scales);
+          left.set(`zero_points ${weight.name}`, zeroPoints);
+          break;
+        }
+        case "scales":
+        case "zero_points": {
+          const key = `${weight.source.kind} ${weight.source.of}`;
+          const values = left.get(key);
+          if (values === undefined) throw new Error(`${weight.name} is placed before ${weight.source.of}`);
+          left.delete(key);
+          await file.append(bytesOf(values));
+          onBytes(values.byteLength);
         }
       }
       const end = weight.offset + weight.bytes;
@@ -63,6 +87,6 @@ async function* floatRows(rows: RowSource, source: TensorRows): AsyncGenerator<F
   for (const name of rows.names) yield* source.floatRows(name);
 }
 
-function bytesOf(values: Float32Array | Int8Array): Uint8Array {
+function bytesOf(values: Float32Array | Int8Array | Uint8Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

@@ -16,8 +16,8 @@ const specialToken = z.strictObject({ id: z.int().nonnegative(), text: z.string(
 export const modelIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$/;
 const modelId = z.string().regex(modelIdPattern, "expected letters, digits, '.', '_' or '-'");
 
-export const quantizations = ["none", "int8"] as const;
-/** `none`: fp32 weights. `int8`: W8A8 per token (see docs/architecture.md). */
+export const quantizations = ["none", "int8", "int4"] as const;
+/** `none`: fp32 weights. `int8`: W8A8 per token. `int4`: 4-bit weights in blocks (see docs/architecture.md). */
 export type Quantization = (typeof quantizations)[number];
 
 /** manifest.json of a converted backbone folder. Shapes use the letters of tensor-names.ts. */

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { type ConvertOptions, convert } from "../../src/convert/convert.js";
 import type { ConvertProgress } from "../../src/convert/convert-progress.js";
 import { ToastError } from "../../src/errors.js";
+import { quantizations } from "../../src/model/manifest.js";
 import { readModelFolder, verifyModelFolder } from "../../src/model/model-folder.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { writeSafetensors } from "./safetensors-file.js";
@@ -37,7 +38,7 @@ function convertTiny(place: { tiny: TinyFolder; out: string }, options: Partial<
 }
 
 describe("a converted folder", () => {
-  it.each(["none", "int8"] as const)("loads and verifies (%s)", async (quantize) => {
+  it.each(["none", "int8", "int4"] as const)("loads and verifies (%s)", async (quantize) => {
     const place = workplace();
     const { file } = makeTinyAdapter(place.tiny, { kind: "lite" });
     const result = await convertTiny(place, { quantize, adapters: [{ file, name: "polite" }] });
@@ -66,7 +67,7 @@ describe("a converted folder", () => {
       rank: 3,
       stage: "tuned",
       shape: { layers: 3, hiddenSize: 21, kvSize: 20 },
-      quantization: quantize,
+      quantization: quantize === "int4" ? "int8" : quantize,
       chatTemplate: builtinTemplates.alpaca,
     });
   });
@@ -78,8 +79,15 @@ describe("a converted folder", () => {
     expect(quantized.manifest.files.weights.bytes / plain.manifest.files.weights.bytes).toBeLessThan(0.3);
   });
 
+  it("is about a sixth of the size in int4", async () => {
+    const sizes = { hidden_size: 192, intermediate_size: 512, head_dim: 32, num_hidden_layers: 4 };
+    const plain = await convertTiny(workplace(sizes));
+    const quantized = await convertTiny(workplace(sizes), { quantize: "int4" });
+    expect(quantized.manifest.files.weights.bytes / plain.manifest.files.weights.bytes).toBeLessThan(0.18);
+  });
+
   it("keeps one table for tied embeddings", async () => {
-    for (const quantize of ["none", "int8"] as const) {
+    for (const quantize of ["none", "int8", "int4"] as const) {
       const tied = await convertTiny(workplace({ tie_word_embeddings: true, vocab_size: 999 }), { quantize });
       const untied = await convertTiny(workplace({ vocab_size: 999 }), { quantize });
       const saved = untied.manifest.files.weights.bytes - tied.manifest.files.weights.bytes;
@@ -163,11 +171,13 @@ describe("a converted folder", () => {
 });
 
 describe("memory", () => {
-  it.each(["none", "int8"] as const)("holds a few chunks, however large a tensor is (%s)", async (quantize) => {
+  it.each(["none", "int8", "int4"] as const)("holds a few chunks, however large a tensor is (%s)", async (quantize) => {
     const parent = temporaryFolder();
     const source = join(parent, "large");
-    // 51 MB each for the embedding table and the output head.
-    makeHollowFolder({ vocab_size: 50_000, hidden_size: 256 }, source);
+    // 51 MB each for the embedding table and the output head; in int4 it is the layers that need a look, 31 MB a matrix.
+    const large = { vocab_size: 50_000 };
+    const wide = { intermediate_size: 30_000, num_hidden_layers: 1 };
+    makeHollowFolder({ hidden_size: 256, ...(quantize === "int4" ? wide : large) }, source);
     const reads = vi.spyOn(await handlePrototype(), "read");
     const before = process.memoryUsage().arrayBuffers;
     let peak = 0;
@@ -331,7 +341,7 @@ describe("convert refuses", () => {
     const place = workplace();
     spoilPlace(place);
     const before = snapshot(place.parent);
-    for (const quantize of ["none", "int8"] as const) {
+    for (const quantize of quantizations) {
       await expectRefusal(convertTiny(place, { quantize }), code, message);
       expect(snapshot(place.parent)).toEqual(before);
     }
