@@ -246,6 +246,25 @@ def test_generation_answers_on_standard_output(base_folder: Path, pretuned: Path
     assert result.stdout.startswith("> Name a river.\n")
 
 
+def test_rounding_keeps_an_adapter_and_binds_it_to_the_rounded_backbone(
+    tmp_path: Path, base_folder: Path, pretuned: Path
+):
+    file = pretuned / "adapter.safetensors"
+    out = tmp_path / "rounded"
+    run_command("round_weights.py", "--model", base_folder, "--adapter", file, "--out", out)
+    assert backbone_hash(out) != backbone_hash(base_folder)
+    before, _ = load_adapter_for(file, backbone_hash(base_folder))
+    after, described = load_adapter_for(out / "adapter.safetensors", backbone_hash(out))
+    assert described["stage"] == "pretuned"
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+    whole, rounded = load_model(base_folder).state_dict(), load_model(out).state_dict()
+    assert all(torch.equal(tensor.bfloat16().float(), rounded[name]) for name, tensor in whole.items())
+    refused = run_command(
+        "round_weights.py", "--model", out, "--adapter", file, "--out", tmp_path / "again", check=False
+    )
+    assert refused.status == 2 and "another backbone" in refused.stderr
+
+
 def write_official(folder: Path, tokenizer_folder: Path, lite: bool) -> SteeredModel:
     """A checkpoint as the official training leaves it: the whole model in one state dict, [PAD] added."""
     tokens = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json")).get_vocab_size() + 1
