@@ -219,6 +219,17 @@ export class KvCache {
     const keys = at(this.#keys, layer);
     const values = at(this.#values, layer);
     const width = this.#headDim;
+    if (newTokens === 1) {
+      // A head's few numbers by hand: at one token a row, the views that `set` needs would cost more than what they copy.
+      this.#eachRun(owned, owned.computed, 1, (target, head) => {
+        const source = (row * this.#kvHeads + head) * width;
+        for (let i = 0; i < width; i++) {
+          keys[target + i] = newKeys[source + i] ?? 0;
+          values[target + i] = newValues[source + i] ?? 0;
+        }
+      });
+      return;
+    }
     this.#eachRun(owned, owned.computed, newTokens, (target, head, token, count) => {
       const source = ((row * this.#kvHeads + head) * newTokens + token - owned.computed) * width;
       keys.set(newKeys.subarray(source, source + count * width), target);

@@ -5,7 +5,7 @@ import { defaultServedModel } from "../../openai/served-model.js";
 import { BenchModel } from "./bench-model.js";
 import { thisMachine } from "./machine.js";
 import { measureAcceptance } from "./measure-acceptance.js";
-import { measureBandwidth } from "./measure-bandwidth.js";
+import { measureBandwidth, measureWeightReading } from "./measure-bandwidth.js";
 import { measureContexts } from "./measure-contexts.js";
 import { decode, measureDecode } from "./measure-decode.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
@@ -42,6 +42,12 @@ export interface EngineBench {
 
 type OnProgress = (stage: string, fraction: number) => void;
 
+/** What is measured while the engine is loaded. */
+interface Inside
+  extends Pick<EngineReport, "decode" | "prefill" | "contexts" | "acceptance" | "peakMemory" | "ratios"> {
+  readonly weightReading: Awaited<ReturnType<typeof measureWeightReading>> | null;
+}
+
 /** Streams while GET /health is asked. */
 const healthStreams = 4;
 
@@ -61,12 +67,14 @@ export async function benchEngine(
       : await textPrompts(folder, adapter, bench.questions);
   const choices = { threads: bench.threads, maxRunning: Math.max(...bench.streams, healthStreams) };
   const model = await BenchModel.open({ folder, adapter, prompts }, choices);
-  let inside: Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health" | "soak">;
+  let inside: Inside;
   try {
     inside = await measureInside(model, bench, stop, onProgress);
   } finally {
     await model.close();
   }
+  const { weightReading, ratios, ...measured } = inside;
+  const bandwidth = weightReading === null ? null : await measureBandwidth(weightReading, bench);
   const { id, quantization, layers, contextLength } = model.info;
   return {
     kind: "engine",
@@ -82,7 +90,9 @@ export async function benchEngine(
       contexts: bench.contexts,
       threads: bench.threads ?? null,
     },
-    ...inside,
+    ...measured,
+    ratios: bandwidth === null ? ratios : [...ratios, bandwidth.ratio],
+    bandwidth: bandwidth?.bandwidth ?? null,
     health: bench.only.includes("health") ? await measureHealth(bench, stop, onProgress) : null,
     soak: bench.only.includes("soak") ? await soak(bench, stop, onProgress) : null,
   };
@@ -93,7 +103,7 @@ async function measureInside(
   bench: EngineBench,
   stop: AbortSignal,
   onProgress: OnProgress,
-): Promise<Omit<EngineReport, "kind" | "machine" | "model" | "settings" | "health" | "soak">> {
+): Promise<Inside> {
   const settings = { ...bench, temperature: bench.temperature ?? 0 };
   const progressOf = (section: Section) => (fraction: number) =>
     onProgress(section, (bench.only.indexOf(section) + fraction) / bench.only.length);
@@ -115,18 +125,18 @@ async function measureInside(
     const temperatures = bench.temperature === null ? [0, 0.7] : [bench.temperature];
     return measureAcceptance(model, { ...settings, temperatures }, stop, onRun);
   });
-  // Before a second engine and the reader's buffer are there. maxRSS is in KiB.
+  // Before a second engine is there. maxRSS is in KiB.
   const peakMemory = process.resourceUsage().maxRSS * 1024;
   const decoded = await ifWanted("decode", (onRun) => measureDecode(model, settings, stop, onRun));
-  const bandwidth = await ifWanted("bandwidth", (onRun) => measureBandwidth(model, settings, stop, onRun));
+  const weightReading = await ifWanted("bandwidth", (onRun) => measureWeightReading(model, settings, stop, onRun));
   return {
     decode: decoded?.speeds ?? null,
     prefill: prefill?.speeds ?? null,
     contexts: contexts?.speeds ?? null,
     acceptance,
-    bandwidth: bandwidth?.bandwidth ?? null,
+    weightReading,
     peakMemory,
-    ratios: [decoded, prefill, contexts, bandwidth].flatMap((section) => section?.ratios ?? []),
+    ratios: [decoded, prefill, contexts].flatMap((section) => section?.ratios ?? []),
   };
 }
 

@@ -24,38 +24,51 @@ export interface Bandwidth {
 /** Larger than the last cache of large servers. */
 const bufferBytes = 2 ** 30;
 
-export async function measureBandwidth(
+/** @returns bytes of weights per second that a plain step of one stream reads, one figure a round. */
+export async function measureWeightReading(
   model: BenchModel,
-  settings: Pick<DecodeSettings, "tokens" | "temperature" | "seed" | "rounds"> & {
-    readonly threads: number | undefined;
-  },
+  settings: Pick<DecodeSettings, "tokens" | "temperature" | "seed" | "rounds">,
   stop: AbortSignal,
   onRun: (fraction: number) => void,
-): Promise<{ readonly bandwidth: Bandwidth; readonly ratios: readonly Ratio[] }> {
+): Promise<{ readonly weightBytesPerStep: number; readonly achieved: readonly number[] }> {
   const weightBytesPerStep = await weightBytesOf(model.folder);
-  const reader = await MemoryReader.open(bufferBytes, settings.threads);
+  const [result] = await inRounds(
+    settings.rounds,
+    ["achieved"] as const,
+    async (_, round) => {
+      const run = await decode(model, { way: "plain", streams: 1 }, round, settings, stop);
+      return (1000 * weightBytesPerStep) / msPerStep(run);
+    },
+    onRun,
+  );
+  return { weightBytesPerStep, achieved: result?.values ?? [] };
+}
+
+/**
+ * Compares that with what memory gives. To be called when no engine is loaded any more: threads of sessions that have just run spin
+ * for a while, and what is read beside them is read at half the speed.
+ */
+export async function measureBandwidth(
+  { weightBytesPerStep, achieved }: { readonly weightBytesPerStep: number; readonly achieved: readonly number[] },
+  { threads, rounds }: { readonly threads: number | undefined; readonly rounds: number },
+): Promise<{ readonly bandwidth: Bandwidth; readonly ratio: Ratio }> {
+  const machine = await memoryRate(threads, rounds);
+  const shares = achieved.map((bytes) => bytes / machine);
+  return {
+    bandwidth: { machine, weightBytesPerStep, achieved: median(achieved), share: median(shares) },
+    ratio: spreadOf("share of the memory's bandwidth, plain step", 1, shares),
+  };
+}
+
+/** Bytes per second that memory gives; median of `rounds` readings. */
+async function memoryRate(threads: number | undefined, rounds: number): Promise<number> {
+  const reader = await MemoryReader.open(bufferBytes, threads);
   try {
-    const results = await inRounds(
-      settings.rounds,
-      ["machine", "achieved"] as const,
-      async (one, round) => {
-        if (one === "machine") return reader.read();
-        const run = await decode(model, { way: "plain", streams: 1 }, round, settings, stop);
-        return (1000 * weightBytesPerStep) / msPerStep(run);
-      },
-      onRun,
-    );
-    const [machine = [], achieved = []] = results.map(({ values }) => values);
-    const shares = achieved.map((bytes, round) => bytes / (machine[round] ?? Number.NaN));
-    return {
-      bandwidth: {
-        machine: median(machine),
-        weightBytesPerStep,
-        achieved: median(achieved),
-        share: median(shares),
-      },
-      ratios: [spreadOf("share of the memory's bandwidth, plain step", 1, shares)],
-    };
+    // The first reading warms up.
+    await reader.read();
+    const rates: number[] = [];
+    for (let round = 0; round < rounds; round++) rates.push(await reader.read());
+    return median(rates);
   } finally {
     await reader.release();
   }

@@ -1,0 +1,170 @@
+import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { EngineLimits } from "../../src/engine/admission.js";
+import { EngineLoop } from "../../src/engine/engine-loop.js";
+import { type LoadedModel, loadModel, releaseModel } from "../../src/engine/load-model.js";
+import type { AdmittedRequest } from "../../src/engine/sequence.js";
+import type { Steering } from "../../src/steering/steering.js";
+import { builtinTemplates } from "../../src/text/builtin-templates.js";
+import { ChatTemplate } from "../../src/text/chat-template.js";
+
+const folder = join(fileURLToPath(new URL("../../", import.meta.url)), "models", "toast-tiny");
+const alone: EngineLimits = {
+  maxRunning: 1,
+  maxWaiting: 1000,
+  cacheBytes: 1 << 30,
+  prefixBytes: 0,
+  chunkTokens: 128,
+  schedule: "sequential",
+};
+
+let model: LoadedModel;
+beforeAll(async () => {
+  model = await loadModel(folder, {}, () => {});
+});
+afterAll(() => releaseModel(model));
+
+/** mulberry32: one scenario a seed. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const sentences = [
+  "Give three tips for staying healthy.",
+  "Write a short story about a dog who finds a friend.",
+  "Explain why the sky is blue, and what makes it red in the evening.",
+  "Name the three primary colors. ",
+  "The museum was opened in 1871 and has since been rebuilt twice; today it shows paintings of many countries.",
+];
+
+function requestsOf(next: () => number, count: number): readonly AdmittedRequest[] {
+  const { bos, eos } = model.folder.manifest.tokens;
+  const template = new ChatTemplate(builtinTemplates.alpaca, {
+    bosToken: bos?.text ?? "",
+    eosToken: eos[0]?.text ?? "",
+  });
+  const pick = <T>(values: readonly T[]): T => values[Math.floor(next() * values.length)] as T;
+  const lastLayer = model.folder.manifest.architecture.layers - 1;
+  return Array.from({ length: count }, (_, index): AdmittedRequest => {
+    // Two to twenty sentences: some prompts are several chunks long, and many begin alike.
+    const words = Array.from({ length: 2 + Math.floor(next() ** 2 * 19) }, (_, at) =>
+      at < 2 ? (sentences[at] ?? "") : pick(sentences),
+    );
+    const content = words.join(" ");
+    const prompt = template.render([{ role: "user", content }], { addGenerationPrompt: true });
+    const steering: Steering =
+      next() < 0.25
+        ? { kind: "plain" }
+        : {
+            kind: "steered",
+            adapter: "alpaca",
+            strength: pick([0.5, 1, 1, 1.5]),
+            layers: next() < 0.7 ? [0, lastLayer] : [1, 2],
+          };
+    return {
+      requestId: String(index),
+      promptIds: model.tokenizer.encode(prompt, { addSpecialTokens: false }),
+      textContext: [],
+      maxTokens: 4 + Math.floor(next() ** 2 * 300),
+      steering,
+      sampling: {
+        temperature: pick([0, 0.7, 1]),
+        topP: pick([1, 0.9]),
+        topK: pick([null, 40]),
+        minP: 0,
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        repetitionPenalty: pick([1, 1.1]),
+        seed: index,
+      },
+      choices: next() < 0.15 ? 2 : 1,
+      stopStrings: [],
+      ignoreEos: next() < 0.8,
+    };
+  });
+}
+
+function startLoop(limits: EngineLimits) {
+  const texts = new Map<string, string>();
+  const cancelled = new Set<string>();
+  const errors: unknown[] = [];
+  const nameOf = (requestId: string, choice: number) => `${requestId}#${choice}`;
+  const eosIds = new Set(model.folder.manifest.tokens.eos.map(({ id }) => id));
+  const loop = new EngineLoop(
+    { ...model, eosIds, limits },
+    {
+      delta: ({ requestId, choice }, text) => {
+        const name = nameOf(requestId, choice);
+        texts.set(name, (texts.get(name) ?? "") + text);
+      },
+      finished: ({ requestId, choice }, reason, usage) => {
+        const name = nameOf(requestId, choice);
+        texts.set(name, `${texts.get(name) ?? ""} [${reason}, ${usage.completionTokens}]`);
+        if (reason === "cancelled") cancelled.add(name);
+      },
+      errored: (_, error) => errors.push(error),
+    },
+  );
+  const idle = async (): Promise<void> => {
+    do await nextTurn();
+    while (loop.status().running + loop.status().waiting > 0);
+    expect(errors).toEqual([]);
+  };
+  return { loop, texts, cancelled, idle };
+}
+
+describe("the default model, int8", () => {
+  it.each([1, 2])(
+    "gives each request the text of the sequential loop alone, whatever the schedule makes of it (scenario %i)",
+    async (seed) => {
+      const next = random(seed);
+      const requests = requestsOf(next, 14);
+      const reference = startLoop(alone);
+      for (const request of requests) {
+        reference.loop.add(request);
+        await reference.idle();
+      }
+      const compare = ({ texts, cancelled }: Pick<ReturnType<typeof startLoop>, "texts" | "cancelled">) => {
+        for (const [name, text] of reference.texts) {
+          if (!cancelled.has(name)) expect(texts.get(name), `request ${name}`).toBe(text);
+        }
+      };
+
+      // Room for ten blocks: whoever is long pushes others out.
+      const cacheBytes = 10 * model.decoder.cache.blockBytes;
+      const tight = startLoop({ ...alone, maxRunning: 8, cacheBytes, prefixBytes: cacheBytes, schedule: "draftAhead" });
+      for (const request of requests) {
+        tight.loop.add(request);
+        for (let turns = Math.floor(next() * 8); turns > 0; turns--) await nextTurn();
+        if (next() < 0.1) tight.loop.cancel(String(Math.floor(next() * requests.length)));
+      }
+      await tight.idle();
+      compare(tight);
+      const pressed = tight.loop.status();
+      expect(pressed.preemptions).toBeGreaterThan(0);
+      expect(pressed.drafts.accepted).toBeGreaterThan(20);
+      expect(pressed).toMatchObject({ running: 0, waiting: 0, lanesInUse: 0, cacheBytes: 0, violations: [] });
+
+      // Room for all: everything twice, so that the second time finds what the first has kept.
+      const roomy = startLoop({ ...alone, maxRunning: 8, prefixBytes: 1 << 30, schedule: "draftAhead" });
+      for (let time = 0; time < 2; time++) {
+        roomy.texts.clear();
+        for (const request of requests) roomy.loop.add(request);
+        await roomy.idle();
+        compare(roomy);
+      }
+      const { prefixTokens, violations } = roomy.loop.status();
+      expect(prefixTokens.hit).toBeGreaterThan(0.2 * prefixTokens.queried);
+      expect(violations).toEqual([]);
+    },
+    60_000,
+  );
+});
