@@ -40,8 +40,6 @@ export type Lanes =
       draft: number | null;
     };
 
-export type SteeredLanes = Extract<Lanes, { kind: "steered" }>;
-
 /** One choice of a request. */
 export interface ChoiceId {
   readonly requestId: string;
