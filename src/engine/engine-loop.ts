@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type ErrorData, ToastError } from "../errors.js";
-import type { Adapter } from "../model/adapter.js";
 import type { Decoder, RowResult } from "../model/decoder.js";
 import { blocksOf } from "../model/kv-cache.js";
 import { Sampler } from "../sampling/sampler.js";
@@ -16,6 +15,7 @@ import {
   bottomUpPrefix,
   type ChoiceId,
   type Lanes,
+  type LoopAdapter,
   RunningSequence,
   Sequence,
   sliceTopDown,
@@ -25,7 +25,6 @@ import type { PlannedRow, StepPlan } from "./step-plan.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
 export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "graphMs">;
-export type LoopAdapter = Pick<Adapter, "topDown" | "graphMs">;
 
 export interface EngineParts {
   readonly decoder: LoopDecoder;

@@ -1,9 +1,8 @@
-import type { TopDown } from "../model/adapter.js";
+import type { Adapter, TopDown } from "../model/adapter.js";
 import type { DecoderRow } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import { TokenHistory } from "../sampling/token-history.js";
-import type { LoopAdapter } from "./engine-loop.js";
 import { HiddenStates } from "./hidden-states.js";
 import type { GenerationRequest } from "./messages.js";
 import type { OutputProcessor } from "./output-processor.js";
@@ -25,6 +24,9 @@ export interface AdmittedRequest {
   readonly stopStrings: readonly string[];
   readonly ignoreEos: boolean;
 }
+
+/** What the loop needs of an adapter; scripted in the scheduling tests. */
+export type LoopAdapter = Pick<Adapter, "topDown" | "graphMs">;
 
 /** A plain sequence has one lane, a steered one two; there is no third way. */
 export type Lanes =

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
-import { EngineLoop, type LoopAdapter, type LoopDecoder } from "../../src/engine/engine-loop.js";
+import { EngineLoop, type LoopDecoder } from "../../src/engine/engine-loop.js";
 import { schedules } from "../../src/engine/scheduler.js";
-import type { AdmittedRequest } from "../../src/engine/sequence.js";
+import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import { ToastError } from "../../src/errors.js";
 import type { DecoderRow, RowResult } from "../../src/model/decoder.js";
 import { KvCache, type Lane } from "../../src/model/kv-cache.js";
