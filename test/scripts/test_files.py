@@ -170,12 +170,16 @@ def test_golden_values_can_be_written_again(tmp_path: Path):
     for file in (TINY / "tokenizer").iterdir():
         (tmp_path / "tokenizer" / file.name).write_bytes(file.read_bytes())
     run_command("write_golden_values.py", "--out", tmp_path, "--only", "head-dim-8")
-    for name in ("model.safetensors", "adapter.safetensors", "config.json", "adapter.json"):
-        assert (tmp_path / "head-dim-8" / name).read_bytes() == (TINY / "head-dim-8" / name).read_bytes()
-    written, kept = (load_file(folder / "head-dim-8" / "golden.safetensors") for folder in (tmp_path, TINY))
-    assert written.keys() == kept.keys()
-    for key, value in kept.items():
-        torch.testing.assert_close(written[key], value, atol=1e-4, rtol=0)
+    new, old = tmp_path / "head-dim-8", TINY / "head-dim-8"
+    assert (new / "config.json").read_bytes() == (old / "config.json").read_bytes()
+    # The last bits of seeded random numbers depend on the processor's vector functions, and with them the backbone's hash.
+    for name, tolerance in (("model", 1e-6), ("adapter", 1e-6), ("golden", 1e-4)):
+        written, kept = (load_file(folder / f"{name}.safetensors") for folder in (new, old))
+        assert written.keys() == kept.keys()
+        for key, value in kept.items():
+            torch.testing.assert_close(written[key], value, atol=tolerance, rtol=0)
+    described = [json.loads((folder / "adapter.json").read_text()) for folder in (new, old)]
+    assert described[0] | {"backbone_sha256": ""} == described[1] | {"backbone_sha256": ""}
 
 
 def test_the_tiny_folders_cover_what_they_are_there_for():
