@@ -172,8 +172,8 @@ def test_golden_values_can_be_written_again(tmp_path: Path):
     run_command("write_golden_values.py", "--out", tmp_path, "--only", "head-dim-8")
     new, old = tmp_path / "head-dim-8", TINY / "head-dim-8"
     assert (new / "config.json").read_bytes() == (old / "config.json").read_bytes()
-    # The last bits of seeded random numbers depend on the processor's vector functions, and with them the backbone's hash.
-    for name, tolerance in (("model", 1e-6), ("adapter", 1e-6), ("golden", 1e-4)):
+    # The last bits depend on the processor's vector functions, and with them the hash of the backbone.
+    for name, tolerance in (("model", 1e-5), ("adapter", 1e-5), ("golden", 1e-4)):
         written, kept = (load_file(folder / f"{name}.safetensors") for folder in (new, old))
         assert written.keys() == kept.keys()
         for key, value in kept.items():
