@@ -43,6 +43,13 @@ function start(...words: string[]) {
 
 // One after the other: the first makes the folder that the others use.
 describe("the built program", () => {
+  it("ends quietly when its reader has seen enough", async () => {
+    const { child, exit, text } = start("bench", "--help");
+    child.stdout.destroy();
+    expect(await exit).toBe(0);
+    expect(text().err).toBe("");
+  });
+
   it("converts a Hugging Face folder and an adapter", async () => {
     const words = ["--adapter", join(tiny, "adapter.safetensors"), "--name", "alpaca", "--chat-template", "alpaca"];
     const run = start("convert", tiny, "--out", folder, "--model-id", "tiny", ...words);

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
 import { EngineLoop } from "../../src/engine/engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "../../src/engine/load-model.js";
-import type { AdmittedRequest } from "../../src/engine/sequence.js";
+import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { ChatTemplate } from "../../src/text/chat-template.js";
@@ -65,7 +65,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
         ? { kind: "plain" }
         : {
             kind: "steered",
-            adapter: "alpaca",
+            adapter: pick(["alpaca", "alpaca", "mirror"]),
             strength: pick([0.5, 1, 1, 1.5]),
             layers: next() < 0.7 ? [0, lastLayer] : [1, 2],
           };
@@ -92,6 +92,24 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
   });
 }
 
+/** The adapter, and one that steers the other way: a second one for this backbone. */
+function adaptersOf({ adapters }: LoadedModel): ReadonlyMap<string, LoopAdapter> {
+  const alpaca = adapters.get("alpaca");
+  if (alpaca === undefined) throw new Error("the default model has no adapter alpaca");
+  const mirror: LoopAdapter = {
+    graphMs: 0,
+    topDown: (hiddenStates, gains) =>
+      alpaca.topDown(
+        hiddenStates,
+        gains.map((gain) => -gain),
+      ),
+  };
+  return new Map<string, LoopAdapter>([
+    ["alpaca", alpaca],
+    ["mirror", mirror],
+  ]);
+}
+
 function startLoop(limits: EngineLimits) {
   const texts = new Map<string, string>();
   const cancelled = new Set<string>();
@@ -99,7 +117,7 @@ function startLoop(limits: EngineLimits) {
   const nameOf = (requestId: string, choice: number) => `${requestId}#${choice}`;
   const eosIds = new Set(model.folder.manifest.tokens.eos.map(({ id }) => id));
   const loop = new EngineLoop(
-    { ...model, eosIds, limits },
+    { ...model, adapters: adaptersOf(model), eosIds, limits },
     {
       delta: ({ requestId, choice }, text) => {
         const name = nameOf(requestId, choice);
@@ -165,6 +183,6 @@ describe("the default model, int8", () => {
       expect(prefixTokens.hit).toBeGreaterThan(0.2 * prefixTokens.queried);
       expect(violations).toEqual([]);
     },
-    60_000,
+    180_000,
   );
 });
