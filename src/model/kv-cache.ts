@@ -74,18 +74,12 @@ export class KvCache {
     return this.#pool.taken;
   }
 
-  /** Bytes held by the arrays; what was never written to takes no memory yet. */
-  get bytes(): number {
-    const scratch = this.#scratch.keys.reduce((sum, array) => sum + 2 * array.byteLength, 0);
-    return (this.#room.bottomUp + this.#room.steered) * this.blockBytes + scratch;
-  }
-
   /** Bytes of one block, all layers. */
   get blockBytes(): number {
     return 2 * this.#layers * this.#blockSize() * Float32Array.BYTES_PER_ELEMENT;
   }
 
-  /** Cached tokens that one forward can read besides any one row's own; more rows take a forward of their own. */
+  /** Blocks of past that the graph adds up in one forward; a row with more of its own gets them laid out as one. */
   get maxBlocksPerForward(): number {
     return blockOrderParts * maxPartBlocks(this.#rowSize);
   }
@@ -99,7 +93,10 @@ export class KvCache {
   /** The lane must not be used afterwards. */
   release(lane: Lane): void {
     const owned = this.#owned(lane);
-    this.#shorten(owned, 0);
+    for (const position of owned.blocks.splice(0)) {
+      this.#owners.delete(position);
+      this.#pool.give(position);
+    }
     owned.released = true;
     this.#lanes.delete(owned);
     this.#compact(owned.kind);
@@ -109,11 +106,6 @@ export class KvCache {
   blocksMissing(lane: Lane, newTokens: number): number {
     const owned = this.#owned(lane);
     return Math.max(0, blocksOf(owned.computed + newTokens) - owned.blocks.length);
-  }
-
-  /** Blocks that a lane holds. */
-  blocksHeld(lane: Lane): number {
-    return this.#owned(lane).blocks.length;
   }
 
   /** Takes the blocks that `newTokens` more tokens of a lane need. */
@@ -307,13 +299,6 @@ export class KvCache {
     const owned = lane as OwnedLane;
     if (owned.released || !this.#lanes.has(owned)) throw new Error(`a released ${lane.kind} lane was used`);
     return owned;
-  }
-
-  #shorten(lane: OwnedLane, blocks: number): void {
-    for (const position of lane.blocks.splice(blocks)) {
-      this.#owners.delete(position);
-      this.#pool.give(position);
-    }
   }
 
   /** Calls `visit` for each stretch of `count` tokens of one head that lies together: its start in a layer's array, head and first token. */

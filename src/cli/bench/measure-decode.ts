@@ -1,3 +1,4 @@
+import { defaultLimits } from "../../engine/engine-client.js";
 import type { BenchModel } from "./bench-model.js";
 import { type Ratio, ratioOf, spreadOf } from "./ratios.js";
 import { inRounds } from "./rounds.js";
@@ -82,13 +83,10 @@ export async function decode(
   return runStreams(await model.engine(way), requests, stop);
 }
 
-/** Tokens of a prompt in one forward, as the engine's limits have it. */
-const chunkTokens = 128;
-
 /** How far the first stream can be ahead when the last one starts: decoding takes turns with chunks of prompt. */
 function leadOf(prompts: readonly (readonly number[])[], way: Way): number {
   const passes = way === "plain" ? 1 : 2;
-  return prompts.reduce((sum, ids) => sum + passes * Math.ceil(ids.length / chunkTokens), 0);
+  return prompts.reduce((sum, ids) => sum + passes * Math.ceil(ids.length / defaultLimits.chunkTokens), 0);
 }
 
 function speedOf({ way, streams }: DecodeCase, runs: readonly StreamRun[]): DecodeSpeed {
