@@ -110,6 +110,12 @@ def add_training_arguments(
     parser.add_argument("--batch-size", type=int, default=batch_size, help="examples per forward and process")
     parser.add_argument("--accumulate", type=int, default=accumulate, help="forwards per optimizer step")
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help="peak; a cosine follows warm-up")
+    parser.add_argument(
+        "--decay",
+        type=float,
+        help="share of the run, at its end, over which the learning rate falls straight to --floor, level at the peak "
+        "before; without it a cosine. A level run can be resumed with more --steps",
+    )
     parser.add_argument("--floor", type=float, default=0.05, help="last learning rate as a share of the peak")
     parser.add_argument("--warmup", type=float, default=warmup, help="share of the run for linear warm-up")
     parser.add_argument("--weight-decay", type=float, default=0.0, help="on matrices only")
@@ -168,6 +174,7 @@ def train_settings(arguments: argparse.Namespace, example_count: int, world_size
         learning_rate=arguments.learning_rate,
         floor=arguments.floor,
         warmup=arguments.warmup,
+        decay=arguments.decay,
         weight_decay=arguments.weight_decay,
         clip=arguments.clip,
         optimizer=arguments.optimizer,

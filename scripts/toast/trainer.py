@@ -42,7 +42,7 @@ Precision = Literal["fp32", "bf16"]
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it. Everything else would
 # change the curve and is refused.
-CHANGEABLE = {"minutes", "checkpoint_minutes", "compile"}
+CHANGEABLE = {"minutes", "steps", "warmup", "decay", "floor", "checkpoint_minutes", "compile"}
 
 
 class TrainingError(ValueError):
@@ -74,14 +74,22 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16"]
     compile: bool
     checkpoint_minutes: float
+    decay: float | None = None  # share of the run at its end; before it the peak is held. None: a cosine over the run
     vector_rate: float = 1.0  # the vectors' learning rate, as a multiple of the matrices'
     keep: int = 2
 
 
 def learning_rate(settings: TrainSettings, progress: float) -> float:
-    """Linear warm-up, then a cosine down to ``floor``; ``progress`` runs from 0 to 1 over the run."""
+    """Linear warm-up, then down to ``floor``; ``progress`` runs from 0 to 1 over the run.
+
+    Down along a cosine; or, where ``decay`` is set, first level at the peak and then straight. A level run can be
+    resumed with more steps than it was planned for, as often as there is time, before it is brought down.
+    """
     if progress < settings.warmup:
         return settings.learning_rate * max(progress, 1e-3) / settings.warmup
+    if settings.decay is not None:
+        left = min(1.0, (1.0 - progress) / max(1e-9, settings.decay))
+        return settings.learning_rate * (settings.floor + (1.0 - settings.floor) * max(0.0, left))
     position = min(1.0, (progress - settings.warmup) / max(1e-9, 1.0 - settings.warmup))
     share = settings.floor + (1.0 - settings.floor) * 0.5 * (1.0 + math.cos(math.pi * position))
     return settings.learning_rate * share

@@ -88,9 +88,9 @@ def test_a_run_is_not_overwritten_and_not_continued_with_other_settings(tmp_path
     again = run_command("pretrain_base.py", *arguments, "--steps", 3, check=False)
     assert again.status == 2
     assert "holds a run already: add --resume" in again.stderr
-    other = run_command("pretrain_base.py", *arguments, "--steps", 5, "--resume", check=False)
+    other = run_command("pretrain_base.py", *arguments, "--steps", 5, "--seed", 2, "--resume", check=False)
     assert other.status == 2
-    assert "was started with steps=3, not 5" in other.stderr
+    assert "was started with seed=1, not 2" in other.stderr
 
 
 def test_settings_and_a_falling_loss_lie_beside_the_weights(base_folder: Path):
@@ -129,6 +129,39 @@ def test_the_schedule_warms_up_and_falls_as_a_cosine():
     assert learning_rate(settings, 0.55) == pytest.approx(0.55)
     assert learning_rate(settings, 1.0) == pytest.approx(0.1)
     assert learning_rate(settings, 0.0) > 0
+
+
+def test_a_level_schedule_holds_the_peak_until_its_last_share():
+    settings = TrainSettings(
+        out="",
+        steps=100,
+        minutes=None,
+        batch_size=1,
+        accumulate=1,
+        learning_rate=1.0,
+        floor=0.1,
+        warmup=0.1,
+        weight_decay=0.0,
+        clip=1.0,
+        optimizer="adamw",
+        seed=1,
+        precision="fp32",
+        compile=False,
+        checkpoint_minutes=1.0,
+        decay=0.2,
+    )
+    assert learning_rate(settings, 0.05) == pytest.approx(0.5)
+    assert [learning_rate(settings, at) for at in (0.1, 0.5, 0.8)] == [pytest.approx(1.0)] * 3
+    assert learning_rate(settings, 0.9) == pytest.approx(0.55)
+    assert learning_rate(settings, 1.0) == pytest.approx(0.1)
+
+
+def test_a_resumed_run_may_be_longer_than_it_was_planned(tmp_path: Path, text_file, tokenizer_folder):
+    out = tmp_path / "run"
+    arguments = pretrain_arguments(text_file, tokenizer_folder, out)
+    run_command("pretrain_base.py", *arguments, "--steps", 3)
+    run_command("pretrain_base.py", *arguments, "--steps", 6, "--decay", 0.5, "--resume")
+    assert [step for step, _ in loss_curve(out)] == list(range(1, 7))
 
 
 SHORT = ("--batch-size", 4, "--accumulate", 1, "--learning-rate", 3e-3)
