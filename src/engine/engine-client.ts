@@ -156,6 +156,7 @@ export class EngineClient implements Engine {
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
       case "delta":
+      case "prompt":
         this.#requests.get(event.requestId)?.push(event);
         break;
       case "finished":

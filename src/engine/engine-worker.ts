@@ -29,7 +29,8 @@ export class EngineWorker {
     this.#loop = new EngineLoop(
       { ...loaded, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
       {
-        delta: ({ requestId, choice }, text, tokens) => send({ kind: "delta", requestId, choice, text, tokens }),
+        delta: ({ requestId, choice }, text, tokens) =>
+          send({ kind: "delta", requestId, choice, text, tokens, reports: [] }),
         finished: ({ requestId, choice }, reason, usage) =>
           send({ kind: "finished", requestId, choice, reason, usage }),
         errored: ({ requestId }, error) => {

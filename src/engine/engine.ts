@@ -1,8 +1,17 @@
-import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, Usage } from "./messages.js";
+import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, TokenReport, Usage } from "./messages.js";
 
-/** What a running generation says, in order for each choice: any number of `delta`, then one `finished`. */
+/** What a running generation says, in order for each choice: any number of `delta`, then one `finished`; what the prompt has to tell before all. */
 export type GenerationEvent =
-  | { readonly kind: "delta"; readonly choice: number; readonly text: string; readonly tokens: number }
+  | {
+      readonly kind: "delta";
+      readonly choice: number;
+      readonly text: string;
+      readonly tokens: number;
+      /** Of the tokens behind `text`, when the request asked for reports; else empty. */
+      readonly reports: readonly TokenReport[];
+    }
+  /** Once, before the first delta, when a report of the prompt was asked for. */
+  | { readonly kind: "prompt"; readonly reports: readonly TokenReport[] }
   | { readonly kind: "finished"; readonly choice: number; readonly reason: FinishReason; readonly usage: Usage };
 
 export interface Generation {

@@ -20,6 +20,72 @@ export interface GenerationRequest {
   readonly stopStrings: readonly string[];
   /** Whether generation goes on after an end-of-sequence token, to `maxTokens` or a stop string. */
   readonly ignoreEos: boolean;
+  /** Tokens before which neither an end of sequence nor a stop token is drawn. */
+  readonly minTokens: number;
+  /** Tokens that end the text as an end of sequence does. */
+  readonly stopTokenIds: readonly number[];
+  /** The language that the text must be of; null: any text. */
+  readonly constraint: OutputConstraint | null;
+  readonly report: ReportRequest;
+}
+
+/** What generated text has to be. Grammars and schemas travel as text; the worker compiles them. */
+export type OutputConstraint =
+  /** Any JSON object. */
+  | { readonly kind: "jsonObject" }
+  /** JSON that a JSON Schema allows, itself as JSON text. */
+  | { readonly kind: "jsonSchema"; readonly schema: string }
+  | { readonly kind: "regex"; readonly pattern: string }
+  /** A grammar in GBNF, with a rule `root`. */
+  | { readonly kind: "grammar"; readonly grammar: string };
+
+/** What a client wants to know of each token beside its text. */
+export interface ReportRequest {
+  /** Log probabilities of generated tokens, with so many of the likeliest others (0…20); null: none. */
+  readonly logprobs: number | null;
+  /** The same of the prompt's tokens. */
+  readonly promptLogprobs: number | null;
+  /** What the steering looked at and did, of prompt and generated tokens. */
+  readonly explain: boolean;
+}
+
+/** The fields of a request that wants text and nothing else. */
+export const ordinaryText = {
+  minTokens: 0,
+  stopTokenIds: [],
+  constraint: null,
+  report: { logprobs: null, promptLogprobs: null, explain: false },
+} as const satisfies Partial<GenerationRequest>;
+
+/** A token and how likely it was. */
+export interface TokenLogprob {
+  readonly id: number;
+  /** What the token adds to the text, UTF-8; a part of a character at times, empty for a special token. */
+  readonly bytes: Uint8Array;
+  /** Natural logarithm of its probability under the logits that it was drawn from; `-Infinity` for a masked token. */
+  readonly logprob: number;
+}
+
+/** How a token's features were weighed and fed back. */
+export interface TokenSteering {
+  /** clamp(cos(hidden state, task embedding), 0, 1). */
+  readonly relevance: number;
+  /** For each layer, the size (root mean square) of what was added to the values. */
+  readonly layerGains: readonly number[];
+}
+
+/** What there is to tell of one token. */
+export interface TokenReport {
+  readonly id: number;
+  readonly bytes: Uint8Array;
+  /** Null where none were asked for, and for the first token of a prompt, which nothing predicts. */
+  readonly logprob: number | null;
+  /** The likeliest tokens at this place, the likeliest first. */
+  readonly top: readonly TokenLogprob[];
+  /** Null where it was not asked for, in a plain request, and for a token that no steered pass read. */
+  readonly steering: TokenSteering | null;
+  /** Of a generated token: whether the bottom-up pass had guessed it. */
+  readonly draft: "accepted" | "refused" | "none";
 }
 
 /** `cancelled`: the client went away or asked to stop; its text is not wanted any more. */
@@ -103,7 +169,11 @@ export type EngineEvent =
       readonly choice: number;
       readonly text: string;
       readonly tokens: number;
+      /** Of the tokens behind `text`, when the request asked for reports; else empty. */
+      readonly reports: readonly TokenReport[];
     }
+  /** Once, before the first delta, when a report of the prompt was asked for. */
+  | { readonly kind: "prompt"; readonly requestId: string; readonly reports: readonly TokenReport[] }
   | {
       readonly kind: "finished";
       readonly requestId: string;

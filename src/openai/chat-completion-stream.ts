@@ -29,6 +29,7 @@ export async function* chatCompletionFrames(
         }
         continue;
       }
+      if (event.kind === "prompt") continue;
       if (event.reason === "cancelled") {
         throw cancelledByServer();
       }

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import type { GenerationRequest } from "../engine/messages.js";
+import { type GenerationRequest, ordinaryText } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
 import type { Steering } from "../steering/steering.js";
 import type { ChatCompletionRequest } from "./chat-completion-request.js";
@@ -20,12 +20,14 @@ export function toGenerationRequest(request: ChatCompletionRequest, model: Serve
       presencePenalty: request.presence_penalty ?? 0,
       frequencyPenalty: request.frequency_penalty ?? 0,
       repetitionPenalty: request.repetition_penalty ?? 1,
+      logitBias: [],
       seed: request.seed === null ? randomInt(2 ** 32) : foldSeed(request.seed),
     },
     choices: request.n ?? 1,
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
     stopStrings: request.stop ?? [],
     ignoreEos: request.ignore_eos ?? false,
+    ...ordinaryText,
   };
 }
 

@@ -14,6 +14,8 @@ export interface SamplingParams {
   readonly frequencyPenalty: number;
   /** > 0; 1 is off. Divides positive and multiplies negative logits of tokens in prompt and output. */
   readonly repetitionPenalty: number;
+  /** Added to the logits of these tokens, −100…100 each. */
+  readonly logitBias: readonly (readonly [tokenId: number, bias: number])[];
   /** Unsigned 32-bit. Same seed, same text. */
   readonly seed: number;
 }

@@ -85,6 +85,7 @@ async function collect(events: AsyncIterable<GenerationEvent>, count: number) {
       texts[event.choice] += event.text;
       continue;
     }
+    if (event.kind === "prompt") continue;
     if (event.reason === "cancelled") {
       throw cancelledByServer();
     }

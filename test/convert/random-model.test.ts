@@ -6,6 +6,7 @@ import { modelShapes, shapeNames } from "../../src/convert/model-shapes.js";
 import { makeRandomModel } from "../../src/convert/random-model.js";
 import { RandomTensors } from "../../src/convert/random-tensors.js";
 import { createEngine } from "../../src/engine/engine-client.js";
+import { ordinaryText } from "../../src/engine/messages.js";
 import type { Quantization } from "../../src/model/manifest.js";
 import { readModelFolder, verifyModelFolder } from "../../src/model/model-folder.js";
 import { Tokenizer } from "../../src/text/tokenizer.js";
@@ -91,12 +92,14 @@ describe("makeRandomModel", () => {
               presencePenalty: 0,
               frequencyPenalty: 0,
               repetitionPenalty: 1,
+              logitBias: [],
               seed: 1,
             },
             maxTokens: 32,
             choices: 1,
             stopStrings: [],
             ignoreEos: true,
+            ...ordinaryText,
           },
           new AbortController().signal,
         );

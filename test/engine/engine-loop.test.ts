@@ -205,6 +205,7 @@ function request(index: number): AdmittedRequest {
       presencePenalty: 0,
       frequencyPenalty: 0,
       repetitionPenalty: 1,
+      logitBias: [],
       seed: index,
     },
     stopStrings: [],

@@ -26,6 +26,7 @@ const greedy: SamplingParams = {
   presencePenalty: 0,
   frequencyPenalty: 0,
   repetitionPenalty: 1,
+  logitBias: [],
   seed: 0,
 };
 

@@ -83,6 +83,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
         presencePenalty: 0,
         frequencyPenalty: 0,
         repetitionPenalty: pick([1, 1.1]),
+        logitBias: [],
         seed: index,
       },
       choices: next() < 0.15 ? 2 : 1,

@@ -47,9 +47,9 @@ function parse(frame: string) {
 }
 
 const twoWords: readonly GenerationEvent[] = [
-  { kind: "delta", choice: 0, text: "Hel", tokens: 1 },
-  { kind: "delta", choice: 0, text: "", tokens: 1 },
-  { kind: "delta", choice: 0, text: "lo\n", tokens: 1 },
+  { kind: "delta", choice: 0, text: "Hel", tokens: 1, reports: [] },
+  { kind: "delta", choice: 0, text: "", tokens: 1, reports: [] },
+  { kind: "delta", choice: 0, text: "lo\n", tokens: 1, reports: [] },
   { kind: "finished", choice: 0, reason: "stop", usage },
 ];
 
@@ -89,16 +89,21 @@ describe("frames of a stream", () => {
     expect(chunks.slice(0, -1).every((chunk) => chunk.usage === null && chunk.choices.length === 1)).toBe(true);
     expect(chunks.at(-1)).toMatchObject({
       choices: [],
-      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5, prompt_tokens_details: { cached_tokens: 1 } },
+      usage: {
+        prompt_tokens: 3,
+        completion_tokens: 2,
+        total_tokens: 5,
+        prompt_tokens_details: { cached_tokens: 1 },
+      },
     });
   });
 
   it("give each choice its opening, texts and finish, interleaved, and count the prompt once", async () => {
     const events: readonly GenerationEvent[] = [
-      { kind: "delta", choice: 1, text: "B", tokens: 1 },
-      { kind: "delta", choice: 0, text: "A", tokens: 1 },
+      { kind: "delta", choice: 1, text: "B", tokens: 1, reports: [] },
+      { kind: "delta", choice: 0, text: "A", tokens: 1, reports: [] },
       { kind: "finished", choice: 1, reason: "stop", usage },
-      { kind: "delta", choice: 0, text: "a", tokens: 1 },
+      { kind: "delta", choice: 0, text: "a", tokens: 1, reports: [] },
       { kind: "finished", choice: 0, reason: "length", usage },
     ];
     const all = await frames(events, true, 2);
@@ -119,7 +124,7 @@ describe("frames of a stream", () => {
 
   it("end with an error as JSON and [DONE] when the engine fails half-way", async () => {
     const failure = new ToastError("engine_failed", "The engine failed.");
-    const all = await frames([{ kind: "delta", choice: 0, text: "Hel", tokens: 1 }, failure]);
+    const all = await frames([{ kind: "delta", choice: 0, text: "Hel", tokens: 1, reports: [] }, failure]);
     expect(parse(all.at(-2) ?? "")).toEqual({
       error: { message: "The engine failed.", type: "server_error", param: null, code: "engine_failed" },
     });
@@ -153,7 +158,12 @@ describe("an unstreamed answer", () => {
           finish_reason: "length",
         },
       ],
-      usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5, prompt_tokens_details: { cached_tokens: 1 } },
+      usage: {
+        prompt_tokens: 3,
+        completion_tokens: 2,
+        total_tokens: 5,
+        prompt_tokens_details: { cached_tokens: 1 },
+      },
       system_fingerprint: head.systemFingerprint,
       steering: { adapter: "alpaca", strength: 0.5, layers: [0, 3] },
     });

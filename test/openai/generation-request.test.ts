@@ -28,6 +28,7 @@ describe("sampling", () => {
         presencePenalty: 0,
         frequencyPenalty: 0,
         repetitionPenalty: 1,
+        logitBias: [],
         seed: 1,
       },
     });
@@ -59,6 +60,7 @@ describe("sampling", () => {
         presencePenalty: 1,
         frequencyPenalty: -1,
         repetitionPenalty: 1.2,
+        logitBias: [],
         seed: 7,
       },
     });

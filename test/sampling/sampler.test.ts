@@ -12,6 +12,7 @@ const plain: SamplingParams = {
   presencePenalty: 0,
   frequencyPenalty: 0,
   repetitionPenalty: 1,
+  logitBias: [],
   seed: 1234,
 };
 const empty = new TokenHistory([]);

@@ -119,7 +119,7 @@ export class ScriptedEngine implements Engine {
         }
         said += 1;
         this.eventsRead += 1;
-        yield { kind: "delta", choice: 0, text, tokens: 1 };
+        yield { kind: "delta", choice: 0, text, tokens: 1, reports: [] };
       }
       yield { kind: "finished", choice: 0, reason: script.reason ?? "stop", usage: usage() };
     } finally {

@@ -1,6 +1,6 @@
 import type { Engine } from "../../engine/engine.js";
 import { createEngine, type EngineClient } from "../../engine/engine-client.js";
-import type { GenerationRequest, ModelInfo } from "../../engine/messages.js";
+import { type GenerationRequest, type ModelInfo, ordinaryText } from "../../engine/messages.js";
 import type { ModelFolder } from "../../model/model-folder.js";
 import type { BenchPrompts } from "./prompts.js";
 import type { Way } from "./way.js";
@@ -87,12 +87,14 @@ export class BenchModel {
         presencePenalty: 0,
         frequencyPenalty: 0,
         repetitionPenalty: 1,
+        logitBias: [],
         seed: options.seed,
       },
       maxTokens: options.tokens,
       choices: 1,
       stopStrings: [],
       ignoreEos: options.ignoreEos,
+      ...ordinaryText,
     };
   }
 
