@@ -60,6 +60,8 @@ export class Sequence {
   readonly history: TokenHistory;
   /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
   cachedTokens: number | null = null;
+  /** On the clock of `performance.now()`. */
+  readonly queuedAt = performance.now();
 
   constructor(request: AdmittedRequest, choice: number, output: OutputProcessor) {
     this.request = request;
