@@ -49,7 +49,7 @@ export function chargeTokens(limiter: RateLimiter): GenerationListener {
     },
     ended(facts, record) {
       if (record?.caller != null) {
-        limiter.charge(record.caller.id, Math.max(facts.completionTokens, facts.streamedTokens));
+        limiter.charge(record.caller.id, facts.completionTokens);
       }
     },
   };

@@ -38,7 +38,9 @@ interface EngineView {
 export class Metrics implements GenerationListener {
   readonly #registry = new Registry();
   readonly #engines: () => readonly Engine[];
-  readonly #known = new Map<Engine, { readonly view: EngineView; readonly at: number }>();
+  readonly #known = new Map<Engine, EngineView>();
+  /** The last question to an engine, answered or not. */
+  readonly #asked = new Map<Engine, { readonly at: number; readonly answered: Promise<void> }>();
   readonly #firstToken: Histogram<"model_name">;
   readonly #interToken: Histogram<"model_name">;
   readonly #endToEnd: Histogram<"model_name">;
@@ -121,8 +123,7 @@ export class Metrics implements GenerationListener {
 
   ended({ modelName, begunAt, endedAt, reasons, ...facts }: GenerationFacts, record: RequestRecord | null): void {
     // Tokens without text, such as an end of sequence, are known only now.
-    const unseen = Math.max(0, facts.completionTokens - facts.streamedTokens);
-    this.#generationTokens.inc({ model_name: modelName }, unseen);
+    this.#generationTokens.inc({ model_name: modelName }, facts.completionTokens - facts.streamedTokens);
     for (const reason of reasons) {
       const finished_reason = reason === "cancelled" ? "abort" : reason;
       this.#success.inc({ model_name: modelName, finished_reason });
@@ -140,21 +141,22 @@ export class Metrics implements GenerationListener {
   async #look(engine: Engine): Promise<void> {
     const { phase } = engine;
     if (phase.kind !== "ready") return;
-    const known = this.#known.get(engine);
-    if (known !== undefined && performance.now() - known.at < statusMaxAgeMs) return;
-    const asked = engine.inspect().then((status) => {
-      const view = { name: phase.model.id, adapters: phase.model.adapters.length, status };
-      this.#known.set(engine, { view, at: performance.now() });
-    });
-    // An engine that has just failed has no status; its phase says so elsewhere.
-    await within(
-      asked.catch(() => {}),
-      statusPatienceMs,
-    );
+    let asked = this.#asked.get(engine);
+    if (asked === undefined || performance.now() - asked.at >= statusMaxAgeMs) {
+      const { id, adapters } = phase.model;
+      const answered = engine.inspect().then(
+        (status) => void this.#known.set(engine, { name: id, adapters: adapters.length, status }),
+        // An engine that has just failed has no status; its phase says so elsewhere.
+        () => {},
+      );
+      asked = { at: performance.now(), answered };
+      this.#asked.set(engine, asked);
+    }
+    await within(asked.answered, statusPatienceMs);
   }
 
   #views(): readonly EngineView[] {
-    return this.#engines().flatMap((engine) => this.#known.get(engine)?.view ?? []);
+    return this.#engines().flatMap((engine) => this.#known.get(engine) ?? []);
   }
 
   /** What engines count themselves is copied when a scrape asks. */
@@ -236,7 +238,8 @@ export class Metrics implements GenerationListener {
       "In the model's graphs, and in the engine's own work between them.",
       {
         graph: ({ status }) => status.time.graphMs / 1000,
-        engine: ({ status }) => (status.time.stepMs - status.time.graphMs) / 1000,
+        // Graphs run once while loading, outside of any step.
+        engine: ({ status }) => Math.max(0, status.time.stepMs - status.time.graphMs) / 1000,
       },
       "part",
     );

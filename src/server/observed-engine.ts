@@ -79,13 +79,21 @@ async function generate(
 
   async function* observed(events: AsyncIterable<GenerationEvent>): AsyncGenerator<GenerationEvent, void, undefined> {
     const lastAt = new Map<number, number>();
+    let left: "abandoned" | "read" = "abandoned";
     try {
       for await (const event of events) {
         note(event, lastAt);
         yield event;
       }
+      left = "read";
+    } catch (error) {
+      left = "read";
+      throw error;
     } finally {
       end();
+      // A reader that walks away does not stay to hear how it ends.
+      while (left === "abandoned" && facts.reasons.length < request.choices) facts.reasons.push("cancelled");
+      facts.completionTokens = Math.max(facts.completionTokens, facts.streamedTokens);
       facts.endedAt = performance.now();
       tell((listener) => listener.ended?.(facts, record));
     }
