@@ -7,7 +7,6 @@ import { layerGains } from "../steering/layer-gains.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { canStart, type EngineLimits } from "./admission.js";
 import type { EngineStatus, FinishReason, Usage } from "./messages.js";
-import { OutputProcessor } from "./output-processor.js";
 import { PrefixCache } from "./prefix-cache.js";
 import { planStep } from "./scheduler.js";
 import {
@@ -50,8 +49,6 @@ interface ComputedRow extends PlannedWork {
   readonly result: RowResult;
 }
 
-const none: ReadonlySet<number> = new Set();
-
 /**
  * The life of admitted requests: waits → runs (lanes allocated) → finished (lanes released). One `step` is one forward. When memory
  * runs out, the youngest running sequence gives its lanes back and waits again; it loses time, not text.
@@ -86,14 +83,18 @@ export class EngineLoop {
 
   /** @throws ToastError `server_overloaded` when too many wait already */
   add(request: AdmittedRequest): void {
-    const { maxWaiting } = this.#parts.limits;
+    const {
+      limits: { maxWaiting },
+      tokenizer,
+      eosIds,
+    } = this.#parts;
     if (this.#waiting.length >= maxWaiting) {
       throw new ToastError("server_overloaded", `${maxWaiting} requests are already waiting. Try again in a moment.`);
     }
-    const [first, ...followers] = Array.from({ length: request.choices }, (_, choice) => {
-      const output = new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request));
-      return new Sequence(request, choice, output);
-    });
+    const [first, ...followers] = Array.from(
+      { length: request.choices },
+      (_, choice) => new Sequence(request, choice, tokenizer, eosIds),
+    );
     if (first === undefined) throw new Error("a request has one choice at least");
     first.followers = followers;
     this.#waiting.push(first);
@@ -335,10 +336,6 @@ export class EngineLoop {
     return this.#runs(running) && running.lanes.bottomUp.computed >= row.from + row.count;
   }
 
-  #eosIdsOf({ ignoreEos }: AdmittedRequest): ReadonlySet<number> {
-    return ignoreEos ? none : this.#parts.eosIds;
-  }
-
   #runs(running: RunningSequence): boolean {
     return this.#running.get(running.id) === running;
   }
@@ -385,10 +382,10 @@ export class EngineLoop {
   }
 
   #nextToken(running: RunningSequence, logits: Float32Array): void {
-    const { choiceId, sampling, tokenIds, history, output } = running.sequence;
+    const { choiceId, sampling, tokenIds, rules, output } = running.sequence;
     let tokenId: number;
     try {
-      tokenId = this.#sampler.sample(logits, sampling, tokenIds.length, history);
+      tokenId = this.#sampler.sample(logits, sampling, tokenIds.length, rules);
     } catch (cause) {
       // Logits that cannot be sampled from are this sequence's trouble alone.
       this.#fail(running, asError(cause).toData());
@@ -400,7 +397,7 @@ export class EngineLoop {
       this.#startFollowers(running, logits);
     }
     tokenIds.push(tokenId);
-    history.append(tokenId);
+    rules.append(tokenId);
     this.#settleDraft(running.lanes, tokenId);
     const { text, tokens, finished } = output.push(tokenId);
     if (text !== "") this.#listener.delta(choiceId, text, tokens);
@@ -448,11 +445,11 @@ export class EngineLoop {
    * @see docs/architecture.md, "Draft ahead"
    */
   #draft({ lanes, sequence }: RunningSequence, logits: Float32Array): void {
-    const { request, sampling, tokenIds, history, output } = sequence;
+    const { request, sampling, tokenIds, rules, endIds, output } = sequence;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (lanes.kind === "plain" || output.tokens + 1 >= request.maxTokens) return;
-    const draft = this.#sampler.sample(logits, sampling, tokenIds.length, history);
-    if (this.#eosIdsOf(request).has(draft)) return;
+    const draft = this.#sampler.sample(logits, sampling, tokenIds.length, rules);
+    if (endIds.has(draft)) return;
     lanes.draft = draft;
     this.#drafts.proposed++;
   }

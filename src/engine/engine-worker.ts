@@ -92,6 +92,9 @@ export class EngineWorker {
         choices: request.choices,
         stopStrings: request.stopStrings,
         ignoreEos: request.ignoreEos,
+        minTokens: request.minTokens,
+        stopTokenIds: request.stopTokenIds,
+        report: request.report,
       });
       this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
     } catch (cause) {

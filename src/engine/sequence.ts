@@ -1,11 +1,13 @@
 import type { Adapter, TopDown } from "../model/adapter.js";
 import type { DecoderRow } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
+import type { DrawRules } from "../sampling/draw-rules.js";
+import { drawRules } from "../sampling/logits-processors.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
-import { TokenHistory } from "../sampling/token-history.js";
+import type { Tokenizer } from "../text/tokenizer.js";
 import { HiddenStates } from "./hidden-states.js";
-import type { GenerationRequest } from "./messages.js";
-import type { OutputProcessor } from "./output-processor.js";
+import type { GenerationRequest, ReportRequest } from "./messages.js";
+import { OutputProcessor } from "./output-processor.js";
 import type { PrefixKey } from "./prefix-cache.js";
 import type { SequenceView } from "./scheduler.js";
 import type { PlannedRow } from "./step-plan.js";
@@ -23,6 +25,10 @@ export interface AdmittedRequest {
   readonly choices: number;
   readonly stopStrings: readonly string[];
   readonly ignoreEos: boolean;
+  /** Tokens before which nothing ends the text. */
+  readonly minTokens: number;
+  readonly stopTokenIds: readonly number[];
+  readonly report: ReportRequest;
 }
 
 /** What the loop needs of an adapter; scripted in the scheduling tests. */
@@ -54,20 +60,27 @@ export class Sequence {
   readonly choice: number;
   readonly sampling: SamplingParams;
   readonly output: OutputProcessor;
+  /** Tokens that end the text. */
+  readonly endIds: ReadonlySet<number>;
+  /** Under which draft and token are drawn. */
+  readonly rules: DrawRules;
   /** Other choices of the request, which begin when this one has computed the prompt. */
   followers: Sequence[] = [];
   readonly tokenIds: number[];
-  readonly history: TokenHistory;
   /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
   cachedTokens: number | null = null;
 
-  constructor(request: AdmittedRequest, choice: number, output: OutputProcessor) {
+  /** @param eosIds the model's end-of-sequence tokens */
+  constructor(request: AdmittedRequest, choice: number, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {
     this.request = request;
     this.choice = choice;
     this.sampling = { ...request.sampling, seed: choiceSeed(request.sampling.seed, choice) };
-    this.output = output;
+    this.endIds = new Set([...(request.ignoreEos ? [] : eosIds), ...request.stopTokenIds]);
+    this.output = new OutputProcessor(tokenizer, request, this.endIds);
+    // An end of sequence that is to be ignored is not wanted early either (vLLM).
+    const endIds = [...eosIds, ...request.stopTokenIds];
+    this.rules = drawRules({ ...request, sampling: this.sampling, endIds });
     this.tokenIds = [...request.promptIds];
-    this.history = new TokenHistory(request.promptIds);
   }
 
   /** Unique among all sequences. */

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
 import { EngineLoop, type LoopDecoder } from "../../src/engine/engine-loop.js";
+import { ordinaryText } from "../../src/engine/messages.js";
 import { schedules } from "../../src/engine/scheduler.js";
 import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import { ToastError } from "../../src/errors.js";
@@ -210,6 +211,7 @@ function request(index: number): AdmittedRequest {
     },
     stopStrings: [],
     ignoreEos: false,
+    ...ordinaryText,
   };
 }
 

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
 import { EngineLoop } from "../../src/engine/engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "../../src/engine/load-model.js";
+import { ordinaryText } from "../../src/engine/messages.js";
 import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
@@ -89,6 +90,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
       choices: next() < 0.15 ? 2 : 1,
       stopStrings: [],
       ignoreEos: next() < 0.8,
+      ...ordinaryText,
     };
   });
 }
