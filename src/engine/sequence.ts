@@ -6,9 +6,10 @@ import { drawRules } from "../sampling/logits-processors.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { HiddenStates } from "./hidden-states.js";
-import type { GenerationRequest, ReportRequest } from "./messages.js";
+import type { GenerationRequest, ReportRequest, TokenSteering } from "./messages.js";
 import { OutputProcessor } from "./output-processor.js";
 import type { PrefixKey } from "./prefix-cache.js";
+import type { PromptReport } from "./prompt-report.js";
 import type { SequenceView } from "./scheduler.js";
 import type { PlannedRow } from "./step-plan.js";
 
@@ -67,6 +68,8 @@ export class Sequence {
   /** Other choices of the request, which begin when this one has computed the prompt. */
   followers: Sequence[] = [];
   readonly tokenIds: number[];
+  /** Of a request that wants one, until it is told; only its first choice has it. */
+  promptReport: PromptReport | null = null;
   /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
   cachedTokens: number | null = null;
 
@@ -102,6 +105,8 @@ export class RunningSequence {
   readonly sequence: Sequence;
   readonly lanes: Lanes;
   readonly hiddenStates: HiddenStates;
+  /** What the steered pass did with the last token that it read; null when nobody asked, and in a plain request. */
+  lastSteering: TokenSteering | null = null;
 
   /** @param hiddenSize D */
   constructor(sequence: Sequence, lanes: Lanes, hiddenSize: number) {
@@ -118,6 +123,16 @@ export class RunningSequence {
     return this.lanes.kind === "plain" ? [this.lanes.bottomUp] : [this.lanes.bottomUp, this.lanes.steered];
   }
 
+  get explains(): boolean {
+    return this.lanes.kind === "steered" && this.sequence.request.report.explain;
+  }
+
+  /** Of tokens that the steered pass has just read. */
+  noteSteering(from: number, steering: readonly TokenSteering[]): void {
+    this.lastSteering = steering.at(-1) ?? this.lastSteering;
+    this.sequence.promptReport?.addSteering(from, steering);
+  }
+
   lane({ lane, sequenceId }: PlannedRow): Lane {
     if (lane === "bottomUp") return this.lanes.bottomUp;
     if (this.lanes.kind === "steered") return this.lanes.steered;
@@ -129,6 +144,7 @@ export class RunningSequence {
     return {
       id: sequence.id,
       prompt: sequence.request.promptIds.length,
+      promptLogits: sequence.promptReport?.needsLogits === true ? "all" : "last",
       tokens: sequence.tokenIds.length,
       bottomUp: lanes.bottomUp.computed,
       steered:

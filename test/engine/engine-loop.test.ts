@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
 import { EngineLoop, type LoopDecoder } from "../../src/engine/engine-loop.js";
-import { ordinaryText } from "../../src/engine/messages.js";
+import { ordinaryText, type TokenReport } from "../../src/engine/messages.js";
 import { schedules } from "../../src/engine/scheduler.js";
 import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import { ToastError } from "../../src/errors.js";
@@ -50,6 +50,7 @@ class ScriptedDecoder implements LoopDecoder {
     this.widest = Math.max(this.widest, new Set(rows.map((row) => row.lane)).size);
     return rows.map((row): RowResult => {
       const hiddenStates = new Float32Array(row.tokenIds.length);
+      const states: number[] = [];
       for (const [t, token] of row.tokenIds.entries()) {
         let state = mix(this.#stateOf(row.lane), token);
         if (row.pass === "steered") {
@@ -57,9 +58,12 @@ class ScriptedDecoder implements LoopDecoder {
           for (const value of added) state = mix(state, Math.round(value));
         }
         hiddenStates[t] = state % 9973;
+        states.push(state);
         this.#append(row.lane, state);
       }
-      const logits = logitsOf(row.tokenIds.at(-1) ?? 0, this.#stateOf(row.lane));
+      const logitsFrom = (first: number): Float32Array =>
+        joined(states.slice(first).map((state, t) => logitsOf(row.tokenIds[first + t] ?? 0, state)));
+      const logits = logitsFrom(states.length - 1);
       switch (row.output) {
         case "hiddenStates":
           return { output: "hiddenStates", hiddenStates };
@@ -70,7 +74,9 @@ class ScriptedDecoder implements LoopDecoder {
         case "nothing":
           return { output: "nothing" };
         case "allLogits":
-          throw new Error("generation never asks for all logits");
+          return { output: "allLogits", logits: logitsFrom(0) };
+        case "hiddenStatesAndAllLogits":
+          return { output: "hiddenStatesAndAllLogits", hiddenStates, logits: logitsFrom(0) };
         default:
           return row.output satisfies never;
       }
@@ -104,6 +110,12 @@ function logitsOf(token: number, state: number): Float32Array {
   );
 }
 
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.length * vocabSize);
+  for (const [t, row] of rows.entries()) all.set(row, t * vocabSize);
+  return all;
+}
+
 /** Top-down values that depend on the token's hidden state, the adapter and the gains. */
 function scriptedAdapter(factor: number): LoopAdapter {
   return {
@@ -117,7 +129,7 @@ function scriptedAdapter(factor: number): LoopAdapter {
           topDownValues[l * tokens + n] = (hiddenStates[n] ?? 0) * factor * (gains[n * layers + l] ?? 0);
         }
       }
-      return { relevance: new Float32Array(tokens), topDownValues };
+      return { relevance: hiddenStates.map((state) => (state % 101) / 100), topDownValues };
     },
   };
 }
@@ -126,7 +138,11 @@ interface Outcome {
   text: string;
   tokens: number;
   end: string;
+  readonly prompt: TokenReport[];
+  readonly reports: TokenReport[];
 }
+
+const nothingYet = (): Outcome => ({ text: "", tokens: 0, end: "", prompt: [], reports: [] });
 
 const limits: EngineLimits = {
   maxRunning: 4,
@@ -148,7 +164,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
   const outcome = (id: string): Outcome => {
-    const known = outcomes.get(id) ?? { text: "", tokens: 0, end: "" };
+    const known = outcomes.get(id) ?? nothingYet();
     outcomes.set(id, known);
     return known;
   };
@@ -164,10 +180,15 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
       limits: { ...limits, ...overrides },
     },
     {
-      delta: ({ requestId, choice }, text, tokens) => {
+      prompt: (requestId, reports) => {
+        expect(outcome(requestId)).toEqual(nothingYet());
+        outcome(requestId).prompt.push(...reports);
+      },
+      delta: ({ requestId, choice }, text, tokens, reports) => {
         const id = nameOf(requestId, choice);
         outcome(id).text += text;
         outcome(id).tokens += tokens;
+        outcome(id).reports.push(...reports);
       },
       finished: ({ requestId, choice }, reason, usage) => {
         outcome(nameOf(requestId, choice)).end = `${reason} ${usage.promptTokens}+${usage.completionTokens}`;

@@ -4,6 +4,7 @@ import { planStep, type SequenceView } from "../../src/engine/scheduler.js";
 const plain = (id: string, tokens: number, bottomUp: number, prompt = tokens): SequenceView => ({
   id,
   prompt,
+  promptLogits: "last",
   tokens,
   bottomUp,
   steered: { kind: "plain" },
@@ -18,6 +19,7 @@ const steered = (
 ): SequenceView => ({
   id,
   prompt,
+  promptLogits: "last",
   tokens,
   bottomUp,
   steered: { kind: "steered", computed, draft },

@@ -122,6 +122,7 @@ function startLoop(limits: EngineLimits) {
   const loop = new EngineLoop(
     { ...model, adapters: adaptersOf(model), eosIds, limits },
     {
+      prompt: () => {},
       delta: ({ requestId, choice }, text) => {
         const name = nameOf(requestId, choice);
         texts.set(name, (texts.get(name) ?? "") + text);
