@@ -34,6 +34,18 @@ describe("planStep", () => {
     expect(planStep([plain("a", 5, 5), steered("b", 6, 6, 6)], sequential, "decode")).toBeNull();
   });
 
+  it("asks the lane that decides for all logits of a prompt that is to be reported, and for no other's", () => {
+    const outputsOf = (view: SequenceView) =>
+      planStep([{ ...view, promptLogits: "all" }], draftAhead, "decode")?.rows.map(({ output }) => output);
+    expect(outputsOf(plain("a", 6, 0))).toEqual(["hiddenStatesAndAllLogits"]);
+    expect(outputsOf(plain("a", 6, 5))).toEqual(["hiddenStatesAndAllLogits"]);
+    expect(outputsOf(plain("a", 7, 6, 6))).toEqual(["hiddenStatesAndLogits"]);
+    expect(outputsOf(steered("a", 6, 0, 0))).toEqual(["hiddenStates"]);
+    expect(outputsOf(steered("a", 6, 4, 0))).toEqual(["allLogits"]);
+    expect(outputsOf(steered("a", 6, 6, 5))).toEqual(["allLogits"]);
+    expect(outputsOf(steered("a", 7, 7, 6, "waiting", 6))).toEqual(["logits", "hiddenStatesAndLogits"]);
+  });
+
   it("computes a prompt in chunks, each pass in turn, and asks for logits at its end only", () => {
     let view = steered("a", 6, 0, 0);
     const seen: string[] = [];
