@@ -7,7 +7,15 @@ import { afterEach, describe, expect, it } from "vitest";
 import { writeKeyFile } from "../../src/server/key-file.js";
 import { hashKey, newKey } from "../../src/server/key-ring.js";
 import { type Script, ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
-import { answerOf, type Exchange, errorOf, framesOf, startTestServer, type TestServer } from "./start-test-server.js";
+import {
+  answerOf,
+  type Exchange,
+  errorOf,
+  framesOf,
+  startTestServer,
+  type TestServer,
+  untilCommented,
+} from "./start-test-server.js";
 
 const question = { model: "tiny", messages: [{ role: "user", content: "Who are you?" }] };
 const streamed = { ...question, stream: true };
@@ -255,8 +263,9 @@ describe("wire rows", () => {
 
   it("wire row 22: a stream behind a key and limits gets comments while it waits for its turn", async () => {
     const options = { keepAliveMs: 20, edge: { ...keyed.edge, requestsPerMinute: 100 } };
-    const { server } = await start(options, { texts: ["late"], delayMs: 150 });
-    const answer = await server.chat(streamed, bearer(userKey));
+    const { promise, onText } = untilCommented();
+    const { server } = await start(options, { texts: ["late"], until: promise });
+    const answer = await server.chat(streamed, { ...bearer(userKey), onText });
     const frames = framesOf(answer);
     expect(answer.status).toBe(200);
     expect(frames.filter((frame) => frame.startsWith(":")).length).toBeGreaterThanOrEqual(2);
@@ -392,6 +401,29 @@ describe("limits", () => {
     // One that has begun may take longer than the queue's limit.
     engine.script = { texts: ["slow"], delayMs: 200 };
     expect((await server.chat(question)).status).toBe(200);
+  });
+});
+
+describe("OpenAI's client", () => {
+  const patient = (server: TestServer) => new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 2 });
+
+  it("tries again when a limit is reached, and gets its answer", async () => {
+    const { server, engine } = await start({ edge: { maxConcurrent: 1 } }, { delayMs: 20 });
+    const ask = () =>
+      patient(server).chat.completions.create({ model: "tiny", messages: [{ role: "user", content: "Hi" }] });
+    await Promise.all([ask(), ask()]);
+    expect(engine.requests).toHaveLength(2);
+    await expect.poll(() => server.lines.filter(({ status }) => status === 429)).toHaveLength(1);
+  });
+
+  it("does not try again what took too long", async () => {
+    const { server, engine } = await start({ requestTimeoutMs: 30 }, { delayMs: Number.POSITIVE_INFINITY });
+    const asked = patient(server).chat.completions.create({
+      model: "tiny",
+      messages: [{ role: "user", content: "Hi" }],
+    });
+    await expect(asked).rejects.toMatchObject({ status: 408, code: "request_timeout" });
+    expect(engine.requests).toHaveLength(1);
   });
 });
 
