@@ -5,7 +5,14 @@ import { ToastError } from "../errors.js";
 import type { EngineLimits } from "./admission.js";
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "./engine.js";
 import type { EngineWorkerOptions } from "./engine-worker.js";
-import type { EngineCommand, EngineEvent, EngineStatus, GenerationRequest, ModelInfo } from "./messages.js";
+import type {
+  AdapterToLoad,
+  EngineCommand,
+  EngineEvent,
+  EngineStatus,
+  GenerationRequest,
+  ModelInfo,
+} from "./messages.js";
 
 /** What the worker thread is started with. */
 export type EngineOptions = EngineWorkerOptions;
@@ -47,9 +54,11 @@ export class EngineClient implements Engine {
   readonly #onPhase: (phase: EnginePhase) => void;
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
+  readonly #adapterCalls = new Map<number, PromiseWithResolvers<void>>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
+  #nextAdapterCall = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
@@ -87,6 +96,51 @@ export class EngineClient implements Engine {
   }
 
   async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
+    this.#requireReady();
+    const requestId = randomUUID();
+    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
+    this.#requests.set(requestId, pending);
+    this.#send({ kind: "generate", requestId, request });
+    const cancel = (): void => pending.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    pending.whenDone(() => signal.removeEventListener("abort", cancel));
+    return pending.accepted;
+  }
+
+  /**
+   * @returns once it is served, and named by `phase`.
+   * @throws ToastError as `loadAdapter` of load-model.ts, and `adapter_exists` for a name that is taken.
+   */
+  async loadAdapter(adapter: AdapterToLoad): Promise<void> {
+    await this.#callForAdapter((callId) => ({ kind: "loadAdapter", callId, adapter }));
+  }
+
+  /**
+   * New requests do not find it from now on.
+   * @returns once the last request that uses it has ended and its memory is free.
+   * @throws ToastError `model_not_found`
+   */
+  async unloadAdapter(name: string): Promise<void> {
+    if (this.#phase.kind === "ready") {
+      const { model } = this.#phase;
+      // Not only when the worker says so: whoever has asked for this sees it done.
+      this.#setPhase({ kind: "ready", model: { ...model, adapters: model.adapters.filter((one) => one.name !== name) } });
+    }
+    await this.#callForAdapter((callId) => ({ kind: "unloadAdapter", callId, name }));
+  }
+
+  async #callForAdapter(command: (callId: number) => EngineCommand): Promise<void> {
+    this.#requireReady();
+    const callId = this.#nextAdapterCall++;
+    const call = withResolvers<void>();
+    this.#adapterCalls.set(callId, call);
+    this.#send(command(callId));
+    return call.promise;
+  }
+
+  /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
+  #requireReady(): void {
     switch (this.#phase.kind) {
       case "loading":
         throw new ToastError("server_loading", "The model is still loading. Try again in a moment.");
@@ -97,15 +151,6 @@ export class EngineClient implements Engine {
       case "ready":
         break;
     }
-    const requestId = randomUUID();
-    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
-    this.#requests.set(requestId, pending);
-    this.#send({ kind: "generate", requestId, request });
-    const cancel = (): void => pending.cancel();
-    if (signal.aborted) cancel();
-    signal.addEventListener("abort", cancel, { once: true });
-    pending.whenDone(() => signal.removeEventListener("abort", cancel));
-    return pending.accepted;
   }
 
   inspect(): Promise<EngineStatus> {
@@ -152,6 +197,18 @@ export class EngineClient implements Engine {
         this.#inspections.get(event.inspectId)?.resolve(event.status);
         this.#inspections.delete(event.inspectId);
         break;
+      case "adapters":
+        if (this.#phase.kind === "ready") {
+          this.#setPhase({ kind: "ready", model: { ...this.#phase.model, adapters: event.adapters } });
+        }
+        break;
+      case "adapterCall": {
+        const call = this.#adapterCalls.get(event.callId);
+        this.#adapterCalls.delete(event.callId);
+        if (event.error === null) call?.resolve();
+        else call?.reject(ToastError.fromData(event.error));
+        break;
+      }
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
@@ -172,7 +229,8 @@ export class EngineClient implements Engine {
 
   #fail(error: ToastError): void {
     if (this.#phase.kind === "failed" || this.#phase.kind === "closed") return;
-    this.#setPhase({ kind: "failed", message: error.message });
+    const model = this.#phase.kind === "ready" ? this.#phase.model : null;
+    this.#setPhase({ kind: "failed", message: error.message, model });
     this.#end(error);
   }
 
@@ -182,6 +240,8 @@ export class EngineClient implements Engine {
     this.#requests.clear();
     for (const inspection of this.#inspections.values()) inspection.reject(error);
     this.#inspections.clear();
+    for (const call of this.#adapterCalls.values()) call.reject(error);
+    this.#adapterCalls.clear();
   }
 }
 

@@ -127,7 +127,18 @@ export type EngineCommand =
   | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
+  | { readonly kind: "loadAdapter"; readonly callId: number; readonly adapter: AdapterToLoad }
+  | { readonly kind: "unloadAdapter"; readonly callId: number; readonly name: string }
   | { readonly kind: "shutdown" };
+
+/** A converted adapter folder that is to be served while the engine runs. */
+export interface AdapterToLoad {
+  /** Served as `<base>:<name>`, whatever the folder or its manifest is called. */
+  readonly name: string;
+  readonly folder: string;
+  /** What becomes of an adapter that has the name: `add` is refused then, `replace` lets it end with the requests that use it. */
+  readonly mode: "add" | "replace";
+}
 
 /** What the engine holds right now; waiting, running, lanes and cache are zero when idle. */
 export interface EngineStatus {
@@ -183,4 +194,8 @@ export type EngineEvent =
     }
   /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
-  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus };
+  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
+  /** The adapters from now on; always before the `adapterCall` that changed them. */
+  | { readonly kind: "adapters"; readonly adapters: readonly AdapterInfo[] }
+  /** A `loadAdapter` or `unloadAdapter` is done with; null: as it was asked for. */
+  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null };
