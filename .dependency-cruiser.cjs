@@ -3,9 +3,9 @@
 const rooms = {
   main: ["cli"],
   cli: ["app", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "openai", "engine", "model"],
+  app: ["config", "server", "openai", "engine", "convert", "model"],
   config: [],
-  server: ["openai", "engine", "config"],
+  server: ["openai", "engine", "config", "convert", "model"],
   openai: ["engine", "steering"],
   engine: ["sampling", "text", "model", "steering"],
   sampling: [],
@@ -26,6 +26,7 @@ const doors = {
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
+  "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
   "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
 };

@@ -125,7 +125,10 @@ export class EngineClient implements Engine {
     if (this.#phase.kind === "ready") {
       const { model } = this.#phase;
       // Not only when the worker says so: whoever has asked for this sees it done.
-      this.#setPhase({ kind: "ready", model: { ...model, adapters: model.adapters.filter((one) => one.name !== name) } });
+      this.#setPhase({
+        kind: "ready",
+        model: { ...model, adapters: model.adapters.filter((one) => one.name !== name) },
+      });
     }
     await this.#callForAdapter((callId) => ({ kind: "unloadAdapter", callId, name }));
   }

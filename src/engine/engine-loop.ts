@@ -161,7 +161,10 @@ export class EngineLoop {
 
   #graphMs(): number {
     const { decoder, adapters } = this.#parts;
-    return [...adapters.values()].reduce((sum, adapter) => sum + adapter.graphMs, decoder.graphMs + this.#pastAdapterMs);
+    return [...adapters.values()].reduce(
+      (sum, adapter) => sum + adapter.graphMs,
+      decoder.graphMs + this.#pastAdapterMs,
+    );
   }
 
   async #runUntilIdle(): Promise<void> {

@@ -2,11 +2,18 @@ import { ToastError } from "../errors.js";
 import type { AdapterManifest } from "../model/manifest.js";
 import type { ModelFolder } from "../model/model-folder.js";
 import { ChatTemplate } from "../text/chat-template.js";
+import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
 import { checkLength, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
-import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
 import { type LoadedModel, loadAdapter, loadModel } from "./load-model.js";
-import type { AdapterInfo, AdapterToLoad, EngineCommand, EngineEvent, GenerationRequest, ModelInfo } from "./messages.js";
+import type {
+  AdapterInfo,
+  AdapterToLoad,
+  EngineCommand,
+  EngineEvent,
+  GenerationRequest,
+  ModelInfo,
+} from "./messages.js";
 
 export interface EngineWorkerOptions {
   readonly folder: string;
@@ -33,11 +40,20 @@ export class EngineWorker {
     for (const { manifest } of loaded.folder.adapters) {
       const adapter = loaded.adapters.get(manifest.name);
       if (adapter === undefined) throw new Error(`adapter ${manifest.name} is in the folder but was not loaded`);
-      this.#adapters.put({ info: adapterInfo(manifest.name, manifest), adapter, template: this.#templateFor(manifest) });
+      this.#adapters.put({
+        info: adapterInfo(manifest.name, manifest),
+        adapter,
+        template: this.#templateFor(manifest),
+      });
     }
     this.model = modelInfo(loaded.folder, this.#adapters.infos);
     this.#loop = new EngineLoop(
-      { ...loaded, adapters: this.#adapters.byKey, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
+      {
+        ...loaded,
+        adapters: this.#adapters.byKey,
+        eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)),
+        limits,
+      },
       {
         delta: ({ requestId, choice }, text, tokens) =>
           send({ kind: "delta", requestId, choice, text, tokens, reports: [] }),

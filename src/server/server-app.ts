@@ -4,6 +4,7 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
+import { addAdapterRoutes } from "./adapter-routes.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { attachRequestId, type RequestIdVariables } from "./request-id.js";
 import type { ServerDeps } from "./server-deps.js";
@@ -36,6 +37,11 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
     context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+
+  if (deps.adapters !== undefined) {
+    const { library, maxBytes } = deps.adapters;
+    addAdapterRoutes(app, { adapters: library, maxAdapterBytes: maxBytes, maxBodyBytes: deps.limits.maxBodyBytes });
+  }
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;
@@ -79,7 +85,15 @@ function health(context: Context, { registry, running }: ServerDeps): Response {
       return context.json({ status: "loading", stage: phase.stage, fraction: phase.fraction }, 503);
     case "failed":
       return context.json({ status: "failed", message: phase.message }, 503);
-    case "ready":
-      return context.json({ status: "ready", running: running.count, models: registry.models.map(({ id }) => id) });
+    case "ready": {
+      const models = registry.models.map(({ id }) => id);
+      const { failures } = registry;
+      return context.json({
+        status: "ready",
+        running: running.count,
+        models,
+        ...(failures.length === 0 ? {} : { failures }),
+      });
+    }
   }
 }

@@ -1,3 +1,4 @@
+import type { AdapterLibrary } from "./adapter-library.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
 
@@ -11,6 +12,8 @@ export interface ServerLimits {
 export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
+  /** Absent: the server has no routes for adapters. */
+  readonly adapters?: { readonly library: AdapterLibrary; readonly maxBytes: number };
   readonly limits: ServerLimits;
   /** Unix seconds: `created` of the models. */
   readonly startedAt: number;
