@@ -6,6 +6,7 @@ import type { EngineLimits } from "./admission.js";
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "./engine.js";
 import type { EngineWorkerOptions } from "./engine-worker.js";
 import type {
+  AdapterInfo,
   AdapterToLoad,
   EngineCommand,
   EngineEvent,
@@ -55,6 +56,8 @@ export class EngineClient implements Engine {
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
   readonly #adapterCalls = new Map<number, PromiseWithResolvers<void>>();
+  /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
+  readonly #unloading = new Map<number, string>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
@@ -100,12 +103,18 @@ export class EngineClient implements Engine {
     const requestId = randomUUID();
     const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
     this.#requests.set(requestId, pending);
-    this.#send({ kind: "generate", requestId, request });
+    this.#send({ kind: "generate", requestId, request, adapterFingerprint: this.#fingerprintOf(request) });
     const cancel = (): void => pending.cancel();
     if (signal.aborted) cancel();
     signal.addEventListener("abort", cancel, { once: true });
     pending.whenDone(() => signal.removeEventListener("abort", cancel));
     return pending.accepted;
+  }
+
+  /** Read in the turn in which the request was made, so it is the one that its answer will name. */
+  #fingerprintOf({ steering }: GenerationRequest): string | null {
+    if (steering.kind === "plain" || this.#phase.kind !== "ready") return null;
+    return this.#phase.model.adapters.find(({ name }) => name === steering.adapter)?.fingerprint ?? null;
   }
 
   /**
@@ -122,15 +131,11 @@ export class EngineClient implements Engine {
    * @throws ToastError `model_not_found`
    */
   async unloadAdapter(name: string): Promise<void> {
-    if (this.#phase.kind === "ready") {
-      const { model } = this.#phase;
-      // Not only when the worker says so: whoever has asked for this sees it done.
-      this.#setPhase({
-        kind: "ready",
-        model: { ...model, adapters: model.adapters.filter((one) => one.name !== name) },
-      });
-    }
-    await this.#callForAdapter((callId) => ({ kind: "unloadAdapter", callId, name }));
+    return this.#callForAdapter((callId) => {
+      this.#unloading.set(callId, name);
+      if (this.#phase.kind === "ready") this.#setAdapters(this.#phase.model.adapters);
+      return { kind: "unloadAdapter", callId, name };
+    });
   }
 
   async #callForAdapter(command: (callId: number) => EngineCommand): Promise<void> {
@@ -140,6 +145,13 @@ export class EngineClient implements Engine {
     this.#adapterCalls.set(callId, call);
     this.#send(command(callId));
     return call.promise;
+  }
+
+  #setAdapters(adapters: readonly AdapterInfo[]): void {
+    if (this.#phase.kind !== "ready") return;
+    const gone = new Set(this.#unloading.values());
+    const model = { ...this.#phase.model, adapters: adapters.filter(({ name }) => !gone.has(name)) };
+    this.#setPhase({ kind: "ready", model });
   }
 
   /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
@@ -201,13 +213,13 @@ export class EngineClient implements Engine {
         this.#inspections.delete(event.inspectId);
         break;
       case "adapters":
-        if (this.#phase.kind === "ready") {
-          this.#setPhase({ kind: "ready", model: { ...this.#phase.model, adapters: event.adapters } });
-        }
+        this.#unloading.delete(event.callId);
+        this.#setAdapters(event.adapters);
         break;
       case "adapterCall": {
         const call = this.#adapterCalls.get(event.callId);
         this.#adapterCalls.delete(event.callId);
+        this.#unloading.delete(event.callId);
         if (event.error === null) call?.resolve();
         else call?.reject(ToastError.fromData(event.error));
         break;

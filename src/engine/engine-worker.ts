@@ -81,7 +81,7 @@ export class EngineWorker {
   handle(command: Exclude<EngineCommand, { kind: "shutdown" }>): void {
     switch (command.kind) {
       case "generate":
-        this.#admit(command.requestId, command.request);
+        this.#admit(command);
         break;
       case "cancel":
         this.#loop.cancel(command.requestId);
@@ -123,7 +123,7 @@ export class EngineWorker {
         throw error;
       }
       const before = this.#adapters.put({ info: adapterInfo(name, manifest), adapter: loaded.adapter, template });
-      this.#send({ kind: "adapters", adapters: this.#adapters.infos });
+      this.#send({ kind: "adapters", callId, adapters: this.#adapters.infos });
       this.#send({ kind: "adapterCall", callId, error: null });
       if (before !== null) this.#adapters.retire(before, this.#loop, () => {});
     } catch (cause) {
@@ -138,13 +138,21 @@ export class EngineWorker {
       this.#send({ kind: "adapterCall", callId, error: this.#unknown(name).toData() });
       return;
     }
-    this.#send({ kind: "adapters", adapters: this.#adapters.infos });
+    this.#send({ kind: "adapters", callId, adapters: this.#adapters.infos });
     this.#adapters.retire(version, this.#loop, () => this.#send({ kind: "adapterCall", callId, error: null }));
   }
 
   #refuseTaken(name: string, mode: AdapterToLoad["mode"]): void {
     if (mode === "replace" || this.#adapters.find(name) === undefined) return;
     throw new ToastError("adapter_exists", `Model ${this.model.id} has an adapter ${name} already.`, { param: "name" });
+  }
+
+  /** @throws ToastError `model_not_found`, `server_loading` when another version has just taken its place */
+  #versionOf(name: string, fingerprint: string | null): AdapterVersion {
+    const version = this.#adapters.find(name);
+    if (version === undefined) throw this.#unknown(name);
+    if (fingerprint === null || version.info.fingerprint === fingerprint) return version;
+    throw new ToastError("server_loading", `The adapter ${name} is being replaced. Try again in a moment.`);
   }
 
   #unknown(name: string): ToastError {
@@ -154,11 +162,10 @@ export class EngineWorker {
     });
   }
 
-  #admit(requestId: string, request: GenerationRequest): void {
+  #admit({ requestId, request, adapterFingerprint }: Extract<EngineCommand, { kind: "generate" }>): void {
     try {
       const { steering } = request;
-      const version = steering.kind === "plain" ? null : (this.#adapters.find(steering.adapter) ?? null);
-      if (steering.kind === "steered" && version === null) throw this.#unknown(steering.adapter);
+      const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
       const promptIds = this.#tokenize(request, version);
       const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
       if (length.kind === "refused") throw ToastError.fromData(length.error);

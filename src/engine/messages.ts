@@ -124,7 +124,13 @@ export interface ModelInfo {
 
 /** HTTP thread → engine worker. */
 export type EngineCommand =
-  | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
+  | {
+      readonly kind: "generate";
+      readonly requestId: string;
+      readonly request: GenerationRequest;
+      /** Of the adapter that the client is told of: one that has replaced it meanwhile must not answer in its place. */
+      readonly adapterFingerprint: string | null;
+    }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
   | { readonly kind: "loadAdapter"; readonly callId: number; readonly adapter: AdapterToLoad }
@@ -195,7 +201,7 @@ export type EngineEvent =
   /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
   | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
-  /** The adapters from now on; always before the `adapterCall` that changed them. */
-  | { readonly kind: "adapters"; readonly adapters: readonly AdapterInfo[] }
+  /** The adapters from now on, changed by the call; always before that call's `adapterCall`. */
+  | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
   /** A `loadAdapter` or `unloadAdapter` is done with; null: as it was asked for. */
   | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null };

@@ -4,10 +4,14 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Hono } from "hono";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type RunningApp, startApp } from "../../src/app.js";
 import { parseServeConfig } from "../../src/config.js";
 import { convert } from "../../src/convert/convert.js";
+import { AdapterLibrary } from "../../src/server/adapter-library.js";
+import { adapterAdminRoutes, addAdapterRoutes } from "../../src/server/adapter-routes.js";
+import type { RequestIdVariables } from "../../src/server/request-id.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { withHeader } from "../convert/safetensors-file.js";
 import { workerUrl } from "./open-test-model.js";
@@ -144,9 +148,11 @@ async function ask(model: string, fields: object = {}) {
     choices?: { message: { content: string } }[];
     system_fingerprint?: string;
     steering?: object;
+    usage?: { prompt_tokens_details?: { cached_tokens: number } };
     error?: { code: string };
   };
-  return { status: response.status, text: json.choices?.[0]?.message.content, ...json };
+  const cached = json.usage?.prompt_tokens_details?.cached_tokens ?? 0;
+  return { status: response.status, text: json.choices?.[0]?.message.content, cached, ...json };
 }
 
 /** The golden adapter with another task embedding, so that it steers otherwise. */
@@ -236,13 +242,14 @@ describe("an adapter that is sent", () => {
   });
 
   it("may replace one of the same name when that one is removed, and is steered by no prefix of it", async () => {
-    const fields = { messages: [{ role: "user", content: "Say again what I said. ".repeat(40) }], max_tokens: 8 };
+    const fields = { messages: [{ role: "user", content: "Say again what I said. ".repeat(6) }], max_tokens: 8 };
     await upload({ name: "poet", files: { "a.safetensors": variant(0.4), "a.json": description } });
     const first = await ask("tiny:poet", fields);
-    await ask("tiny:poet", fields);
+    expect((await ask("tiny:poet", fields)).cached).toBeGreaterThan(0);
     await remove("tiny:poet");
     await upload({ name: "poet" });
     const second = await ask("tiny:poet", fields);
+    expect(second.cached).toBe(0);
     expect(second.system_fingerprint).not.toBe(first.system_fingerprint);
     expect(second.text).toBe((await ask("tiny:alpaca", fields)).text);
   });
@@ -349,6 +356,70 @@ describe("an adapter is refused, with a sentence and nothing left behind,", () =
     expect((await send("application/json", "[]")).status).toBe(400);
   });
 });
+
+describe("the adapters folder", () => {
+  it("is watched: what is put there is served, what is taken away is not", async () => {
+    await writeFile(join(adaptersDir, "bard.json"), description);
+    await writeFile(join(adaptersDir, "bard.safetensors"), variant(0.2));
+    await expect.poll(ids, { timeout: 20_000 }).toEqual(["tiny:alpaca", "tiny:bard"]);
+    expect((await list()).data[1]?.origin).toBe("watched_folder");
+    expect((await ask("tiny:bard")).steering).toMatchObject({ adapter: "bard" });
+    await rm(join(adaptersDir, "bard.safetensors"));
+    await expect.poll(ids, { timeout: 20_000 }).toEqual(["tiny:alpaca"]);
+    await expect
+      .poll(() => logged)
+      .toEqual([
+        "Adapter tiny:bard is served (bard.safetensors).",
+        "Adapter tiny:bard is no longer served: its files are gone.",
+      ]);
+  });
+});
+
+describe("routes for adapters", () => {
+  it("find one by model and name, and answer 404 for any other", async () => {
+    const found = await fetch(`${app.url}/v1/adapters/tiny/alpaca`);
+    expect(await found.json()).toMatchObject({ id: "tiny:alpaca", origin: "model_folder", stage: "initial" });
+    for (const path of ["tiny/nobody", "nobody/alpaca", "other/alpaca", "tiny/..", "tiny/%2e%2e%2fx"]) {
+      const missing = await fetch(`${app.url}/v1/adapters/${path}`);
+      expect([path, missing.status]).toEqual([path, 404]);
+    }
+    expect(await remove("tiny:nobody")).toMatchObject({ status: 404, body: { error: { param: "name" } } });
+  });
+
+  it("are those that an operator's key is asked for", () => {
+    const deps = { adapters: new AdapterLibrary({ hosts: [], directory: null, convert: never, log: never }) };
+    const hono = new Hono<{ Variables: RequestIdVariables }>();
+    addAdapterRoutes(hono, { ...deps, maxAdapterBytes: 1, maxBodyBytes: 1 });
+    expect(hono.routes.map(({ method, path }) => ({ method, path }))).toEqual(adapterAdminRoutes);
+  });
+
+  it("say what is missing when the server has no folder for adapters", async () => {
+    const plain = await startApp(
+      parseServeConfig({ model: join(models, "tiny"), port: "0", threads: "1" }, { DRAIN_SECONDS: "0" }),
+      { workerUrl, converterUrl },
+    );
+    try {
+      await plain.ready();
+      const listed = (await (await fetch(`${plain.url}/v1/adapters`)).json()) as { data: WireAdapter[] };
+      expect(listed.data.map(({ id }) => id)).toEqual(["tiny:alpaca"]);
+      const refused = await fetch(`${plain.url}/v1/adapters`, { method: "POST", body: "{}" });
+      expect(refused.status).toBe(400);
+      expect(await refused.json()).toMatchObject({ error: { message: expect.stringContaining("--adapters-dir") } });
+      // Until the next start: its files are the model's.
+      const removed = await fetch(`${plain.url}/v1/adapters/tiny/alpaca`, { method: "DELETE" });
+      expect(await removed.json()).toMatchObject({ deleted: true, files: "kept", memory: "freed" });
+      expect((await (await fetch(`${plain.url}/v1/models`)).json()) as object).toMatchObject({
+        data: [{ id: "tiny" }],
+      });
+    } finally {
+      await plain.stop();
+    }
+  });
+});
+
+const never = () => {
+  throw new Error("nothing is to be done");
+};
 
 describe("a path", () => {
   it("inside the adapters folder is taken in", async () => {
