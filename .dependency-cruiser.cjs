@@ -28,7 +28,7 @@ const doors = {
   hono: "^src/server/",
   "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
-  "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
+  "eventsource-parser": "^src/cli/(bench/completion-stream|chat/chat-server)\\.ts$",
 };
 
 module.exports = {
