@@ -84,7 +84,10 @@ async function chat(
   stop: AbortSignal,
 ): Promise<void> {
   const question = await questionOf(flags, terminal);
-  const { server, close } = await openServer(folder, flags, terminal, stop);
+  // Whoever pipes wants to read the answer, not how loading goes.
+  const quiet = { ...terminal, err: () => {} };
+  const isWatched = question === null || terminal.interactive;
+  const { server, close } = await openServer(folder, flags, isWatched ? terminal : quiet, stop);
   try {
     const model = modelOf(await server.models(), flags);
     const conversation = new Conversation({
