@@ -3,7 +3,7 @@ import type { AdapterManifest } from "../model/manifest.js";
 import type { ModelFolder } from "../model/model-folder.js";
 import { ChatTemplate } from "../text/chat-template.js";
 import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
-import { checkLength, type EngineLimits } from "./admission.js";
+import { checkLength, checkTokens, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
 import { type LoadedModel, loadAdapter, loadModel } from "./load-model.js";
 import type {
@@ -55,8 +55,9 @@ export class EngineWorker {
         limits,
       },
       {
-        delta: ({ requestId, choice }, text, tokens) =>
-          send({ kind: "delta", requestId, choice, text, tokens, reports: [] }),
+        prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
+        delta: ({ requestId, choice }, text, tokens, reports) =>
+          send({ kind: "delta", requestId, choice, text, tokens, reports }),
         finished: ({ requestId, choice }, reason, usage) => {
           send({ kind: "finished", requestId, choice, reason, usage });
           this.#adapters.settle(this.#loop);
@@ -169,6 +170,9 @@ export class EngineWorker {
       const promptIds = this.#tokenize(request, version);
       const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
       if (length.kind === "refused") throw ToastError.fromData(length.error);
+      const wishes = { ...request, logitBias: request.sampling.logitBias };
+      const problem = checkTokens(wishes, length.maxTokens, this.model.vocabSize);
+      if (problem !== null) throw ToastError.fromData(problem);
       this.#loop.add({
         requestId,
         promptIds,
@@ -181,6 +185,9 @@ export class EngineWorker {
         choices: request.choices,
         stopStrings: request.stopStrings,
         ignoreEos: request.ignoreEos,
+        minTokens: request.minTokens,
+        stopTokenIds: request.stopTokenIds,
+        report: request.report,
       });
       this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
     } catch (cause) {
