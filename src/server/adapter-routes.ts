@@ -6,10 +6,12 @@ import type { AdapterArrivalFiles, AdapterLibrary, ServedAdapter } from "./adapt
 import { receiveUpload } from "./adapter-upload.js";
 import { readJsonBody } from "./read-json-body.js";
 import type { RequestIdVariables } from "./request-id.js";
+import type { RunningRequests } from "./running-requests.js";
 import { within } from "./within.js";
 
 export interface AdapterRoutesDeps {
   readonly adapters: AdapterLibrary;
+  readonly running: RunningRequests;
   /** Of an uploaded adapter. */
   readonly maxAdapterBytes: number;
   /** Of any other body. */
@@ -67,8 +69,18 @@ export function addAdapterRoutes(app: Hono<{ Variables: RequestIdVariables }>, d
 }
 
 async function addAdapter(context: Context, deps: AdapterRoutesDeps): Promise<ServedAdapter> {
-  const { adapters } = deps;
   const request = context.req.raw;
+  // A shutdown waits for it, and none begins in one.
+  const running = deps.running.begin(request.signal);
+  try {
+    return await takeIn(request, deps);
+  } finally {
+    running.end();
+  }
+}
+
+async function takeIn(request: Request, deps: AdapterRoutesDeps): Promise<ServedAdapter> {
+  const { adapters } = deps;
   const isForm = /^multipart\/form-data\b/i.test(request.headers.get("content-type") ?? "");
   const incoming = await adapters.openIncoming();
   try {

@@ -40,7 +40,9 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
 
   if (deps.adapters !== undefined) {
     const { library, maxBytes } = deps.adapters;
-    addAdapterRoutes(app, { adapters: library, maxAdapterBytes: maxBytes, maxBodyBytes: deps.limits.maxBodyBytes });
+    const { running, limits } = deps;
+    const { maxBodyBytes } = limits;
+    addAdapterRoutes(app, { adapters: library, running, maxAdapterBytes: maxBytes, maxBodyBytes });
   }
 
   app.notFound((context) => {

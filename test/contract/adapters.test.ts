@@ -12,6 +12,7 @@ import { convert } from "../../src/convert/convert.js";
 import { AdapterLibrary } from "../../src/server/adapter-library.js";
 import { adapterAdminRoutes, addAdapterRoutes } from "../../src/server/adapter-routes.js";
 import type { RequestIdVariables } from "../../src/server/request-id.js";
+import { RunningRequests } from "../../src/server/running-requests.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { withHeader } from "../convert/safetensors-file.js";
 import { workerUrl } from "./open-test-model.js";
@@ -389,7 +390,7 @@ describe("routes for adapters", () => {
   it("are those that an operator's key is asked for", () => {
     const deps = { adapters: new AdapterLibrary({ hosts: [], directory: null, convert: never, log: never }) };
     const hono = new Hono<{ Variables: RequestIdVariables }>();
-    addAdapterRoutes(hono, { ...deps, maxAdapterBytes: 1, maxBodyBytes: 1 });
+    addAdapterRoutes(hono, { ...deps, running: new RunningRequests(), maxAdapterBytes: 1, maxBodyBytes: 1 });
     expect(hono.routes.map(({ method, path }) => ({ method, path }))).toEqual(adapterAdminRoutes);
   });
 
