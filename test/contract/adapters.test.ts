@@ -217,6 +217,15 @@ describe("an adapter that is sent", () => {
     expect((await upload({ sha256 })).body.id).toBe("tiny:poet");
   });
 
+  it("gets its name alone, however many ask for it at once", async () => {
+    const sent = await Promise.all([0, 1, 2, 3].map(() => upload({ name: "poet" })));
+    expect(sent.map(({ status }) => status).sort()).toEqual([201, 400, 400, 400]);
+    expect(sent.filter(({ status }) => status === 400).every(({ error }) => error.code === "adapter_exists")).toBe(
+      true,
+    );
+    expect(await ids()).toEqual(["tiny:alpaca", "tiny:poet"]);
+  });
+
   it("may be a folder that was converted already", async () => {
     const folder = join(models, "tiny", "adapters", "alpaca");
     const files = Object.fromEntries(
