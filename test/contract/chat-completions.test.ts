@@ -142,7 +142,7 @@ describe("errors", () => {
       await server.chat("{"),
       await server.chat({}),
       await server.chat({ ...question, model: "gpt-4" }),
-      await server.chat({ ...question, logprobs: true }),
+      await server.chat({ ...question, audio: { voice: "alloy" } }),
       await server.exchange("/nothing"),
       await server.exchange("/v1/chat/completions"),
       await server.exchange("/v1/models/nothing"),
