@@ -1,10 +1,11 @@
 import { ToastError } from "../errors.js";
 import type { ModelFolder } from "../model/model-folder.js";
-import { ChatTemplate } from "../text/chat-template.js";
+import { ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import { checkLength, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "./load-model.js";
-import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo } from "./messages.js";
+import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo, Prompt } from "./messages.js";
+import { answerQuestion, type TextQuestion } from "./text-questions.js";
 
 export interface EngineWorkerOptions {
   readonly folder: string;
@@ -60,6 +61,9 @@ export class EngineWorker {
       case "inspect":
         this.#send({ kind: "status", inspectId: command.inspectId, status: this.#loop.status() });
         break;
+      case "ask":
+        this.#answer(command.askId, command.question);
+        break;
     }
   }
 
@@ -67,6 +71,28 @@ export class EngineWorker {
   async close(): Promise<void> {
     await this.#loop.close();
     await releaseModel(this.#loaded);
+  }
+
+  #answer(askId: number, question: TextQuestion): void {
+    const { tokenizer, folder } = this.#loaded;
+    const { tokens } = folder.manifest;
+    try {
+      const answer = answerQuestion(question, {
+        tokenizer,
+        template: (adapter) => this.#template(adapter),
+        encode: (prompt, adapter) => this.#tokenize(prompt, adapter),
+        info: (adapter) => ({
+          vocabSize: this.model.vocabSize,
+          bosToken: tokens.bos,
+          eosTokens: tokens.eos,
+          chatTemplate: this.#templates.get(adapter)?.source ?? null,
+        }),
+      });
+      this.#send({ kind: "answer", askId, answer });
+    } catch (cause) {
+      if (!(cause instanceof ToastError)) throw cause;
+      this.#send({ kind: "unanswered", askId, error: cause.toData() });
+    }
   }
 
   #admit(requestId: string, request: GenerationRequest): void {
@@ -78,14 +104,17 @@ export class EngineWorker {
           { param: "steering.adapter" },
         );
       }
-      const promptIds = this.#tokenize(request);
+      const promptIds = this.#tokenize(
+        request.prompt,
+        request.steering.kind === "steered" ? request.steering.adapter : null,
+      );
       const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
       if (length.kind === "refused") throw ToastError.fromData(length.error);
       this.#loop.add({
         requestId,
         promptIds,
         // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
-        textContext: request.prompt.kind === "chat" ? [] : promptIds.slice(-8),
+        textContext: beginsText(request.prompt) ? [] : promptIds.slice(-8),
         maxTokens: length.maxTokens,
         steering: request.steering,
         sampling: request.sampling,
@@ -100,7 +129,8 @@ export class EngineWorker {
     }
   }
 
-  #tokenize({ prompt, steering }: GenerationRequest): readonly number[] {
+  /** @param adapter whose chat template writes messages; null: the base's. */
+  #tokenize(prompt: Prompt, adapter: string | null): readonly number[] {
     switch (prompt.kind) {
       case "tokens": {
         const { vocabSize } = this.model;
@@ -113,21 +143,27 @@ export class EngineWorker {
       case "text":
         return this.#loaded.tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
       case "chat": {
-        const template = this.#templates.get(steering.kind === "steered" ? steering.adapter : null);
-        if (template === undefined) {
-          throw new ToastError(
-            "chat_template_missing",
-            `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
-            { param: "model" },
-          );
-        }
+        const text = this.#template(adapter).render(prompt.messages, prompt.rendering ?? ordinaryRendering);
         // The template writes the special tokens itself.
-        return this.#loaded.tokenizer.encode(template.render(prompt.messages, { addGenerationPrompt: true }), {
-          addSpecialTokens: false,
-        });
+        return this.#loaded.tokenizer.encode(text, { addSpecialTokens: false });
       }
     }
   }
+
+  #template(adapter: string | null): ChatTemplate {
+    const template = this.#templates.get(adapter);
+    if (template !== undefined) return template;
+    throw new ToastError(
+      "chat_template_missing",
+      `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
+      { param: "model" },
+    );
+  }
+}
+
+/** Whether what is generated is a text of its own, and not the rest of one. */
+function beginsText(prompt: Prompt): boolean {
+  return prompt.kind === "chat" && prompt.rendering?.continueFinalMessage !== true;
 }
 
 function templatesOf({ manifest, adapters }: ModelFolder): Map<string | null, ChatTemplate> {

@@ -1,11 +1,17 @@
 import type { ErrorData } from "../errors.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
-import type { ChatMessage } from "../text/chat-template.js";
+import type { ChatMessage, Rendering } from "../text/chat-template.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
 export type Prompt =
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
+  | {
+      readonly kind: "chat";
+      readonly messages: readonly ChatMessage[];
+      /** How the template writes them; absent: as it writes a conversation that is to be answered. */
+      readonly rendering?: Rendering;
+    }
   | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
   | { readonly kind: "tokens"; readonly ids: readonly number[] };
 
@@ -127,6 +133,7 @@ export type EngineCommand =
   | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
+  | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
   | { readonly kind: "shutdown" };
 
 /** What the engine holds right now; waiting, running, lanes and cache are zero when idle. */
@@ -183,4 +190,7 @@ export type EngineEvent =
     }
   /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
-  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus };
+  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
+  | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
+  /** A question that cannot be answered. */
+  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData };

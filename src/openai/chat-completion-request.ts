@@ -4,6 +4,7 @@ import { ToastError } from "../errors.js";
 import { generationFields, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
 import { ignoredParameters, only, unsupportedChatParameters, unsupportedParameters } from "./parameter-policy.js";
+import { renderingFields, renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
 
@@ -91,6 +92,7 @@ const message = z
 /** Messages, and how the template writes them: the same wherever messages are taken. */
 export const messageFields = {
   messages: z.array(message, field("an array of messages")).min(1, "must hold at least one message."),
+  ...renderingFields,
 };
 
 export const chatCompletionRequestSchema = z
@@ -138,7 +140,7 @@ export function parseChatCompletionRequest(body: unknown): ChatCompletionRequest
 /** @throws ToastError `invalid_request` when the request does not fit the model. */
 export function chatGenerationRequest(request: ChatCompletionRequest, model: ServedModel): GenerationRequest {
   return toGenerationRequest(request, model, {
-    prompt: { kind: "chat", messages: request.messages },
+    prompt: { kind: "chat", messages: request.messages, rendering: renderingOf(request) },
     choices: request.n ?? 1,
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
     constraint: null,

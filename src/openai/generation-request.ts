@@ -1,6 +1,5 @@
 import { randomInt } from "node:crypto";
 import type { GenerationRequest } from "../engine/messages.js";
-import { ToastError } from "../errors.js";
 import type { SamplingRequest } from "./generation-fields.js";
 import type { ServedModel } from "./served-model.js";
 import { resolveSteering } from "./steering-field.js";
@@ -13,17 +12,10 @@ export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | 
 
 /**
  * The engine's words for a checked request. Every default of the wire's common fields is decided here.
- * @throws ToastError `invalid_request` when steering or token ids do not fit the model.
+ * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
 export function toGenerationRequest(request: SamplingRequest, model: ServedModel, own: OwnPart): GenerationRequest {
   const { logprobs, promptLogprobs, ...ownFields } = own;
-  const minTokens = request.min_tokens ?? 0;
-  if (own.maxTokens !== null && minTokens > own.maxTokens) {
-    const message = `'min_tokens' is ${minTokens}, more than the ${own.maxTokens} tokens that may be written.`;
-    throw new ToastError("invalid_request", message, { param: "min_tokens" });
-  }
-  requireTokenIds("logit_bias", request.logit_bias?.map(([id]) => id) ?? [], model);
-  requireTokenIds("stop_token_ids", request.stop_token_ids ?? [], model);
   return {
     ...ownFields,
     steering: resolveSteering(request.steering, model),
@@ -39,18 +31,10 @@ export function toGenerationRequest(request: SamplingRequest, model: ServedModel
     },
     stopStrings: request.stop ?? [],
     ignoreEos: request.ignore_eos ?? false,
-    minTokens,
+    minTokens: request.min_tokens ?? 0,
     stopTokenIds: request.stop_token_ids ?? [],
     report: { logprobs, promptLogprobs, explain: request.steering?.explain ?? false },
   };
-}
-
-function requireTokenIds(param: string, ids: readonly number[], { base }: ServedModel): void {
-  const outside = ids.find((id) => id >= base.vocabSize);
-  if (outside !== undefined) {
-    const message = `'${param}' names token ${outside}; the model '${base.id}' has tokens 0 to ${base.vocabSize - 1}.`;
-    throw new ToastError("invalid_request", message, { param });
-  }
 }
 
 /** `top_k` 0 and −1 are off (vLLM); `top_p` 0 asks for no mass beyond the best candidate, which is `top_k` 1. */

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import type { Engine } from "../engine/engine.js";
 import type { GenerationRequest } from "../engine/messages.js";
 import { type AnswerEvent, type CollectedAnswer, collectAnswer, mergeGenerations } from "../openai/answer-events.js";
 import { type AnswerFrames, framesOf } from "../openai/answer-frames.js";
@@ -27,6 +28,7 @@ export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
 export interface Asked<Request> {
   readonly request: Request;
   readonly model: ServedModel;
+  readonly engine: Engine;
   readonly generations: Generations;
 }
 
@@ -48,7 +50,7 @@ export async function handleGeneration<Request extends { readonly model: string;
     const [first] = generations;
     const started = await Promise.all(generations.map((generation) => engine.generate(generation, running.signal)));
     const head = endpoint.head(model, first);
-    const asked: Asked<Request> = { request, model, generations };
+    const asked: Asked<Request> = { request, model, engine, generations };
     const events = mergeGenerations(started, first.choices);
     const choices = generations.length * first.choices;
     if (request.stream !== true) {

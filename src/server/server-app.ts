@@ -4,9 +4,12 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
+import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
 import { handleChatCompletions } from "./chat-completions.js";
+import { handleCompletions } from "./completions.js";
 import { attachRequestId, type RequestIdVariables } from "./request-id.js";
 import type { ServerDeps } from "./server-deps.js";
+import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVariables }> {
@@ -36,6 +39,11 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
     context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+  app.post("/v1/completions", (context) => handleCompletions(context, deps));
+  app.post("/tokenize", (context) => handleTextQuestion(tokenize, context, deps));
+  app.post("/detokenize", (context) => handleTextQuestion(detokenize, context, deps));
+  app.post("/apply-template", (context) => handleTextQuestion(applyTemplate, context, deps));
+  app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;

@@ -17,7 +17,11 @@ describe("sampling", () => {
     const { prompt, maxTokens, stopStrings, ignoreEos, sampling } = translate({ seed: 1 });
     expect({ prompt, maxTokens, stopStrings, ignoreEos, sampling }).toEqual({
       ignoreEos: false,
-      prompt: { kind: "chat", messages: [{ role: "user", content: "Hi" }] },
+      prompt: {
+        kind: "chat",
+        messages: [{ role: "user", content: "Hi" }],
+        rendering: { addGenerationPrompt: true, continueFinalMessage: false, variables: {} },
+      },
       maxTokens: null,
       stopStrings: [],
       sampling: {

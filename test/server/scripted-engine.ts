@@ -1,5 +1,6 @@
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "../../src/engine/engine.js";
 import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo } from "../../src/engine/messages.js";
+import type { TextAnswers, TextQuestion } from "../../src/engine/text-questions.js";
 import { ToastError } from "../../src/errors.js";
 
 export const scriptedModel: ModelInfo = {
@@ -78,6 +79,26 @@ export class ScriptedEngine implements Engine {
       time: { graphMs: 0, stepMs: 0 },
       violations: [],
     });
+  }
+
+  /** Its tokenizer's tokens are words, its template writes roles and texts. */
+  ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    const asked: TextQuestion = question;
+    const answer = ((): TextAnswers[keyof TextAnswers] => {
+      switch (asked.kind) {
+        case "encode": {
+          const pieces = asked.prompt.kind === "text" ? asked.prompt.text.split(" ") : [];
+          return { ids: pieces.map((_, at) => at), pieces };
+        }
+        case "decode":
+          return { text: asked.ids.map((id) => `t${id}`).join(" ") };
+        case "render":
+          return { text: asked.prompt.messages.map(({ role, content }) => `${role}: ${content}`).join("\n") };
+        case "describe":
+          return { vocabSize: 100, bosToken: null, eosTokens: [], chatTemplate: null };
+      }
+    })();
+    return Promise.resolve(answer as TextAnswers[Question["kind"]]);
   }
 
   close(): Promise<void> {
