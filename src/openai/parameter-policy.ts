@@ -92,7 +92,7 @@ function isNeutral(value: unknown, neutral: Neutral): boolean {
   return value === neutral;
 }
 
-function unless(asksForNothing: (value: unknown) => boolean, message: string) {
+export function unless(asksForNothing: (value: unknown) => boolean, message: string) {
   return z
     .unknown()
     .optional()

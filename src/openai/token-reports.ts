@@ -19,15 +19,17 @@ export function wireLogprob(logprob: number): number {
   return Number.isFinite(logprob) ? logprob : impossible;
 }
 
-const tokenLogprob = z.object({
+export const tokenLogprobSchema = z.object({
   token: z.string(),
   logprob: z.number(),
-  bytes: z.array(z.int().min(0).max(255)).nullable(),
+  bytes: z.array(z.int().min(0).max(255)),
 });
+
+export const rankedLogprobSchema = tokenLogprobSchema.extend({ top_logprobs: z.array(tokenLogprobSchema) });
 
 export const chatLogprobsSchema = z
   .object({
-    content: z.array(tokenLogprob.extend({ top_logprobs: z.array(tokenLogprob) })),
+    content: z.array(rankedLogprobSchema),
     refusal: z.null(),
   })
   .describe("How likely each token was; the `bytes` of all tokens are the text.");

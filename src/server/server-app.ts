@@ -8,6 +8,7 @@ import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js
 import { handleChatCompletions } from "./chat-completions.js";
 import { handleCompletions } from "./completions.js";
 import { attachRequestId, type RequestIdVariables } from "./request-id.js";
+import { handleResponses } from "./responses.js";
 import type { ServerDeps } from "./server-deps.js";
 import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
 
@@ -40,6 +41,7 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
   app.post("/v1/completions", (context) => handleCompletions(context, deps));
+  app.post("/v1/responses", (context) => handleResponses(context, deps));
   app.post("/tokenize", (context) => handleTextQuestion(tokenize, context, deps));
   app.post("/detokenize", (context) => handleTextQuestion(detokenize, context, deps));
   app.post("/apply-template", (context) => handleTextQuestion(applyTemplate, context, deps));
