@@ -4,7 +4,8 @@ import { ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import { checkLength, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "./load-model.js";
-import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo, Prompt } from "./messages.js";
+import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo } from "./messages.js";
+import type { Prompt } from "./prompt.js";
 import { answerQuestion, type TextQuestion } from "./text-questions.js";
 
 export interface EngineWorkerOptions {

@@ -1,19 +1,8 @@
 import type { ErrorData } from "../errors.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
-import type { ChatMessage, Rendering } from "../text/chat-template.js";
+import type { Prompt } from "./prompt.js";
 import type { TextAnswers, TextQuestion } from "./text-questions.js";
-
-/** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
-export type Prompt =
-  | {
-      readonly kind: "chat";
-      readonly messages: readonly ChatMessage[];
-      /** How the template writes them; absent: as it writes a conversation that is to be answered. */
-      readonly rendering?: Rendering;
-    }
-  | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
-  | { readonly kind: "tokens"; readonly ids: readonly number[] };
 
 export interface GenerationRequest {
   readonly prompt: Prompt;

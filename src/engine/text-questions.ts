@@ -1,7 +1,7 @@
 import { ToastError } from "../errors.js";
 import { type ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import type { Prompt } from "./messages.js";
+import type { Prompt } from "./prompt.js";
 
 /** What can be asked of a model's tokenizer and templates without generating. The worker holds the only copy of both. */
 export type TextQuestion =

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Prompt } from "../engine/messages.js";
+import type { Prompt } from "../engine/prompt.js";
 import { ToastError } from "../errors.js";
 import { generationFields, maxChoices, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";

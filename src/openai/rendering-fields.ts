@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { Rendering } from "../engine/prompt.js";
 import { ToastError } from "../errors.js";
-import type { Rendering } from "../text/chat-template.js";
 import { field, flag, optional } from "./request-fields.js";
 
 /** What the server itself hands to every template; a request cannot put its own in their place. */

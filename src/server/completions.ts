@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { Engine } from "../engine/engine.js";
-import type { Prompt } from "../engine/messages.js";
+import type { Prompt } from "../engine/prompt.js";
 import { chunkFrames } from "../openai/answer-frames.js";
 import { answerHead } from "../openai/answer-head.js";
 import { type CompletionOptions, completion, completionChunks } from "../openai/completion.js";
