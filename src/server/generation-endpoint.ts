@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { Engine } from "../engine/engine.js";
 import type { GenerationRequest } from "../engine/messages.js";
+import { ToastError } from "../errors.js";
 import { type AnswerEvent, type CollectedAnswer, collectAnswer, mergeGenerations } from "../openai/answer-events.js";
 import { type AnswerFrames, framesOf } from "../openai/answer-frames.js";
 import type { AnswerHead } from "../openai/answer-head.js";
@@ -12,6 +13,8 @@ import { within } from "./within.js";
 
 /** What one generating endpoint has of its own: how a body reads, and how an answer is told. */
 export interface GenerationEndpoint<Request extends { readonly model: string; readonly stream: boolean | null }> {
+  /** The body's field that says what to answer: at fault when the engine cannot take the prompt. */
+  readonly promptField: "messages" | "prompt" | "input";
   /** @throws ToastError with the `param` at fault. */
   parse(body: unknown): Request;
   /** One for each prompt, all steered and reported alike, with the same number of choices. */
@@ -48,7 +51,9 @@ export async function handleGeneration<Request extends { readonly model: string;
     const { model, engine } = deps.registry.resolve(request.model);
     const generations = endpoint.generations(request, model);
     const [first] = generations;
-    const started = await Promise.all(generations.map((generation) => engine.generate(generation, running.signal)));
+    const started = await Promise.all(
+      generations.map((generation) => engine.generate(generation, running.signal).catch(inFieldsOf(endpoint))),
+    );
     const head = endpoint.head(model, first);
     const asked: Asked<Request> = { request, model, engine, generations };
     const events = mergeGenerations(started, first.choices);
@@ -83,6 +88,16 @@ export async function handleGeneration<Request extends { readonly model: string;
     running.end();
     throw error;
   }
+}
+
+/** The engine knows a prompt as `messages` or `prompt`; a client is told the field that it sent. */
+function inFieldsOf({ promptField }: { readonly promptField: string }) {
+  return (error: unknown): never => {
+    if (error instanceof ToastError && (error.param === "messages" || error.param === "prompt")) {
+      throw new ToastError(error.code, error.message, { param: promptField, cause: error });
+    }
+    throw error;
+  };
 }
 
 /** Waits for the first event, for a while, so that a failure before it is thrown here and becomes a real status. */
