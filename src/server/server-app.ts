@@ -5,6 +5,7 @@ import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
 import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
+import { installApiDocs } from "./api-docs.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { handleCompletions } from "./completions.js";
 import { attachRequestId, type RequestIdVariables } from "./request-id.js";
@@ -46,6 +47,7 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
   app.post("/detokenize", (context) => handleTextQuestion(detokenize, context, deps));
   app.post("/apply-template", (context) => handleTextQuestion(applyTemplate, context, deps));
   app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
+  installApiDocs(app);
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;
