@@ -3,7 +3,7 @@ import type { Context, Hono } from "hono";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
 import { openApiDocument } from "../openai/openapi-document.js";
-import type { RequestIdVariables } from "./request-id.js";
+import type { RequestEnvironment } from "./request-environment.js";
 
 /** The folder of this package; beside `src/` and `dist/` alike. */
 const packageFolder = new URL("../../", import.meta.url);
@@ -48,7 +48,7 @@ const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
 
 /** GET /openapi.json, and a page at /docs to browse it and try requests. */
-export function installApiDocs(app: Hono<{ Variables: RequestIdVariables }>): void {
+export function installApiDocs(app: Hono<RequestEnvironment>): void {
   let document: Promise<string> | undefined;
   app.get("/openapi.json", async (context) => {
     document ??= packageVersion().then((version) => JSON.stringify(openApiDocument(version)));

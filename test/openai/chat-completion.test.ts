@@ -37,7 +37,7 @@ async function frames(
   const all: string[] = [];
   const head = answerHead("chatcmpl", alpaca, steered, now);
   const chunks = chatCompletionChunks(head, { choices, includeUsage, report });
-  const merged = mergeGenerations([{ promptTokens: 3, events: source() }], choices);
+  const merged = mergeGenerations([{ promptTokens: 3, started: Promise.resolve(0), events: source() }], choices);
   for await (const frame of framesOf(chunkFrames(chunks, includeUsage), merged, {
     choices,
     onError: (error) => errors.push(error),

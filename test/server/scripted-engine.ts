@@ -24,6 +24,8 @@ export interface Script {
   /** Milliseconds before each event; Infinity: never. */
   readonly delayMs?: number;
   readonly reason?: FinishReason;
+  /** It stays in the queue. */
+  readonly startsNever?: true;
   /** Thrown by `generate`. */
   readonly rejection?: ToastError;
   /** Thrown in place of the event of this number. */
@@ -57,7 +59,8 @@ export class ScriptedEngine implements Engine {
       throw new ToastError("context_length_exceeded", message, { param: "messages" });
     }
     await Promise.resolve();
-    return { promptTokens: words.length, events: this.#play(request, script, words.length, signal) };
+    const started = script.startsNever === true ? new Promise<number>(() => {}) : Promise.resolve(5);
+    return { promptTokens: words.length, started, events: this.#play(request, script, words.length, signal) };
   }
 
   inspect(): Promise<EngineStatus> {
@@ -71,7 +74,9 @@ export class ScriptedEngine implements Engine {
       lanesInUse: running,
       cacheBytes: 0,
       prefixBytes: 0,
+      cacheLimitBytes: 1_000_000,
       forwards,
+      prefillForwards: 0,
       rows,
       drafts,
       prefixTokens: { queried: 0, hit: 0 },
