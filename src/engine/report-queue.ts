@@ -59,19 +59,26 @@ export class ReportQueue {
 
   /** How many of the waiting bytes spell `text`. Those of no character spell U+FFFD, as many as the decoder makes of them. */
   #bytesBehind(text: string): number {
-    const waiting = this.#waiting.flatMap(({ bytes }) => [...bytes]).slice(this.#out);
+    const waiting = Uint8Array.from(this.#waiting.flatMap(({ bytes }) => [...bytes]).slice(this.#out));
+    // Nearly always it is all of them.
+    if (decoded(waiting) === text) return waiting.length;
     const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
     let units = 0;
-    for (const [at, byte] of waiting.entries()) {
+    for (let at = 0; at < waiting.length; at++) {
       if (units >= text.length) return at;
-      units += utf8.decode(Uint8Array.of(byte), { stream: true }).length;
+      units += utf8.decode(waiting.subarray(at, at + 1), { stream: true }).length;
       if (units < text.length) continue;
       // A byte that shows those before it to be no character may begin the next one itself.
-      const whole = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(waiting.slice(0, at + 1)));
-      return whole.length > text.length ? at : at + 1;
+      return decoded(waiting.subarray(0, at + 1)).length > text.length ? at : at + 1;
     }
     return waiting.length;
   }
+}
+
+const wholeUtf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+function decoded(bytes: Uint8Array): string {
+  return wholeUtf8.decode(bytes);
 }
 
 /** The end of `bytes` that begins a character and does not finish it. */
