@@ -144,8 +144,8 @@ describe("LangChain", () => {
     for await (const chunk of await new ChatOpenAI(options()).stream(prompt)) chunks.push(chunk);
     expect(chunks.length).toBeGreaterThan(3);
     expect(chunks.map(({ content }) => content).join("")).toBe(own.text);
-    const outputTokens = chunks.map(({ usage_metadata }) => usage_metadata?.output_tokens ?? 0);
-    expect(Math.max(...outputTokens)).toBe(own.usage.completion_tokens);
+    const usages = chunks.map((chunk) => chunk.usage_metadata as { output_tokens: number } | undefined);
+    expect(Math.max(...usages.map((usage) => usage?.output_tokens ?? 0))).toBe(own.usage.completion_tokens);
   });
 
   it("reads log probabilities, and sends system messages", async () => {
