@@ -163,9 +163,9 @@ const nameOf = (requestId: string, choice: number) => (choice === 0 ? requestId 
 function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
-  const drafts: string[] = [];
   /** Request ids, in the order in which they left the queue. */
   const starts: string[] = [];
+  const drafts: string[] = [];
   const outcome = (id: string): Outcome => {
     const known = outcomes.get(id) ?? nothingYet();
     outcomes.set(id, known);
@@ -211,7 +211,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
     do await nextTurn();
     while (loop.status().running + loop.status().waiting > 0);
   };
-  return { loop, decoder, outcomes, drafts, starts, idle };
+  return { loop, decoder, outcomes, starts, drafts, idle };
 }
 
 function request(index: number): AdmittedRequest {

@@ -99,8 +99,8 @@ async function run(
       limits: { maxRunning: 8, maxWaiting: 64, cacheBytes: 1 << 30, prefixBytes: 1 << 30, chunkTokens: 16, schedule },
     },
     {
-      prompt: () => {},
       started: () => {},
+      prompt: () => {},
       delta: () => {},
       finished: () => {},
       errored: (_, error) => errors.push(error),
