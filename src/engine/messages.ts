@@ -1,11 +1,12 @@
 import type { ErrorData } from "../errors.js";
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
-import type { ChatMessage } from "../text/chat-template.js";
+import type { ChatMessage, ToolDefinition } from "../text/chat-message.js";
 
 /** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
 export type Prompt =
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly tools?: readonly ToolDefinition[] }
   | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
   | { readonly kind: "tokens"; readonly ids: readonly number[] };
 
@@ -28,16 +29,6 @@ export interface GenerationRequest {
   readonly constraint: OutputConstraint | null;
   readonly report: ReportRequest;
 }
-
-/** What generated text has to be. Grammars and schemas travel as text; the worker compiles them. */
-export type OutputConstraint =
-  /** Any JSON object. */
-  | { readonly kind: "jsonObject" }
-  /** JSON that a JSON Schema allows, itself as JSON text. */
-  | { readonly kind: "jsonSchema"; readonly schema: string }
-  | { readonly kind: "regex"; readonly pattern: string }
-  /** A grammar in GBNF, with a rule `root`. */
-  | { readonly kind: "grammar"; readonly grammar: string };
 
 /** What a client wants to know of each token beside its text. */
 export interface ReportRequest {

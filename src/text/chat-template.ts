@@ -1,13 +1,7 @@
 import { Template } from "@huggingface/jinja";
 import { ToastError } from "../errors.js";
-
-export type ChatRole = "system" | "user" | "assistant";
-
-/** One message, content already flattened to text. */
-export interface ChatMessage {
-  readonly role: ChatRole;
-  readonly content: string;
-}
+import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
+import { callMarkup, toolObject, toolsAsText } from "./tool-call-format.js";
 
 /** The texts that a template writes as `bos_token` and `eos_token`; empty for a tokenizer without them. */
 export interface TemplateTokens {
@@ -32,6 +26,8 @@ const prelude = "{% set raise_exception = toast_refuse %}{% set strftime_now = t
 export class ChatTemplate {
   readonly #template: Template;
   readonly #tokens: TemplateTokens;
+  /** Whether the template writes tools and their calls, in the form that answers are read in. */
+  readonly #knowsTools: boolean;
 
   /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
   constructor(source: string, specialTokens: TemplateTokens) {
@@ -41,21 +37,27 @@ export class ChatTemplate {
       throw new ToastError("chat_template_failed", `The chat template cannot be read: ${messageOf(cause)}`, { cause });
     }
     this.#tokens = specialTokens;
+    this.#knowsTools = /\btools\b/.test(source) && source.includes(callMarkup.open);
   }
 
   /**
+   * Tools go to a template that knows them; else they, and calls and results among the messages, are written as text.
    * @param options.addGenerationPrompt Whether the text ends where the assistant's answer begins.
    * @throws ToastError `chat_template_failed`, with the template's own sentence where it refuses the messages.
    */
-  render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
+  render(
+    messages: readonly ChatMessage[],
+    options: { readonly addGenerationPrompt: boolean; readonly tools?: readonly ToolDefinition[] },
+  ): string {
+    const { tools = [] } = options;
     try {
       return this.#template.render({
-        messages,
+        messages: (this.#knowsTools ? messages : toolsAsText(messages, tools)).map(templateMessage),
         add_generation_prompt: options.addGenerationPrompt,
         bos_token: this.#tokens.bosToken,
         eos_token: this.#tokens.eosToken,
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
-        tools: null,
+        tools: this.#knowsTools && tools.length > 0 ? tools.map(toolObject) : null,
         documents: null,
         toast_refuse: (sentence: unknown) => {
           throw new TemplateRefusal(String(sentence));
@@ -68,6 +70,25 @@ export class ChatTemplate {
       throw new ToastError("chat_template_failed", message, { param: "messages", cause });
     }
   }
+}
+
+/** As templates of Hugging Face find it. */
+function templateMessage({ role, content, toolCalls, toolCallId }: ChatMessage): object {
+  return {
+    role,
+    content,
+    ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(templateCall) }),
+    ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
+  };
+}
+
+/** Templates write the arguments as JSON themselves, from an object; what is none stays the text that it is. */
+function templateCall({ id, name, arguments: text }: ToolCall): object {
+  let value: unknown = text;
+  try {
+    value = JSON.parse(text);
+  } catch {}
+  return { id, type: "function", function: { name, arguments: value } };
 }
 
 /** What a template says with `raise_exception`. */
