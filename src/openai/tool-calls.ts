@@ -52,7 +52,7 @@ export class ToolCallParser {
     this.#held = "";
     if (this.#state.kind !== "content" || text === "") return [];
     // A tag that only just began is no content either.
-    const plain = text.slice(0, text.length - beginningOf(callMarkup.open, text, 2));
+    const plain = text.slice(0, text.length - beginningOf(callMarkup.open, text, 5));
     return plain === "" || (this.#calls > 0 && plain.trim() === "") ? [] : [{ kind: "content", text: plain }];
   }
 
