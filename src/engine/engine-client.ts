@@ -6,6 +6,7 @@ import type { EngineLimits } from "./admission.js";
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "./engine.js";
 import type { EngineWorkerOptions } from "./engine-worker.js";
 import type { EngineCommand, EngineEvent, EngineStatus, GenerationRequest, ModelInfo } from "./messages.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What the worker thread is started with. */
 export type EngineOptions = EngineWorkerOptions;
@@ -47,9 +48,11 @@ export class EngineClient implements Engine {
   readonly #onPhase: (phase: EnginePhase) => void;
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
+  readonly #questions = new Map<number, PromiseWithResolvers<TextAnswers[keyof TextAnswers]>>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
+  #nextQuestion = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
@@ -87,6 +90,20 @@ export class EngineClient implements Engine {
   }
 
   async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
+    this.#requireReady();
+    const requestId = randomUUID();
+    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
+    this.#requests.set(requestId, pending);
+    this.#send({ kind: "generate", requestId, request });
+    const cancel = (): void => pending.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    pending.whenDone(() => signal.removeEventListener("abort", cancel));
+    return pending.accepted;
+  }
+
+  /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
+  #requireReady(): void {
     switch (this.#phase.kind) {
       case "loading":
         throw new ToastError("server_loading", "The model is still loading. Try again in a moment.");
@@ -97,15 +114,16 @@ export class EngineClient implements Engine {
       case "ready":
         break;
     }
-    const requestId = randomUUID();
-    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
-    this.#requests.set(requestId, pending);
-    this.#send({ kind: "generate", requestId, request });
-    const cancel = (): void => pending.cancel();
-    if (signal.aborted) cancel();
-    signal.addEventListener("abort", cancel, { once: true });
-    pending.whenDone(() => signal.removeEventListener("abort", cancel));
-    return pending.accepted;
+  }
+
+  async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    this.#requireReady();
+    const asked = withResolvers<TextAnswers[keyof TextAnswers]>();
+    const askId = this.#nextQuestion++;
+    this.#questions.set(askId, asked);
+    this.#send({ kind: "ask", askId, question });
+    // The worker answers each kind of question with its kind of answer.
+    return (await asked.promise) as TextAnswers[Question["kind"]];
   }
 
   inspect(): Promise<EngineStatus> {
@@ -152,8 +170,19 @@ export class EngineClient implements Engine {
         this.#inspections.get(event.inspectId)?.resolve(event.status);
         this.#inspections.delete(event.inspectId);
         break;
+      case "answer":
+        this.#questions.get(event.askId)?.resolve(event.answer);
+        this.#questions.delete(event.askId);
+        break;
+      case "unanswered":
+        this.#questions.get(event.askId)?.reject(ToastError.fromData(event.error));
+        this.#questions.delete(event.askId);
+        break;
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
+        break;
+      case "started":
+        this.#requests.get(event.requestId)?.start(event.queueMs);
         break;
       case "delta":
       case "prompt":
@@ -182,12 +211,15 @@ export class EngineClient implements Engine {
     this.#requests.clear();
     for (const inspection of this.#inspections.values()) inspection.reject(error);
     this.#inspections.clear();
+    for (const question of this.#questions.values()) question.reject(error);
+    this.#questions.clear();
   }
 }
 
 /** One request's way back: a promise of acceptance, then a queue of events for one reader. */
 class PendingRequest {
   readonly #accepted = withResolvers<Generation>();
+  readonly #started = withResolvers<number>();
   readonly #queue: GenerationEvent[] = [];
   readonly #sendCancel: () => void;
   /** Choices that go on. */
@@ -215,7 +247,11 @@ class PendingRequest {
   }
 
   accept(promptTokens: number): void {
-    this.#accepted.resolve({ promptTokens, events: this.#events() });
+    this.#accepted.resolve({ promptTokens, started: this.#started.promise, events: this.#events() });
+  }
+
+  start(queueMs: number): void {
+    this.#started.resolve(queueMs);
   }
 
   push(event: GenerationEvent): void {

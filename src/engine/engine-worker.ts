@@ -4,11 +4,13 @@ import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import { GrammarCompiler } from "../sampling/grammar/grammar-compiler.js";
 import type { CompiledConstraint } from "../sampling/grammar/matcher.js";
 import { packVocabulary, type Vocabulary } from "../sampling/grammar/vocabulary.js";
-import { ChatTemplate } from "../text/chat-template.js";
+import { ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import { checkLength, checkTokens, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "./load-model.js";
 import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo } from "./messages.js";
+import type { Prompt } from "./prompt.js";
+import { answerQuestion, type TextQuestion } from "./text-questions.js";
 
 export interface EngineWorkerOptions {
   readonly folder: string;
@@ -38,6 +40,7 @@ export class EngineWorker {
     this.#loop = new EngineLoop(
       { ...loaded, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
       {
+        started: ({ requestId }, queueMs) => send({ kind: "started", requestId, queueMs }),
         prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
         delta: ({ requestId, choice }, text, tokens, reports) =>
           send({ kind: "delta", requestId, choice, text, tokens, reports }),
@@ -73,6 +76,9 @@ export class EngineWorker {
       case "inspect":
         this.#send({ kind: "status", inspectId: command.inspectId, status: this.#loop.status() });
         break;
+      case "ask":
+        this.#answer(command.askId, command.question);
+        break;
     }
   }
 
@@ -82,6 +88,28 @@ export class EngineWorker {
     await this.#grammars?.close();
     await this.#loop.close();
     await releaseModel(this.#loaded);
+  }
+
+  #answer(askId: number, question: TextQuestion): void {
+    const { tokenizer, folder } = this.#loaded;
+    const { tokens } = folder.manifest;
+    try {
+      const answer = answerQuestion(question, {
+        tokenizer,
+        template: (adapter) => this.#template(adapter),
+        encode: (prompt, adapter) => this.#tokenize(prompt, adapter),
+        info: (adapter) => ({
+          vocabSize: this.model.vocabSize,
+          bosToken: tokens.bos,
+          eosTokens: tokens.eos,
+          chatTemplate: this.#templates.get(adapter)?.source ?? null,
+        }),
+      });
+      this.#send({ kind: "answer", askId, answer });
+    } catch (cause) {
+      if (!(cause instanceof ToastError)) throw cause;
+      this.#send({ kind: "unanswered", askId, error: cause.toData() });
+    }
   }
 
   /** Everything in one turn, but for a request whose constraint has to be compiled first. */
@@ -125,7 +153,8 @@ export class EngineWorker {
         { param: "steering.adapter" },
       );
     }
-    const promptIds = this.#tokenize(request);
+    const { prompt, steering } = request;
+    const promptIds = this.#tokenize(prompt, steering.kind === "steered" ? steering.adapter : null);
     const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
     if (length.kind === "refused") throw ToastError.fromData(length.error);
     const wishes = { ...request, logitBias: request.sampling.logitBias };
@@ -150,7 +179,8 @@ export class EngineWorker {
     this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
   }
 
-  #tokenize({ prompt, steering }: GenerationRequest): readonly number[] {
+  /** @param adapter whose chat template writes messages; null: the base's. */
+  #tokenize(prompt: Prompt, adapter: string | null): readonly number[] {
     switch (prompt.kind) {
       case "tokens": {
         const { vocabSize } = this.model;
@@ -163,32 +193,31 @@ export class EngineWorker {
       case "text":
         return this.#loaded.tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
       case "chat": {
-        const template = this.#templates.get(steering.kind === "steered" ? steering.adapter : null);
-        if (template === undefined) {
-          throw new ToastError(
-            "chat_template_missing",
-            `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
-            { param: "model" },
-          );
-        }
+        const text = this.#template(adapter).render(prompt.messages, prompt.rendering ?? ordinaryRendering);
         // The template writes the special tokens itself.
-        return this.#loaded.tokenizer.encode(
-          template.render(prompt.messages, { addGenerationPrompt: true, tools: prompt.tools ?? [] }),
-          {
-            addSpecialTokens: false,
-          },
-        );
+        return this.#loaded.tokenizer.encode(text, { addSpecialTokens: false });
       }
     }
+  }
+
+  #template(adapter: string | null): ChatTemplate {
+    const template = this.#templates.get(adapter);
+    if (template !== undefined) return template;
+    throw new ToastError(
+      "chat_template_missing",
+      `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
+      { param: "model" },
+    );
   }
 }
 
 /**
- * Of a text of its own, the blank that its first token marks a word with is taken off. A grammar has every byte in its place: a text
+ * Whether what is generated is a text of its own, and not the rest of one. Of a text of its own, the blank that its first token marks a word with is taken off. A grammar has every byte in its place: a text
  * that is bound to one keeps the blank (which free text around calls is not).
  */
 function isTextOfItsOwn({ prompt, constraint }: GenerationRequest): boolean {
-  return prompt.kind === "chat" && (constraint === null || constraint.kind === "textWithTags");
+  if (prompt.kind !== "chat" || prompt.rendering?.continueFinalMessage === true) return false;
+  return constraint === null || constraint.kind === "textWithTags";
 }
 
 function templatesOf({ manifest, adapters }: ModelFolder): Map<string | null, ChatTemplate> {

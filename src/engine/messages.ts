@@ -2,13 +2,8 @@ import type { ErrorData } from "../errors.js";
 import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
-import type { ChatMessage, ToolDefinition } from "../text/chat-message.js";
-
-/** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
-export type Prompt =
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[]; readonly tools?: readonly ToolDefinition[] }
-  | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
-  | { readonly kind: "tokens"; readonly ids: readonly number[] };
+import type { Prompt } from "./prompt.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 export interface GenerationRequest {
   readonly prompt: Prompt;
@@ -130,6 +125,7 @@ export type EngineCommand =
   | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
+  | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
   | { readonly kind: "shutdown" };
 
 /** What the engine holds right now; waiting, running, lanes and cache are zero when idle. */
@@ -141,8 +137,12 @@ export interface EngineStatus {
   readonly cacheBytes: number;
   /** Bytes that the prefix cache holds for later requests. */
   readonly prefixBytes: number;
+  /** Bytes that both may take together. */
+  readonly cacheLimitBytes: number;
   /** Forwards since loading; their ratio to tokens is what steering costs. */
   readonly forwards: number;
+  /** Of these, those that computed a longer stretch of a prompt; the others decode. */
+  readonly prefillForwards: number;
   /** Rows computed in those forwards, by lane. */
   readonly rows: { readonly bottomUp: number; readonly steered: number };
   /** Tokens guessed by the bottom-up pass, and those of them that the steered pass then chose. */
@@ -164,6 +164,8 @@ export type EngineEvent =
   /** The engine cannot go on (loading failed, or the native run failed). */
   | { readonly kind: "failed"; readonly error: ErrorData }
   | { readonly kind: "accepted"; readonly requestId: string; readonly promptTokens: number }
+  /** Once for each request: its first choice has its lanes. */
+  | { readonly kind: "started"; readonly requestId: string; readonly queueMs: number }
   /** Before any token: a bad prompt, a template that failed, a context too small. */
   | { readonly kind: "rejected"; readonly requestId: string; readonly error: ErrorData }
   | {
@@ -186,4 +188,7 @@ export type EngineEvent =
     }
   /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
-  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus };
+  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
+  | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
+  /** A question that cannot be answered. */
+  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData };

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
-import { field, optional } from "./request-fields.js";
+import { field, optional, shownAs } from "./request-fields.js";
 
 type Constraint = NonNullable<GenerationRequest["constraint"]>;
 
@@ -33,15 +33,18 @@ export const jsonSchema = z.unknown().transform((value, context): string => {
 });
 
 /** vLLM takes the schema as an object or as its text. */
-const jsonSchemaOrText = z.preprocess((value, context) => {
-  if (typeof value !== "string") return value;
-  try {
-    return JSON.parse(value) as unknown;
-  } catch {
-    context.addIssue({ code: "custom", message: "must be a JSON Schema, or its text: this text is no JSON." });
-    return z.NEVER;
-  }
-}, jsonSchema);
+const jsonSchemaOrText = shownAs(
+  z.preprocess((value, context) => {
+    if (typeof value !== "string") return value;
+    try {
+      return JSON.parse(value) as unknown;
+    } catch {
+      context.addIssue({ code: "custom", message: "must be a JSON Schema, or its text: this text is no JSON." });
+      return z.NEVER;
+    }
+  }, jsonSchema),
+  z.unknown(),
+);
 
 const responseFormat = z.discriminatedUnion(
   "type",

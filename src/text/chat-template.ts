@@ -3,6 +3,24 @@ import { ToastError } from "../errors.js";
 import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
 import { callMarkup, toolObject, toolsAsText } from "./tool-call-format.js";
 
+/** How a template is asked to write messages. */
+export interface Rendering {
+  /** Whether the text ends where the assistant's answer begins. */
+  readonly addGenerationPrompt: boolean;
+  /** Whether the text ends within the last message, for its author to go on. */
+  readonly continueFinalMessage: boolean;
+  /** Variables of the template's own, `enable_thinking` say. */
+  readonly variables: Readonly<Record<string, string | number | boolean | null>>;
+  /** What the model is told that it can call. */
+  readonly tools?: readonly ToolDefinition[];
+}
+
+export const ordinaryRendering: Rendering = {
+  addGenerationPrompt: true,
+  continueFinalMessage: false,
+  variables: {},
+};
+
 /** The texts that a template writes as `bos_token` and `eos_token`; empty for a tokenizer without them. */
 export interface TemplateTokens {
   readonly bosToken: string;
@@ -24,6 +42,8 @@ const prelude = "{% set raise_exception = toast_refuse %}{% set strftime_now = t
  * @see https://huggingface.co/docs/transformers/chat_templating
  */
 export class ChatTemplate {
+  /** Jinja. */
+  readonly source: string;
   readonly #template: Template;
   readonly #tokens: TemplateTokens;
   /** Whether the template writes tools and their calls, in the form that answers are read in. */
@@ -36,24 +56,28 @@ export class ChatTemplate {
     } catch (cause) {
       throw new ToastError("chat_template_failed", `The chat template cannot be read: ${messageOf(cause)}`, { cause });
     }
+    this.source = source;
     this.#tokens = specialTokens;
     this.#knowsTools = /\btools\b/.test(source) && source.includes(callMarkup.open);
   }
 
   /**
    * Tools go to a template that knows them; else they, and calls and results among the messages, are written as text.
-   * @param options.addGenerationPrompt Whether the text ends where the assistant's answer begins.
    * @throws ToastError `chat_template_failed`, with the template's own sentence where it refuses the messages.
    */
-  render(
-    messages: readonly ChatMessage[],
-    options: { readonly addGenerationPrompt: boolean; readonly tools?: readonly ToolDefinition[] },
-  ): string {
-    const { tools = [] } = options;
+  render(messages: readonly ChatMessage[], asked: Partial<Rendering> & Pick<Rendering, "addGenerationPrompt">): string {
+    const rendering = { ...ordinaryRendering, ...asked };
+    const text = this.#render(messages, rendering);
+    return rendering.continueFinalMessage ? cutBehindFinalMessage(text, messages) : text;
+  }
+
+  #render(messages: readonly ChatMessage[], rendering: Rendering): string {
+    const { tools = [] } = rendering;
     try {
       return this.#template.render({
+        ...rendering.variables,
         messages: (this.#knowsTools ? messages : toolsAsText(messages, tools)).map(templateMessage),
-        add_generation_prompt: options.addGenerationPrompt,
+        add_generation_prompt: rendering.addGenerationPrompt,
         bos_token: this.#tokens.bosToken,
         eos_token: this.#tokens.eosToken,
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
@@ -89,6 +113,21 @@ function templateCall({ id, name, arguments: text }: ToolCall): object {
     value = JSON.parse(text);
   } catch {}
   return { id, type: "function", function: { name, arguments: value } };
+}
+
+/**
+ * Takes off what the template writes behind the last message (the end of its turn).
+ * @see https://huggingface.co/docs/transformers/chat_templating#continuefinalmessage
+ */
+function cutBehindFinalMessage(text: string, messages: readonly ChatMessage[]): string {
+  const content = messages.at(-1)?.content ?? "";
+  const at = [content, content.trim()].map((words) => [text.lastIndexOf(words), words.length] as const);
+  const [start, length] = at.find(([found]) => found !== -1) ?? [-1, 0];
+  if (start === -1 || content.trim() === "") {
+    const message = "The last message cannot be continued: the chat template does not write its text as it is.";
+    throw new ToastError("chat_template_failed", message, { param: "continue_final_message" });
+  }
+  return text.slice(0, start + length);
 }
 
 /** What a template says with `raise_exception`. */

@@ -2,9 +2,11 @@ import { type IncomingHttpHeaders, request } from "node:http";
 import OpenAI from "openai";
 import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/server/engine-registry.js";
-import { listen } from "../../src/server/http-server.js";
+import { type ConnectionLimits, listen } from "../../src/server/http-server.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
+import { type TestEdgeOptions, testEdge } from "../server/test-edge.js";
+import { checkingFetch, checkTraffic } from "./own-document.js";
 
 export interface TestServer {
   readonly url: string;
@@ -12,10 +14,17 @@ export interface TestServer {
   readonly running: RunningRequests;
   /** What the server logged as its own failures. */
   readonly logged: unknown[];
+  /** The records of its log, all of them. */
+  readonly lines: Record<string, unknown>[];
   readonly openai: OpenAI;
+  /** For clients: holds what it carries against the server's own description. */
+  readonly fetch: typeof fetch;
+  /** What that fetch found, to be empty. */
+  readonly departures: readonly Error[];
   /** Sends bytes and reads bytes; nothing in between parses or retries. */
   exchange(path: string, options?: ExchangeOptions): Promise<Exchange>;
   chat(body: object | string | Buffer, options?: ExchangeOptions): Promise<Exchange>;
+  post(path: string, body: object | string | Buffer, options?: ExchangeOptions): Promise<Exchange>;
   shutdown(drainMs: number): Promise<void>;
 }
 
@@ -37,33 +46,67 @@ export interface Exchange {
 /** The real routes on a real socket of any free port, over whatever engines a test brings. */
 export async function startTestServer(
   engines: readonly Engine[],
-  limits: { readonly maxBodyBytes?: number; readonly keepAliveMs?: number } = {},
+  options: {
+    readonly maxBodyBytes?: number;
+    readonly keepAliveMs?: number;
+    readonly requestTimeoutMs?: number;
+    readonly edge?: TestEdgeOptions;
+    readonly connections?: Partial<ConnectionLimits>;
+  } = {},
 ): Promise<TestServer> {
-  const running = new RunningRequests();
+  const running = new RunningRequests({ timeoutMs: options.requestTimeoutMs ?? null });
+  const { edge, observe, log, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const routes = createServerApp({
-    registry: new EngineRegistry(engines),
+    registry: new EngineRegistry(engines, observe),
     running,
-    limits: { maxBodyBytes: limits.maxBodyBytes ?? 100_000, keepAliveMs: limits.keepAliveMs ?? 10_000 },
+    limits: { maxBodyBytes: options.maxBodyBytes ?? 100_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    edge,
     startedAt: Math.floor(Date.now() / 1000),
-    logError: (_, error) => logged.push(error),
+    logError: (requestId, error) => {
+      logged.push(error);
+      log.error({ requestId, err: error }, "A request failed.");
+    },
   });
-  const server = await listen((incoming) => routes.fetch(incoming), { host: "127.0.0.1", port: 0, running });
-  const exchange = (path: string, options: ExchangeOptions = {}) => exchangeBytes(server.url + path, options);
+  const server = await listen((incoming, bindings) => routes.fetch(incoming, bindings), {
+    host: "127.0.0.1",
+    port: 0,
+    running,
+    limits: options.connections ?? {},
+  });
+  const exchange = async (path: string, options: ExchangeOptions = {}) => {
+    const answer = await exchangeBytes(server.url + path, options);
+    checkTraffic({
+      method: options.method ?? "GET",
+      path,
+      requestBody: options.body?.toString() ?? null,
+      status: answer.status,
+      contentType: answer.headers["content-type"] ?? "",
+      text: answer.text,
+    });
+    return answer;
+  };
+  const post: TestServer["post"] = (path, body, options) =>
+    exchange(path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+      ...options,
+    });
+  const departures: Error[] = [];
+  const fetch = checkingFetch(departures);
   return {
     url: server.url,
     port: server.port,
     running,
     logged,
-    openai: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 }),
+    lines,
+    openai: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0, fetch }),
+    fetch,
+    departures,
     exchange,
-    chat: (body, options) =>
-      exchange("/v1/chat/completions", {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
-        ...options,
-      }),
+    chat: (body, options) => post("/v1/chat/completions", body, options),
+    post,
     shutdown: (drainMs) => server.shutdown(drainMs),
   };
 }

@@ -100,6 +100,7 @@ async function run(
     },
     {
       prompt: () => {},
+      started: () => {},
       delta: () => {},
       finished: () => {},
       errored: (_, error) => errors.push(error),

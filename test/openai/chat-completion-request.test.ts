@@ -211,9 +211,6 @@ describe("what cannot be honoured", () => {
     ["function_call", { name: "f" }],
     ["response_format", { type: "json_object" }],
     ["response_format", { type: "json_schema", json_schema: {} }],
-    ["logprobs", true],
-    ["top_logprobs", 3],
-    ["logit_bias", { "5": 1 }],
     ["modalities", ["text", "audio"]],
     ["audio", { voice: "alloy" }],
     ["prediction", { type: "content" }],
@@ -221,21 +218,12 @@ describe("what cannot be honoured", () => {
     ["reasoning_effort", "high"],
     ["verbosity", "low"],
     ["service_tier", "priority"],
-    ["min_tokens", 5],
-    ["stop_token_ids", [2]],
     ["echo", true],
     ["guided_json", {}],
     ["best_of", 2],
     ["chat_template", "{{ x }}"],
   ])("refuses %s: %j and names it", (name, value) => {
     expect(refusal({ ...good, [name]: value })).toMatchObject({ code: "unsupported_parameter", param: name });
-  });
-
-  it("refuses to explain, for now", () => {
-    expect(refusal({ ...good, steering: { explain: true } })).toMatchObject({
-      code: "unsupported_parameter",
-      param: "steering.explain",
-    });
   });
 
   it("refuses stream obfuscation", () => {

@@ -1,5 +1,6 @@
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "../../src/engine/engine.js";
 import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo } from "../../src/engine/messages.js";
+import type { TextAnswers, TextQuestion } from "../../src/engine/text-questions.js";
 import { ToastError } from "../../src/errors.js";
 
 export const scriptedModel: ModelInfo = {
@@ -23,6 +24,8 @@ export interface Script {
   /** Milliseconds before each event; Infinity: never. */
   readonly delayMs?: number;
   readonly reason?: FinishReason;
+  /** It stays in the queue. */
+  readonly startsNever?: true;
   /** Thrown by `generate`. */
   readonly rejection?: ToastError;
   /** Thrown in place of the event of this number. */
@@ -56,7 +59,8 @@ export class ScriptedEngine implements Engine {
       throw new ToastError("context_length_exceeded", message, { param: "messages" });
     }
     await Promise.resolve();
-    return { promptTokens: words.length, events: this.#play(request, script, words.length, signal) };
+    const started = script.startsNever === true ? new Promise<number>(() => {}) : Promise.resolve(5);
+    return { promptTokens: words.length, started, events: this.#play(request, script, words.length, signal) };
   }
 
   inspect(): Promise<EngineStatus> {
@@ -70,7 +74,9 @@ export class ScriptedEngine implements Engine {
       lanesInUse: running,
       cacheBytes: 0,
       prefixBytes: 0,
+      cacheLimitBytes: 1_000_000,
       forwards,
+      prefillForwards: 0,
       rows,
       drafts,
       prefixTokens: { queried: 0, hit: 0 },
@@ -78,6 +84,26 @@ export class ScriptedEngine implements Engine {
       time: { graphMs: 0, stepMs: 0 },
       violations: [],
     });
+  }
+
+  /** Its tokenizer's tokens are words, its template writes roles and texts. */
+  ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    const asked: TextQuestion = question;
+    const answer = ((): TextAnswers[keyof TextAnswers] => {
+      switch (asked.kind) {
+        case "encode": {
+          const pieces = asked.prompt.kind === "text" ? asked.prompt.text.split(" ") : [];
+          return { ids: pieces.map((_, at) => at), pieces };
+        }
+        case "decode":
+          return { text: asked.ids.map((id) => `t${id}`).join(" ") };
+        case "render":
+          return { text: asked.prompt.messages.map(({ role, content }) => `${role}: ${content}`).join("\n") };
+        case "describe":
+          return { vocabSize: 100, bosToken: null, eosTokens: [], chatTemplate: null };
+      }
+    })();
+    return Promise.resolve(answer as TextAnswers[Question["kind"]]);
   }
 
   close(): Promise<void> {
