@@ -51,8 +51,8 @@ export class ToolCallParser {
     const text = this.#held;
     this.#held = "";
     if (this.#state.kind !== "content" || text === "") return [];
-    // A tag that only just began is no content either.
-    const plain = text.slice(0, text.length - beginningOf(callMarkup.open, text, 5));
+    // A tag that only just began is no content either; a text may well end in "<", one of nothing but calls does not.
+    const plain = text.slice(0, text.length - beginningOf(callMarkup.open, text, this.#calls > 0 ? 1 : 5));
     return plain === "" || (this.#calls > 0 && plain.trim() === "") ? [] : [{ kind: "content", text: plain }];
   }
 

@@ -14,7 +14,7 @@ const functionName = z
 
 const tool = z
   .object(
-    { type: z.string(field("'function'")), function: z.unknown() },
+    { type: z.string(field("'function'")), function: z.unknown().optional() },
     field("a tool such as {type: 'function', function: {…}}"),
   )
   .superRefine(({ type }, context) => {

@@ -18,7 +18,7 @@ export type OutputConstraint = { readonly param: string } & (
   | { readonly kind: "choice"; readonly options: readonly string[] }
   /** A grammar in GBNF or the EBNF of XGrammar, with a rule `root`. */
   | { readonly kind: "grammar"; readonly grammar: string }
-  /** Tagged pieces, one at least, parted by `separator`, and nothing else. */
+  /** Tagged pieces, one at least and eight at most, parted by `separator`, and nothing else. */
   | {
       readonly kind: "tags";
       readonly tags: readonly TaggedJson[];

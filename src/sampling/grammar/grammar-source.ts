@@ -45,6 +45,9 @@ function sourceOf(constraint: OutputConstraint): GrammarSource {
   }
 }
 
+/** A small model that may go on goes on without an end. */
+const maxTags = 8;
+
 function tagsOnly({ tags, separator, atMost }: Extract<OutputConstraint, { kind: "tags" }>): GrammarSource {
   const rules: [string, Expression][] = [];
   const pieces = tags.map((tag, index) => {
@@ -53,7 +56,7 @@ function tagsOnly({ tags, separator, atMost }: Extract<OutputConstraint, { kind:
     return sequence(literal(tag.begin), rule(`${prefix}root`), literal(tag.end));
   });
   rules.push(["tag", choice(...pieces)]);
-  const more = repeat(sequence(literal(separator), rule("tag")), 0, atMost === "one" ? 0 : null);
+  const more = repeat(sequence(literal(separator), rule("tag")), 0, atMost === "one" ? 0 : maxTags - 1);
   return ebnf(new Map([...rules, ["root", sequence(rule("tag"), more)]]));
 }
 
