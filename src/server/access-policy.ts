@@ -10,7 +10,7 @@ export interface AccessPolicy {
   readonly metricsAccess: "open" | "keyed";
 }
 
-/** `open`: needs no key. `admin`: changes what is served. Everything that no table names needs a key. */
+/** `open`: needs no key. `admin`: an operator's. Everything that no table names needs a key. */
 export type RouteAccess = "open" | "metrics" | "admin" | "user";
 
 /** The page and its parts, whether the server lives, and what it understands: nothing of it is a secret. */
@@ -22,13 +22,18 @@ const openRoutes: readonly RegExp[] = [
   /^\/openapi\.json$/,
 ];
 
-/** Anything but reading. */
-const adminRoutes: readonly RegExp[] = [/^\/v1\/adapters(\/|$)/];
+/** What changes what is served, tells where its files lie, or hands out what others have asked. */
+const adminRoutes: readonly { readonly methods: "all" | readonly string[]; readonly path: RegExp }[] = [
+  { methods: "all", path: /^\/v1\/adapters(\/|$)/ },
+  { methods: "all", path: /^\/v1\/arena\/import\/?$/ },
+  { methods: ["GET", "HEAD"], path: /^\/v1\/arena\/battles\/?$/ },
+];
 
 /** @param path as the router matches it: decoded once. */
 export function routeAccess(method: string, path: string): RouteAccess {
+  const asked = adminRoutes.find((route) => route.path.test(path));
+  if (asked !== undefined && (asked.methods === "all" || asked.methods.includes(method))) return "admin";
   const reads = method === "GET" || method === "HEAD";
-  if (!reads && adminRoutes.some((route) => route.test(path))) return "admin";
   if (path === "/metrics") return "metrics";
   return reads && openRoutes.some((route) => route.test(path)) ? "open" : "user";
 }

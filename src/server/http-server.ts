@@ -34,8 +34,8 @@ export interface ConnectionLimits {
 export const defaultConnectionLimits: ConnectionLimits = {
   maxHeaderBytes: 16 * 1024,
   headersMs: 20_000,
-  // Four megabytes at half a megabit a second.
-  requestMs: 60_000,
+  // A body may be as large as an adapter; waiting for one costs no more than its socket.
+  requestMs: 300_000,
   stallMs: 60_000,
 };
 

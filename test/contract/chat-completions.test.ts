@@ -13,6 +13,7 @@ import {
   startTestServer,
   streamedText,
   type TestServer,
+  untilCommented,
 } from "./start-test-server.js";
 
 /** Beside the real model stands a scripted one, for the failures and waits that a real one has only on bad days. */
@@ -88,8 +89,9 @@ describe("chunks of a stream", () => {
   });
 
   it("wire row 22: comments keep a waiting stream alive; there is no empty data and no id line", async () => {
-    scripted.script = { texts: ["late"], delayMs: 300 };
-    const answer = await server.chat({ ...toScripted, stream: true });
+    const { promise, onText } = untilCommented();
+    scripted.script = { texts: ["late"], until: promise };
+    const answer = await server.chat({ ...toScripted, stream: true }, { onText });
     const frames = framesOf(answer);
     expect(frames.some((frame) => frame.startsWith(":"))).toBe(true);
     expect(frames.every((frame) => /^(: keep-alive|data: \S.*)$/.test(frame))).toBe(true);

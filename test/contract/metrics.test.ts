@@ -78,7 +78,7 @@ describe("GET /metrics", () => {
     // Engines are asked once a second at most.
     const status = await engine.inspect();
     const scraped = async () => (await scrape()).sampleOf("forward_rows_total", { lane: "bottomUp" });
-    await expect.poll(scraped, { timeout: 5_000, interval: 300 }).toBe(status.rows.bottomUp);
+    await expect.poll(scraped, { timeout: 20_000, interval: 300 }).toBe(status.rows.bottomUp);
     const { sampleOf } = await scrape();
     const steered = { model_name: "tiny:alpaca" };
     const plain = { model_name: "tiny" };

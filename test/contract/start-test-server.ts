@@ -133,6 +133,18 @@ function exchangeBytes(url: string, { onText, body, ...options }: ExchangeOption
   });
 }
 
+/** Resolves once a stream that `onText` listens to has had two comments: a wait that no slow machine makes too short. */
+export function untilCommented(): { readonly promise: Promise<void>; readonly onText: (text: string) => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return {
+    promise,
+    onText: (text) => text.split("\n\n").filter((frame) => frame.startsWith(":")).length >= 2 && resolve(),
+  };
+}
+
 /** A chunk as the wire has it; every key is looked at by some test. */
 export interface WireChunk {
   readonly id: string;

@@ -49,7 +49,7 @@ const ask = (model: string): Request => ({
   model,
   messages: [{ role: "user", content: "How is the weather in Oslo?" }],
   tools,
-  max_tokens: 400,
+  max_tokens: 120,
 });
 
 interface Call {
@@ -97,7 +97,7 @@ async function streamed(request: Request) {
             function: { name: piece.function.name ?? "", arguments: "" },
           });
         } else {
-          expect(Object.keys(piece).sort()).toEqual(["function", "index"]);
+          expect(piece).toEqual({ index: piece.index, function: { arguments: piece.function.arguments } });
           known.function.arguments += piece.function.arguments;
         }
       }
@@ -110,7 +110,7 @@ const withoutIds = (calls: readonly Call[]) => calls.map(({ function: called }) 
 
 describe.each(["toast-tiny", "toast-tiny:alpaca"])("tools of %s", (model) => {
   it("are called when required, with arguments that are valid, the same streamed and not", async () => {
-    for (let seed = 0; seed < 5; seed++) {
+    for (let seed = 0; seed < 2; seed++) {
       const request: Request = { ...ask(model), seed, tool_choice: "required", n: 2 };
       const whole = await server.openai.chat.completions.create(request);
       const parts = await streamed(request);
@@ -151,7 +151,7 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("tools of %s", (model) => {
     expect(plain.choices[0]?.message.tool_calls).toBeUndefined();
     expect(plain.choices[0]?.message.content).toBeTypeOf("string");
     // A stretch of text after which a model that knows tools would call.
-    const opening = { ...ask(model), seed: 1, max_tokens: 120, logit_bias: await biasTowards("<tool_call>") };
+    const opening = { ...ask(model), seed: 1, max_tokens: 60, logit_bias: await biasTowards("<tool_call>") };
     const { choices } = await server.openai.chat.completions.create(opening);
     expect(choices[0]?.message.content ?? "").not.toContain("<tool_call>");
   });

@@ -79,6 +79,7 @@ function numberOf(text: string): number {
 }
 
 function checkFamily(family: string, { type, samples }: Family): void {
+  if (type !== "counter" && family.endsWith("_total")) throw new Error(`${family} is no counter`);
   if (type === "counter") {
     if (!family.endsWith("_total")) throw new Error(`the counter ${family} does not end in _total`);
     if (samples.some(({ value }) => !(value >= 0))) throw new Error(`the counter ${family} is negative`);

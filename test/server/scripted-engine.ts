@@ -23,6 +23,8 @@ export interface Script {
   readonly texts?: readonly string[];
   /** Milliseconds before each event; Infinity: never. */
   readonly delayMs?: number;
+  /** Resolves before the first event. */
+  readonly until?: Promise<void>;
   readonly reason?: FinishReason;
   /** It stays in the queue. */
   readonly startsNever?: true;
@@ -128,6 +130,7 @@ export class ScriptedEngine implements Engine {
     }
     const usage = () => ({ promptTokens, cachedTokens: 0, completionTokens: said });
     try {
+      await script.until;
       for (const [at, text] of textsOf(script, request).entries()) {
         if (script.delayMs !== undefined) {
           await sleep(script.delayMs, signal);
