@@ -29,10 +29,23 @@ export class LegacyLogprobs {
 
   /** A token that goes on with a character begins behind those that are complete. */
   #offsetOf(bytes: Uint8Array): number {
+    const [first] = bytes;
+    // Where a character breaks off, its U+FFFD stands in front of what follows.
+    if (first !== undefined && !isContinuation(first)) this.#characters += lengthOf(this.#utf8.decode());
     const offset = this.#characters;
-    this.#characters += [...this.#utf8.decode(bytes, { stream: true })].length;
+    this.#characters += lengthOf(this.#utf8.decode(bytes, { stream: true }));
     return offset;
   }
+}
+
+/** In Unicode code points. */
+function lengthOf(text: string): number {
+  return [...text].length;
+}
+
+/** Whether a byte goes on with a character of UTF-8. */
+function isContinuation(byte: number): boolean {
+  return (byte & 0xc0) === 0x80;
 }
 
 /** The likeliest tokens, and the one that was taken, which need not be one of them. */

@@ -50,6 +50,7 @@ const answers = {
   Model: modelSchema,
   ModelList: modelListSchema,
   Health: healthSchema,
+  Alive: z.object({ status: z.literal("alive") }).describe("Answer of GET /livez."),
   TokenizeResponse: tokenizeResponseSchema,
   DetokenizeResponse: detokenizeResponseSchema,
   ApplyTemplateResponse: applyTemplateResponseSchema,
@@ -64,7 +65,7 @@ interface Operation {
   readonly summary: string;
   readonly request?: keyof typeof requests;
   readonly parameters?: readonly object[];
-  readonly answer: keyof typeof answers;
+  readonly answer: keyof typeof answers | "text";
   /** Of each event, for a request with `stream: true`. */
   readonly event?: keyof typeof answers;
   /** Other statuses, beside 500. */
@@ -162,6 +163,31 @@ const operations: readonly Operation[] = [
   },
   {
     method: "get",
+    path: "/livez",
+    name: "livez",
+    summary: "Whether the process answers at all.",
+    answer: "Alive",
+    failures: [],
+  },
+  {
+    method: "get",
+    path: "/readyz",
+    name: "readyz",
+    summary: "The same as /health, by the name that orchestrators use.",
+    answer: "Health",
+    failures: [],
+    busy: { status: 503, answer: "Health" },
+  },
+  {
+    method: "get",
+    path: "/metrics",
+    name: "metrics",
+    summary: "Metrics in the text format of Prometheus.",
+    answer: "text",
+    failures: [],
+  },
+  {
+    method: "get",
     path: "/health",
     name: "health",
     summary: "Whether a generation sent now would be taken.",
@@ -219,7 +245,9 @@ function operationObject(operation: Operation): object {
       "200": {
         description: event === undefined ? "The answer." : "The answer; with `stream: true` its events.",
         content: {
-          "application/json": { schema: reference(answer) },
+          ...(answer === "text"
+            ? { "text/plain": { schema: { type: "string" } } }
+            : { "application/json": { schema: reference(answer) } }),
           ...(event === undefined ? {} : { "text/event-stream": { schema: reference(event) } }),
         },
       },

@@ -64,7 +64,7 @@ export const responseSchema = z
     top_logprobs: z.int(),
     top_p: z.number(),
     truncation: z.literal("disabled"),
-    usage: responseUsageSchema.nullable(),
+    usage: responseUsageSchema.optional().describe("Once the answer has ended."),
     system_fingerprint: z.string(),
     steering: steeringReportSchema,
     prompt_explanation: promptExplanationSchema.optional(),
@@ -111,7 +111,7 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
     top_logprobs: request.top_logprobs ?? 0,
     top_p: request.top_p ?? 1,
     truncation: "disabled",
-    usage: ended === null ? null : responseUsage(ended.usage),
+    ...(ended === null ? {} : { usage: responseUsage(ended.usage) }),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
   };

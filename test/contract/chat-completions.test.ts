@@ -160,7 +160,7 @@ describe("errors", () => {
 
   it("wire row 9: have the status that tells a client whether to try again", async () => {
     expect((await server.chat({ ...question, temperature: 3 })).status).toBe(400);
-    expect((await server.chat("x".repeat(100_001))).status).toBe(413);
+    expect((await server.chat("x".repeat(200_001))).status).toBe(413);
     scripted.script = { rejection: new ToastError("server_overloaded", "The queue is full.") };
     const busy = await server.chat(toScripted);
     expect([busy.status, busy.headers["retry-after"]]).toEqual([429, "1"]);

@@ -60,7 +60,7 @@ export async function startTestServer(
   const routes = createServerApp({
     registry: new EngineRegistry(engines, observe),
     running,
-    limits: { maxBodyBytes: options.maxBodyBytes ?? 100_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    limits: { maxBodyBytes: options.maxBodyBytes ?? 200_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,
     startedAt: Math.floor(Date.now() / 1000),
     logError: (requestId, error) => {

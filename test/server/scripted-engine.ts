@@ -62,7 +62,7 @@ export class ScriptedEngine implements Engine {
     }
     await Promise.resolve();
     const started = script.startsNever === true ? new Promise<number>(() => {}) : Promise.resolve(5);
-    return { promptTokens: words.length, started, events: this.#play(request, script, words.length, signal) };
+    return { promptTokens: words.length, started, events: this.#playAll(request, script, words.length, signal) };
   }
 
   inspect(): Promise<EngineStatus> {
@@ -111,6 +111,20 @@ export class ScriptedEngine implements Engine {
   close(): Promise<void> {
     this.phase = { kind: "closed" };
     return Promise.resolve();
+  }
+
+  /** One choice after the other, all alike. */
+  async *#playAll(
+    request: GenerationRequest,
+    script: Script,
+    promptTokens: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<GenerationEvent> {
+    for (let choice = 0; choice < request.choices; choice++) {
+      for await (const event of this.#play(request, script, promptTokens, signal)) {
+        yield event.kind === "prompt" ? event : { ...event, choice };
+      }
+    }
   }
 
   async *#play(
