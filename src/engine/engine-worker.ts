@@ -1,5 +1,9 @@
 import { ToastError } from "../errors.js";
 import type { ModelFolder } from "../model/model-folder.js";
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
+import { GrammarCompiler } from "../sampling/grammar/grammar-compiler.js";
+import type { CompiledConstraint } from "../sampling/grammar/matcher.js";
+import { packVocabulary, type Vocabulary } from "../sampling/grammar/vocabulary.js";
 import { ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import { checkLength, checkTokens, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
@@ -22,6 +26,11 @@ export class EngineWorker {
   readonly #templates: ReadonlyMap<string | null, ChatTemplate>;
   readonly #loop: EngineLoop;
   readonly #send: (event: EngineEvent) => void;
+  /** Made for the first request that constrains its output. */
+  #grammars: GrammarCompiler | null = null;
+  /** Requests whose constraints are being compiled. */
+  readonly #compiling = new Set<string>();
+  #isClosing = false;
 
   private constructor(loaded: LoadedModel, limits: EngineLimits, send: (event: EngineEvent) => void) {
     this.#loaded = loaded;
@@ -56,10 +65,13 @@ export class EngineWorker {
   handle(command: Exclude<EngineCommand, { kind: "shutdown" }>): void {
     switch (command.kind) {
       case "generate":
-        this.#admit(command.requestId, command.request);
+        void this.#admit(command.requestId, command.request);
         break;
       case "cancel":
-        this.#loop.cancel(command.requestId);
+        if (this.#compiling.delete(command.requestId)) {
+          const error = new ToastError("invalid_request", "The request was cancelled before it began.");
+          this.#send({ kind: "rejected", requestId: command.requestId, error: error.toData() });
+        } else this.#loop.cancel(command.requestId);
         break;
       case "inspect":
         this.#send({ kind: "status", inspectId: command.inspectId, status: this.#loop.status() });
@@ -72,6 +84,8 @@ export class EngineWorker {
 
   /** Cancels what runs, then frees the sessions. */
   async close(): Promise<void> {
+    this.#isClosing = true;
+    await this.#grammars?.close();
     await this.#loop.close();
     await releaseModel(this.#loaded);
   }
@@ -98,44 +112,71 @@ export class EngineWorker {
     }
   }
 
-  #admit(requestId: string, request: GenerationRequest): void {
+  /** Everything in one turn, but for a request whose constraint has to be compiled first. */
+  async #admit(requestId: string, request: GenerationRequest): Promise<void> {
     try {
-      if (request.steering.kind === "steered" && !this.#loaded.adapters.has(request.steering.adapter)) {
-        throw new ToastError(
-          "model_not_found",
-          `Model ${this.model.id} has no adapter ${request.steering.adapter}. It has: ${[...this.#loaded.adapters.keys()].join(", ") || "none"}.`,
-          { param: "steering.adapter" },
-        );
-      }
-      const promptIds = this.#tokenize(
-        request.prompt,
-        request.steering.kind === "steered" ? request.steering.adapter : null,
-      );
-      const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
-      if (length.kind === "refused") throw ToastError.fromData(length.error);
-      const wishes = { ...request, logitBias: request.sampling.logitBias };
-      const problem = checkTokens(wishes, length.maxTokens, this.model.vocabSize);
-      if (problem !== null) throw ToastError.fromData(problem);
-      this.#loop.add({
-        requestId,
-        promptIds,
-        // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
-        textContext: beginsText(request.prompt) ? [] : promptIds.slice(-8),
-        maxTokens: length.maxTokens,
-        steering: request.steering,
-        sampling: request.sampling,
-        choices: request.choices,
-        stopStrings: request.stopStrings,
-        ignoreEos: request.ignoreEos,
-        minTokens: request.minTokens,
-        stopTokenIds: request.stopTokenIds,
-        report: request.report,
-      });
-      this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
+      const constraint = request.constraint === null ? null : await this.#compile(requestId, request.constraint);
+      if (constraint === "cancelled") return;
+      this.#enqueue(requestId, request, constraint);
     } catch (cause) {
       if (!(cause instanceof ToastError)) throw cause;
       this.#send({ kind: "rejected", requestId, error: cause.toData() });
     }
+  }
+
+  async #compile(requestId: string, constraint: OutputConstraint): Promise<CompiledConstraint | "cancelled"> {
+    this.#compiling.add(requestId);
+    this.#grammars ??= new GrammarCompiler(this.#vocabulary());
+    try {
+      const compiled = await this.#grammars.compile(constraint);
+      // Whoever cancelled it has been told.
+      return this.#compiling.has(requestId) && !this.#isClosing ? compiled : "cancelled";
+    } finally {
+      this.#compiling.delete(requestId);
+    }
+  }
+
+  /** The tokens as the detokenizer writes them in the middle of a text. */
+  #vocabulary(): Vocabulary {
+    const { tokenizer, folder } = this.#loaded;
+    const bytesOf = (id: number) => (tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id, "later"));
+    const eosIds = folder.manifest.tokens.eos.map(({ id }) => id);
+    return packVocabulary(this.model.vocabSize, bytesOf, eosIds);
+  }
+
+  /** @throws ToastError for a request that cannot be honoured */
+  #enqueue(requestId: string, request: GenerationRequest, constraint: CompiledConstraint | null): void {
+    if (request.steering.kind === "steered" && !this.#loaded.adapters.has(request.steering.adapter)) {
+      throw new ToastError(
+        "model_not_found",
+        `Model ${this.model.id} has no adapter ${request.steering.adapter}. It has: ${[...this.#loaded.adapters.keys()].join(", ") || "none"}.`,
+        { param: "steering.adapter" },
+      );
+    }
+    const { prompt, steering } = request;
+    const promptIds = this.#tokenize(prompt, steering.kind === "steered" ? steering.adapter : null);
+    const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
+    if (length.kind === "refused") throw ToastError.fromData(length.error);
+    const wishes = { ...request, logitBias: request.sampling.logitBias };
+    const problem = checkTokens(wishes, length.maxTokens, this.model.vocabSize);
+    if (problem !== null) throw ToastError.fromData(problem);
+    this.#loop.add({
+      requestId,
+      promptIds,
+      // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
+      textContext: isTextOfItsOwn(request) ? [] : promptIds.slice(-8),
+      maxTokens: length.maxTokens,
+      steering: request.steering,
+      sampling: request.sampling,
+      choices: request.choices,
+      stopStrings: request.stopStrings,
+      ignoreEos: request.ignoreEos,
+      minTokens: request.minTokens,
+      stopTokenIds: request.stopTokenIds,
+      report: request.report,
+      constraint,
+    });
+    this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
   }
 
   /** @param adapter whose chat template writes messages; null: the base's. */
@@ -170,9 +211,13 @@ export class EngineWorker {
   }
 }
 
-/** Whether what is generated is a text of its own, and not the rest of one. */
-function beginsText(prompt: Prompt): boolean {
-  return prompt.kind === "chat" && prompt.rendering?.continueFinalMessage !== true;
+/**
+ * Whether what is generated is a text of its own, and not the rest of one. Of a text of its own, the blank that its first token marks a word with is taken off. A grammar has every byte in its place: a text
+ * that is bound to one keeps the blank (which free text around calls is not).
+ */
+function isTextOfItsOwn({ prompt, constraint }: GenerationRequest): boolean {
+  if (prompt.kind !== "chat" || prompt.rendering?.continueFinalMessage === true) return false;
+  return constraint === null || constraint.kind === "textWithTags";
 }
 
 function templatesOf({ manifest, adapters }: ModelFolder): Map<string | null, ChatTemplate> {

@@ -1,4 +1,5 @@
 import type { ErrorData } from "../errors.js";
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
 import type { Prompt } from "./prompt.js";
@@ -23,16 +24,6 @@ export interface GenerationRequest {
   readonly constraint: OutputConstraint | null;
   readonly report: ReportRequest;
 }
-
-/** What generated text has to be. Grammars and schemas travel as text; the worker compiles them. */
-export type OutputConstraint =
-  /** Any JSON object. */
-  | { readonly kind: "jsonObject" }
-  /** JSON that a JSON Schema allows, itself as JSON text. */
-  | { readonly kind: "jsonSchema"; readonly schema: string }
-  | { readonly kind: "regex"; readonly pattern: string }
-  /** A grammar in GBNF, with a rule `root`. */
-  | { readonly kind: "grammar"; readonly grammar: string };
 
 /** What a client wants to know of each token beside its text. */
 export interface ReportRequest {

@@ -1,4 +1,5 @@
-import type { ChatMessage, Rendering } from "../text/chat-template.js";
+import type { ChatMessage } from "../text/chat-message.js";
+import type { Rendering } from "../text/chat-template.js";
 
 /** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
 export type Prompt =

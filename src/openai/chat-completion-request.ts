@@ -1,12 +1,15 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
+import type { ChatMessage } from "../text/chat-message.js";
 import { generationFields, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedChatParameters, unsupportedParameters } from "./parameter-policy.js";
 import { renderingFields, renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
+import { toolFields, toolUse } from "./tool-request.js";
 
 /** Text parts join with a line break, as vLLM and llama.cpp join them. */
 const partSeparator = "\n";
@@ -45,28 +48,41 @@ const content = shownAs(
   z.union([z.string(), z.array(z.object({ type: z.literal("text"), text: z.string() }))]),
 );
 
-const roles = ["system", "developer", "user", "assistant"] as const;
-const rolesRefused: ReadonlySet<string> = new Set(["tool", "function"]);
+const roles = ["system", "developer", "user", "assistant", "tool"] as const;
 
 const role = shownAs(
-  z.string(field(`one of ${roles.join(", ")}`)).transform((value, context): "system" | "user" | "assistant" => {
+  z.string(field(`one of ${roles.join(", ")}`)).transform((value, context): ChatMessage["role"] => {
     switch (value) {
       case "system":
       case "user":
       case "assistant":
+      case "tool":
         return value;
       case "developer":
         // No template of an open model knows this newer word for the same thing.
         return "system";
       default:
-        if (rolesRefused.has(value)) {
-          return refuse(context, `Messages of role '${value}' are not supported: this server calls no tools yet.`);
+        if (value === "function") {
+          return refuse(context, "Messages of role 'function' are not supported; use 'tools' and the role 'tool'.");
         }
         context.addIssue({ code: "custom", message: `must be one of ${roles.join(", ")}.` });
         return z.NEVER;
     }
   }),
   z.enum(roles),
+);
+
+/** A call as an earlier answer had it. */
+const pastCall = z.object(
+  {
+    id: text("the call's id"),
+    type: z.literal("function", field("'function'")).optional(),
+    function: z.object(
+      { name: text("the function's name"), arguments: text("the arguments as JSON text") },
+      field("an object with `name` and `arguments`"),
+    ),
+  },
+  field("a call such as {id, type: 'function', function: {name, arguments}}"),
 );
 
 const message = z
@@ -76,17 +92,30 @@ const message = z
     {
       role,
       content: content.nullish(),
-      tool_calls: only([[]], "Tool calls are not supported: this server calls no tools yet."),
-      function_call: only([], "Function calls are not supported."),
+      tool_calls: optional(z.array(pastCall, field("an array of calls"))),
+      tool_call_id: optional(text()),
+      function_call: only([], "'function_call' is not supported; use 'tool_calls'."),
     },
     field("an object with `role` and `content`"),
   )
-  .transform(({ role, content }, context) => {
+  .transform(({ role, content, tool_calls, tool_call_id }, context): ChatMessage => {
+    if (role === "assistant" && tool_calls !== null && tool_calls.length > 0) {
+      const toolCalls = tool_calls.map(({ id, function: { name, arguments: words } }) => ({
+        id,
+        name,
+        arguments: words,
+      }));
+      return { role, content: content ?? "", toolCalls };
+    }
+    if (role === "tool" && tool_call_id === null) {
+      context.addIssue({ code: "custom", path: ["tool_call_id"], message: "is missing; it must be the id of a call." });
+      return z.NEVER;
+    }
     if (content === undefined || content === null) {
       context.addIssue({ code: "custom", path: ["content"], message: "must be a string or an array of text parts." });
       return z.NEVER;
     }
-    return { role, content };
+    return role === "tool" && tool_call_id !== null ? { role, content, toolCallId: tool_call_id } : { role, content };
   });
 
 /** Messages, and how the template writes them: the same wherever messages are taken. */
@@ -111,6 +140,8 @@ export const chatCompletionRequestSchema = z
       prompt_logprobs: optional(integer(0, maxTopLogprobs)).describe(
         "The same for the prompt's tokens, in vLLM's shape.",
       ),
+      ...constraintFields,
+      ...toolFields,
       ...ignoredParameters,
       ...unsupportedParameters,
       ...unsupportedChatParameters,
@@ -139,11 +170,20 @@ export function parseChatCompletionRequest(body: unknown): ChatCompletionRequest
 
 /** @throws ToastError `invalid_request` when the request does not fit the model. */
 export function chatGenerationRequest(request: ChatCompletionRequest, model: ServedModel): GenerationRequest {
+  const { tools, constraint: calls } = toolUse(request);
+  const constraint = outputConstraint(request);
+  if (calls !== null && constraint !== null) {
+    throw new ToastError(
+      "unsupported_parameter",
+      `'${constraint.param}' cannot be combined with 'tools' that may be called: a call is no such text. Set 'tool_choice' to 'none', or leave one of them out.`,
+      { param: constraint.param },
+    );
+  }
   return toGenerationRequest(request, model, {
-    prompt: { kind: "chat", messages: request.messages, rendering: renderingOf(request) },
+    prompt: { kind: "chat", messages: request.messages, rendering: { ...renderingOf(request), tools } },
     choices: request.n ?? 1,
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
-    constraint: null,
+    constraint: calls ?? constraint,
     logprobs: request.logprobs === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: request.prompt_logprobs,
   });

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ReportRequest, TokenReport } from "../engine/messages.js";
-import { type AnswerEvent, answered, type CollectedAnswer } from "./answer-events.js";
+import { type AnswerEvent, type AnsweredReason, answered, type CollectedAnswer } from "./answer-events.js";
 import type { AnswerChunks } from "./answer-frames.js";
 import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
 import {
@@ -13,9 +13,22 @@ import {
   promptLogprobs,
   promptLogprobsSchema,
 } from "./token-reports.js";
+import { type AnswerPart, ToolCallParser } from "./tool-calls.js";
 import { usageSchema, wireUsage } from "./usage.js";
 
-const finishReason = z.enum(["stop", "length"]);
+const finishReason = z.enum(["stop", "length", "tool_calls"]);
+
+const calledFunction = z.object({ name: z.string(), arguments: z.string().describe("JSON text.") });
+
+const toolCallSchema = z.object({ id: z.string(), type: z.literal("function"), function: calledFunction });
+
+/** The first piece of a call has id, type and name; the arguments come in pieces that are to be joined. */
+const toolCallPieceSchema = z.object({
+  index: z.int(),
+  id: z.string().optional(),
+  type: z.literal("function").optional(),
+  function: z.object({ name: z.string().optional(), arguments: z.string() }),
+});
 
 /** What a prompt has to tell, once in an answer. */
 const promptTold = {
@@ -42,6 +55,7 @@ export const chatCompletionSchema = z
           content: z.string().nullable(),
           refusal: z.null(),
           annotations: z.array(z.never()),
+          tool_calls: z.array(toolCallSchema).optional(),
         }),
         ...choiceTold,
         finish_reason: finishReason,
@@ -64,7 +78,11 @@ export const chatCompletionChunkSchema = z
     choices: z.array(
       z.object({
         index: z.int(),
-        delta: z.object({ role: z.literal("assistant").optional(), content: z.string().optional() }),
+        delta: z.object({
+          role: z.literal("assistant").optional(),
+          content: z.string().optional(),
+          tool_calls: z.array(toolCallPieceSchema).optional(),
+        }),
         ...choiceTold,
         finish_reason: finishReason.nullable(),
       }),
@@ -82,8 +100,16 @@ type ChatCompletion = z.input<typeof chatCompletionSchema>;
 type ChatCompletionChunk = z.input<typeof chatCompletionChunkSchema>;
 type Delta = ChatCompletionChunk["choices"][number]["delta"];
 
+/** Whether the text may hold calls of functions, to be told from it. */
+export type Reading = "text" | "calls";
+
 /** The body of an unstreamed answer. */
-export function chatCompletion(head: AnswerHead, answer: CollectedAnswer, report: ReportRequest): ChatCompletion {
+export function chatCompletion(
+  head: AnswerHead,
+  answer: CollectedAnswer,
+  report: ReportRequest,
+  reading: Reading = "text",
+): ChatCompletion {
   return {
     id: head.id,
     object: "chat.completion",
@@ -91,9 +117,8 @@ export function chatCompletion(head: AnswerHead, answer: CollectedAnswer, report
     model: head.model,
     choices: answer.choices.map(({ text, reports, reason }, index) => ({
       index,
-      message: { role: "assistant", content: text, refusal: null, annotations: [] },
+      ...(reading === "calls" ? callMessage(text, reason) : textMessage(text, reason)),
       ...toldOfChoice(reports, report),
-      finish_reason: reason,
     })),
     usage: wireUsage(answer.usage),
     system_fingerprint: head.systemFingerprint,
@@ -102,12 +127,64 @@ export function chatCompletion(head: AnswerHead, answer: CollectedAnswer, report
   };
 }
 
+function textMessage(content: string, reason: AnsweredReason) {
+  const message = { role: "assistant" as const, content, refusal: null, annotations: [] };
+  return { message, finish_reason: reason };
+}
+
+/** Put together by the parser of streams: cut into pieces or not, an answer reads the same. */
+function callMessage(text: string, reason: AnsweredReason) {
+  const parser = new ToolCallParser();
+  const calls: z.input<typeof toolCallSchema>[] = [];
+  let content = "";
+  for (const part of [...parser.push(text), ...parser.flush()]) {
+    if (part.kind === "content") content += part.text;
+    else if (part.kind === "callStart") {
+      calls.push({ id: part.id, type: "function", function: { name: part.name, arguments: "" } });
+    } else {
+      const called = calls[part.index]?.function;
+      if (called !== undefined) called.arguments += part.text;
+    }
+  }
+  if (calls.length === 0) return textMessage(content, reason);
+  const message = {
+    role: "assistant" as const,
+    content: content === "" ? null : content,
+    refusal: null,
+    annotations: [],
+  };
+  return { message: { ...message, tool_calls: calls }, finish_reason: withCalls(reason, parser) };
+}
+
+/** A text that calls and is complete waits for the calls' results. */
+function withCalls(reason: AnsweredReason, { calls }: ToolCallParser) {
+  return reason === "stop" && calls > 0 ? ("tool_calls" as const) : reason;
+}
+
+function deltaOf(part: AnswerPart): Delta {
+  switch (part.kind) {
+    case "content":
+      return { content: part.text };
+    case "callStart": {
+      const { index, id, name } = part;
+      return { tool_calls: [{ index, id, type: "function", function: { name, arguments: "" } }] };
+    }
+    case "arguments":
+      return { tool_calls: [{ index: part.index, function: { arguments: part.text } }] };
+  }
+}
+
 /**
  * The chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all but the last.
  */
 export function chatCompletionChunks(
   head: AnswerHead,
-  options: { readonly choices: number; readonly includeUsage: boolean; readonly report: ReportRequest },
+  options: {
+    readonly choices: number;
+    readonly includeUsage: boolean;
+    readonly report: ReportRequest;
+    readonly reading?: Reading;
+  },
 ): AnswerChunks {
   const shared = {
     id: head.id,
@@ -122,13 +199,40 @@ export function chatCompletionChunks(
   const chunk = (
     index: number,
     delta: Delta,
-    reason: "stop" | "length" | null,
+    reason: z.output<typeof finishReason> | null,
     told: ReturnType<typeof toldOfChoice> = { logprobs: null },
   ): ChatCompletionChunk => {
     const prompt = ofPrompt;
     ofPrompt = {};
     return { ...shared, choices: [{ index, delta, ...told, finish_reason: reason }], ...noUsage, ...prompt };
   };
+  /** For each choice, what tells its calls from its text. */
+  const readers =
+    (options.reading ?? "text") === "text"
+      ? null
+      : Array.from({ length: options.choices }, (_, index) => callReader(index));
+  function callReader(index: number) {
+    const parser = new ToolCallParser();
+    // Reports of markup have no text to go with; they come with the next chunk.
+    let reports: TokenReport[] = [];
+    const chunksOf = (parts: readonly AnswerPart[]): ChatCompletionChunk[] =>
+      parts.map((part) => {
+        const told = toldOfChoice(reports, options.report);
+        reports = [];
+        return chunk(index, deltaOf(part), null, told);
+      });
+    return {
+      delta(event: { readonly text: string; readonly reports: readonly TokenReport[] }) {
+        reports.push(...event.reports);
+        return chunksOf(parser.push(event.text));
+      },
+      finished(reason: AnsweredReason) {
+        const last = chunksOf(parser.flush());
+        if (reports.length > 0) last.push(chunk(index, {}, null, toldOfChoice(reports, options.report)));
+        return [...last, chunk(index, {}, withCalls(reason, parser))];
+      },
+    };
+  }
   return {
     /** A choice's only chunk with the role, and with what steers the answer. */
     opening: () =>
@@ -144,8 +248,10 @@ export function chatCompletionChunks(
         case "delta":
           // Held-back text (half a character, a possible stop string) makes empty deltas; a client has no use for them.
           if (event.text === "" && event.reports.length === 0) return [];
+          if (readers !== null) return readers[event.choice]?.delta(event) ?? [];
           return [chunk(event.choice, { content: event.text }, null, toldOfChoice(event.reports, options.report))];
         case "finished":
+          if (readers !== null) return readers[event.choice]?.finished(answered(event.reason)) ?? [];
           // Carries no text: clients drop the delta of a chunk that has a reason.
           return [chunk(event.choice, {}, answered(event.reason))];
       }

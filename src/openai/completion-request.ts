@@ -3,6 +3,7 @@ import type { Prompt } from "../engine/prompt.js";
 import { ToastError } from "../errors.js";
 import { generationFields, maxChoices, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
 import { field, flag, integer, optional, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
@@ -66,7 +67,7 @@ export const completionRequestSchema = z
       suffix: only([""], "'suffix' is not supported: the models served here write on, not in between."),
       max_completion_tokens: only([], "'max_completion_tokens' belongs to chat completions; use 'max_tokens'."),
       prompt_logprobs: only([0], "'prompt_logprobs' is not supported here: 'echo' with 'logprobs' tells the same."),
-      response_format: only([], "Structured outputs are not supported yet."),
+      ...constraintFields,
       ...ignoredParameters,
       ...unsupportedParameters,
     },
@@ -98,12 +99,13 @@ export function parseCompletionRequest(body: unknown): CompletionRequest {
 
 /** @returns one generation for each prompt. @throws ToastError `invalid_request` when the request does not fit the model. */
 export function completionGenerationRequests(request: CompletionRequest, model: ServedModel) {
+  const constraint = outputConstraint(request);
   const generationOf = (prompt: WirePrompt) =>
     toGenerationRequest(request, model, {
       prompt: enginePrompt(prompt, request),
       choices: request.n ?? 1,
       maxTokens: request.max_tokens ?? defaultMaxTokens,
-      constraint: null,
+      constraint,
       logprobs: request.logprobs,
       promptLogprobs: request.echo === true ? request.logprobs : null,
     });

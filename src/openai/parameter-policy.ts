@@ -16,8 +16,6 @@ export const ignoredParameters = {
   prompt_cache_key: z.unknown().optional(),
   prompt_cache_retention: z.unknown().optional(),
   prompt_cache_options: z.unknown().optional(),
-  /** Speaks of tools, which are refused; without tools it changes nothing. */
-  parallel_tool_calls: z.unknown().optional(),
 };
 
 /**
@@ -32,23 +30,12 @@ export const unsupportedParameters = {
   bad_words: only([[]], "'bad_words' is not supported."),
   use_beam_search: only([false], "Beam search is not supported."),
   length_penalty: only([1], "'length_penalty' belongs to beam search, which is not supported."),
-  structured_outputs: only([], "Structured outputs are not supported yet."),
-  guided_json: only([], "Structured outputs are not supported yet."),
-  guided_regex: only([], "Structured outputs are not supported yet."),
-  guided_choice: only([], "Structured outputs are not supported yet."),
-  guided_grammar: only([], "Structured outputs are not supported yet."),
 };
 
 /** Those that belong to chat. */
 export const unsupportedChatParameters = {
-  tools: only([[]], "Tools are not supported yet."),
-  tool_choice: only(["none", "auto"], "Tools are not supported yet."),
-  functions: only([[]], "Functions are not supported."),
-  function_call: only(["none", "auto"], "Functions are not supported."),
-  response_format: unless(
-    (value) => isObject(value) && "type" in value && value.type === "text",
-    "Only 'response_format': {type: 'text'} is supported yet.",
-  ),
+  functions: only([[]], "'functions' is not supported; use 'tools'."),
+  function_call: only(["none", "auto"], "'function_call' is not supported; use 'tool_choice'."),
   modalities: only([["text"]], "This server writes text only: 'modalities' must be ['text']."),
   audio: only([], "This server writes text only."),
   prediction: only([], "Predicted outputs are not supported."),

@@ -3,6 +3,7 @@ import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { jsonSchema } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
@@ -104,12 +105,27 @@ const asksForNothing =
     !Array.isArray(value) &&
     Object.entries(value).every(([key, part]) => part === null || (neutral[key] ?? [part]).includes(part));
 
+/** As `response_format` of chat completions, written flat. */
+const textFormat = z.discriminatedUnion(
+  "type",
+  [
+    z.object({ type: z.literal("text") }),
+    z.object({ type: z.literal("json_object") }),
+    z.object({
+      type: z.literal("json_schema"),
+      name: z.string(field("a name")).regex(/^[\w-]{1,64}$/, "must be 1 to 64 letters, digits, '_' and '-'."),
+      description: optional(z.string(field("a string"))),
+      schema: jsonSchema,
+      /** The output always keeps to the schema, strictly asked for or not. */
+      strict: optional(z.boolean(field("a boolean"))),
+    }),
+  ],
+  field("{type: 'text'}, {type: 'json_object'} or {type: 'json_schema', name, schema}"),
+);
+
 const textOptions = z.object(
   {
-    format: unless(
-      (value) => typeof value === "object" && value !== null && "type" in value && value.type === "text",
-      "Only 'text.format': {type: 'text'} is supported yet.",
-    ),
+    format: optional(textFormat),
     verbosity: only(["medium"], "The models served here have no verbosity to set."),
   },
   field("an object"),
@@ -147,8 +163,10 @@ export const responseRequestSchema = z
       truncation: only(["disabled"], "A conversation is never cut silently: 'truncation' must be 'disabled'."),
       prompt: only([], "Prompt templates are not stored here; send 'input'."),
       context_management: only([[]], "Contexts are not managed here; send what the model shall read."),
-      tools: only([[]], "Tools are not supported yet."),
-      tool_choice: only(["none", "auto"], "Tools are not supported yet."),
+      tools: only([[]], "Tools are not supported here; POST /v1/chat/completions has them."),
+      tool_choice: only(["none", "auto"], "Tools are not supported here; POST /v1/chat/completions has them."),
+      /** Speaks of tools; without any it changes nothing. */
+      parallel_tool_calls: z.unknown().optional(),
       n: only([1], "A response has one answer."),
       max_tokens: only([], "'max_tokens' belongs to other endpoints; use 'max_output_tokens'."),
       /** Counts calls of OpenAI's own tools, of which there are none. */
@@ -181,8 +199,20 @@ export function responseGenerationRequest(request: ResponseRequest, model: Serve
     prompt: { kind: "chat", messages: [...instructions, ...request.input] },
     choices: 1,
     maxTokens: request.max_output_tokens,
-    constraint: null,
+    constraint: formatConstraint(request),
     logprobs: request.include?.includes(logprobsIncluded) === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: null,
   });
+}
+
+function formatConstraint({ text: options }: ResponseRequest): GenerationRequest["constraint"] {
+  const format = options?.format ?? null;
+  switch (format?.type) {
+    case "json_object":
+      return { kind: "jsonObject", param: "text.format" };
+    case "json_schema":
+      return { kind: "jsonSchema", schema: format.schema, param: "text.format" };
+    default:
+      return null;
+  }
 }

@@ -58,7 +58,19 @@ export const responseSchema = z
     service_tier: z.literal("default"),
     store: z.literal(false).describe("Nothing is stored here."),
     temperature: z.number(),
-    text: z.object({ format: z.object({ type: z.literal("text") }) }),
+    text: z.object({
+      format: z.discriminatedUnion("type", [
+        z.object({ type: z.literal("text") }),
+        z.object({ type: z.literal("json_object") }),
+        z.object({
+          type: z.literal("json_schema"),
+          name: z.string(),
+          description: z.string().nullable(),
+          schema: z.unknown(),
+          strict: z.boolean().nullable(),
+        }),
+      ]),
+    }),
     tool_choice: z.enum(["auto", "none"]),
     tools: z.array(z.never()),
     top_logprobs: z.int(),
@@ -105,7 +117,7 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
     service_tier: "default",
     store: false,
     temperature: request.temperature ?? 1,
-    text: { format: { type: "text" } },
+    text: { format: formatOf(request) },
     tool_choice: "auto",
     tools: [],
     top_logprobs: request.top_logprobs ?? 0,
@@ -115,6 +127,11 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
   };
+}
+
+function formatOf({ text }: ResponseRequest): WireResponse["text"]["format"] {
+  const format = text?.format ?? { type: "text" };
+  return format.type === "json_schema" ? { ...format, schema: JSON.parse(format.schema) as unknown } : format;
 }
 
 function responseUsage({ promptTokens, cachedTokens, completionTokens }: Usage): z.input<typeof responseUsageSchema> {

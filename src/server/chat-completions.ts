@@ -1,7 +1,8 @@
 import type { Context } from "hono";
+import type { GenerationRequest } from "../engine/messages.js";
 import { chunkFrames } from "../openai/answer-frames.js";
 import { answerHead } from "../openai/answer-head.js";
-import { chatCompletion, chatCompletionChunks } from "../openai/chat-completion.js";
+import { chatCompletion, chatCompletionChunks, type Reading } from "../openai/chat-completion.js";
 import {
   type ChatCompletionRequest,
   chatGenerationRequest,
@@ -20,10 +21,16 @@ const chatCompletions: GenerationEndpoint<ChatCompletionRequest> = {
   parse: parseChatCompletionRequest,
   generations: (request, model) => [chatGenerationRequest(request, model)],
   head: (model, { steering }) => answerHead("chatcmpl", model, steering, new Date()),
-  answer: (head, answer, { generations: [generation] }) => chatCompletion(head, answer, generation.report),
+  answer: (head, answer, { generations: [generation] }) =>
+    chatCompletion(head, answer, generation.report, readingOf(generation)),
   frames(head, { request, generations: [generation] }) {
     const includeUsage = request.stream_options?.include_usage === true;
     const choices = request.n ?? 1;
-    return chunkFrames(chatCompletionChunks(head, { choices, includeUsage, report: generation.report }), includeUsage);
+    const options = { choices, includeUsage, report: generation.report, reading: readingOf(generation) };
+    return chunkFrames(chatCompletionChunks(head, options), includeUsage);
   },
 };
+
+function readingOf({ constraint }: GenerationRequest): Reading {
+  return constraint?.kind === "tags" || constraint?.kind === "textWithTags" ? "calls" : "text";
+}

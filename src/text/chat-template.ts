@@ -1,13 +1,7 @@
 import { Template } from "@huggingface/jinja";
 import { ToastError } from "../errors.js";
-
-export type ChatRole = "system" | "user" | "assistant";
-
-/** One message, content already flattened to text. */
-export interface ChatMessage {
-  readonly role: ChatRole;
-  readonly content: string;
-}
+import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
+import { callMarkup, toolObject, toolsAsText } from "./tool-call-format.js";
 
 /** How a template is asked to write messages. */
 export interface Rendering {
@@ -17,6 +11,8 @@ export interface Rendering {
   readonly continueFinalMessage: boolean;
   /** Variables of the template's own, `enable_thinking` say. */
   readonly variables: Readonly<Record<string, string | number | boolean | null>>;
+  /** What the model is told that it can call. */
+  readonly tools?: readonly ToolDefinition[];
 }
 
 export const ordinaryRendering: Rendering = {
@@ -50,6 +46,8 @@ export class ChatTemplate {
   readonly source: string;
   readonly #template: Template;
   readonly #tokens: TemplateTokens;
+  /** Whether the template writes tools and their calls, in the form that answers are read in. */
+  readonly #knowsTools: boolean;
 
   /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
   constructor(source: string, specialTokens: TemplateTokens) {
@@ -60,9 +58,11 @@ export class ChatTemplate {
     }
     this.source = source;
     this.#tokens = specialTokens;
+    this.#knowsTools = /\btools\b/.test(source) && source.includes(callMarkup.open);
   }
 
   /**
+   * Tools go to a template that knows them; else they, and calls and results among the messages, are written as text.
    * @throws ToastError `chat_template_failed`, with the template's own sentence where it refuses the messages.
    */
   render(messages: readonly ChatMessage[], asked: Partial<Rendering> & Pick<Rendering, "addGenerationPrompt">): string {
@@ -72,15 +72,16 @@ export class ChatTemplate {
   }
 
   #render(messages: readonly ChatMessage[], rendering: Rendering): string {
+    const { tools = [] } = rendering;
     try {
       return this.#template.render({
         ...rendering.variables,
-        messages,
+        messages: (this.#knowsTools ? messages : toolsAsText(messages, tools)).map(templateMessage),
         add_generation_prompt: rendering.addGenerationPrompt,
         bos_token: this.#tokens.bosToken,
         eos_token: this.#tokens.eosToken,
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
-        tools: null,
+        tools: this.#knowsTools && tools.length > 0 ? tools.map(toolObject) : null,
         documents: null,
         toast_refuse: (sentence: unknown) => {
           throw new TemplateRefusal(String(sentence));
@@ -93,6 +94,25 @@ export class ChatTemplate {
       throw new ToastError("chat_template_failed", message, { param: "messages", cause });
     }
   }
+}
+
+/** As templates of Hugging Face find it. */
+function templateMessage({ role, content, toolCalls, toolCallId }: ChatMessage): object {
+  return {
+    role,
+    content,
+    ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(templateCall) }),
+    ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
+  };
+}
+
+/** Templates write the arguments as JSON themselves, from an object; what is none stays the text that it is. */
+function templateCall({ id, name, arguments: text }: ToolCall): object {
+  let value: unknown = text;
+  try {
+    value = JSON.parse(text);
+  } catch {}
+  return { id, type: "function", function: { name, arguments: value } };
 }
 
 /**

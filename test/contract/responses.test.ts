@@ -147,6 +147,14 @@ describe("POST /v1/responses", () => {
     expect(types.at(-1)).toBe("response.completed");
   });
 
+  it("keeps to text.format, and tells it", async () => {
+    const schema = { type: "object", properties: { ripe: { type: "boolean" } }, required: ["ripe"] };
+    const format = { type: "json_schema", name: "fruit", schema: { ...schema, additionalProperties: false } };
+    const answer = await ask({ ...question, max_output_tokens: 60, text: { format } });
+    expect(JSON.parse(textOf(bodyOf(answer)) ?? "")).toEqual({ ripe: expect.any(Boolean) });
+    expect(JSON.parse(answer.text)).toMatchObject({ text: { format } });
+  });
+
   it("gives log probabilities when they are included", async () => {
     const asked = { ...question, include: ["message.output_text.logprobs"], top_logprobs: 2 };
     const body = bodyOf(await ask(asked));
@@ -186,7 +194,9 @@ describe("POST /v1/responses", () => {
     ["input", "word ".repeat(2000), "input"],
     ["include", ["everything"], "include[0]"],
     ["metadata", { a: 1 }, "metadata.a"],
-    ["text", { format: { type: "json_schema" } }, "text.format"],
+    ["text", { format: { type: "yaml" } }, "text.format.type"],
+    ["text", { format: { type: "json_schema", name: "x" } }, "text.format.schema"],
+    ["text", { format: { type: "json_schema", name: "x", schema: { type: "colour" } } }, "text.format"],
     ["n", 2, "n"],
     ["steering", { strength: 9 }, "steering.strength"],
   ])("refuses %s: %j by name", async (field, value, param) => {
