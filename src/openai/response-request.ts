@@ -3,6 +3,7 @@ import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
@@ -116,6 +117,8 @@ const textOptions = z.object(
 );
 
 const { metadata: _, ...ignored } = ignoredParameters;
+/** A response has `text.format` in its place. */
+const { response_format: __, ...constraints } = constraintFields;
 
 export const responseRequestSchema = z
   .object(
@@ -155,6 +158,7 @@ export const responseRequestSchema = z
       max_tokens: only([], "'max_tokens' belongs to other endpoints; use 'max_output_tokens'."),
       /** Counts calls of OpenAI's own tools, of which there are none. */
       max_tool_calls: z.unknown().optional(),
+      ...constraints,
       ...ignored,
       ...unsupportedParameters,
     },
@@ -183,7 +187,7 @@ export function responseGenerationRequest(request: ResponseRequest, model: Serve
     prompt: { kind: "chat", messages: [...instructions, ...request.input] },
     choices: 1,
     maxTokens: request.max_output_tokens,
-    constraint: null,
+    constraint: outputConstraint({ ...request, response_format: null }),
     logprobs: request.include?.includes(logprobsIncluded) === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: null,
   });
