@@ -3,7 +3,7 @@ import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
-import { jsonSchema } from "./output-constraint.js";
+import { constraintFields, jsonSchema, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
@@ -132,6 +132,8 @@ const textOptions = z.object(
 );
 
 const { metadata: _, ...ignored } = ignoredParameters;
+/** A response has `text.format` in its place. */
+const { response_format: __, ...constraints } = constraintFields;
 
 export const responseRequestSchema = z
   .object(
@@ -171,6 +173,7 @@ export const responseRequestSchema = z
       max_tokens: only([], "'max_tokens' belongs to other endpoints; use 'max_output_tokens'."),
       /** Counts calls of OpenAI's own tools, of which there are none. */
       max_tool_calls: z.unknown().optional(),
+      ...constraints,
       ...ignored,
       ...unsupportedParameters,
     },
@@ -199,10 +202,21 @@ export function responseGenerationRequest(request: ResponseRequest, model: Serve
     prompt: { kind: "chat", messages: [...instructions, ...request.input] },
     choices: 1,
     maxTokens: request.max_output_tokens,
-    constraint: formatConstraint(request),
+    constraint: constraintOf(request),
     logprobs: request.include?.includes(logprobsIncluded) === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: null,
   });
+}
+
+/** @throws ToastError `invalid_request` when two fields ask. */
+function constraintOf(request: ResponseRequest): GenerationRequest["constraint"] {
+  const format = formatConstraint(request);
+  const other = outputConstraint({ ...request, response_format: null });
+  if (format !== null && other !== null) {
+    const message = `'${format.param}' and '${other.param}' cannot both hold. Leave one of them out.`;
+    throw new ToastError("invalid_request", message, { param: other.param });
+  }
+  return format ?? other;
 }
 
 function formatConstraint({ text: options }: ResponseRequest): GenerationRequest["constraint"] {

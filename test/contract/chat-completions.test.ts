@@ -269,11 +269,11 @@ describe("what a request asks for", () => {
     const plain = answerOf(await server.chat(question));
     const ignored = answerOf(await server.chat({ ...question, no_such_field: 1, user: "u", metadata: { a: "b" } }));
     expect(ignored.choices).toEqual(plain.choices);
-    const refused = await server.chat({ ...question, tools: [{ type: "function", function: { name: "f" } }] });
+    const refused = await server.chat({ ...question, functions: [{ name: "f" }] });
     expect([refused.status, errorOf(refused).code, errorOf(refused).param]).toEqual([
       400,
       "unsupported_parameter",
-      "tools",
+      "functions",
     ]);
   });
 

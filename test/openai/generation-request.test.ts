@@ -20,7 +20,7 @@ describe("sampling", () => {
       prompt: {
         kind: "chat",
         messages: [{ role: "user", content: "Hi" }],
-        rendering: { addGenerationPrompt: true, continueFinalMessage: false, variables: {} },
+        rendering: { addGenerationPrompt: true, continueFinalMessage: false, variables: {}, tools: [] },
       },
       maxTokens: null,
       stopStrings: [],

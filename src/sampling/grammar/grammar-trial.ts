@@ -4,8 +4,11 @@ import type { GrammarSource } from "./grammar-source.js";
 import type { TrialAnswer, TrialRequest } from "./trial-messages.js";
 import type { Vocabulary } from "./vocabulary.js";
 
-/** Milliseconds for one grammar. The engine's thread will take as long once more. */
-const patienceMs = 2_000;
+/**
+ * Milliseconds for one grammar, by the clock: a busy machine takes many times as long as an idle one, and nobody but those who wait for
+ * new grammars waits here. The engine's thread will take as long once more.
+ */
+const patienceMs = 10_000;
 const startPatienceMs = 30_000;
 const maxWaiting = 64;
 

@@ -5,7 +5,7 @@ import { betweenCharacters, type Utf8Guard } from "./utf8-guard.js";
 import { type CompiledHandle, GrammarAbort, type XgrammarInstance } from "./xgrammar.js";
 
 /** Milliseconds that a text may cost for each of its tokens, on average; and what it may cost in the beginning. */
-const patience = { perTokenMs: 30, atOnceMs: 2_000 } as const;
+const patience = { perTokenMs: 30, atOnceMs: 5_000 } as const;
 
 /** A grammar, ready for any number of texts. */
 export interface CompiledConstraint {

@@ -13,7 +13,7 @@ if (parentPort === null) throw new Error("trial-worker.js runs in a worker threa
 const port = parentPort;
 const vocabulary = workerData as Vocabulary;
 
-const walk = { tokens: 48, msPerToken: 15 } as const;
+const walk = { tokens: 48, msPerToken: 40 } as const;
 
 /** Compiles, then goes some way along a text of the grammar: some grammars compile in no time and take long for each token. */
 function tryOut(instance: XgrammarInstance, source: GrammarSource): TrialAnswer {
