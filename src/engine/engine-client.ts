@@ -14,6 +14,7 @@ import type {
   GenerationRequest,
   ModelInfo,
 } from "./messages.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What the worker thread is started with. */
 export type EngineOptions = EngineWorkerOptions;
@@ -58,10 +59,12 @@ export class EngineClient implements Engine {
   readonly #adapterCalls = new Map<number, PromiseWithResolvers<void>>();
   /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
   readonly #unloading = new Map<number, string>();
+  readonly #questions = new Map<number, PromiseWithResolvers<TextAnswers[keyof TextAnswers]>>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
   #nextAdapterCall = 0;
+  #nextQuestion = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
@@ -168,6 +171,16 @@ export class EngineClient implements Engine {
     }
   }
 
+  async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    this.#requireReady();
+    const asked = withResolvers<TextAnswers[keyof TextAnswers]>();
+    const askId = this.#nextQuestion++;
+    this.#questions.set(askId, asked);
+    this.#send({ kind: "ask", askId, question });
+    // The worker answers each kind of question with its kind of answer.
+    return (await asked.promise) as TextAnswers[Question["kind"]];
+  }
+
   inspect(): Promise<EngineStatus> {
     const inspection = withResolvers<EngineStatus>();
     const inspectId = this.#nextInspection++;
@@ -224,6 +237,14 @@ export class EngineClient implements Engine {
         else call?.reject(ToastError.fromData(event.error));
         break;
       }
+      case "answer":
+        this.#questions.get(event.askId)?.resolve(event.answer);
+        this.#questions.delete(event.askId);
+        break;
+      case "unanswered":
+        this.#questions.get(event.askId)?.reject(ToastError.fromData(event.error));
+        this.#questions.delete(event.askId);
+        break;
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
@@ -260,6 +281,8 @@ export class EngineClient implements Engine {
     this.#inspections.clear();
     for (const call of this.#adapterCalls.values()) call.reject(error);
     this.#adapterCalls.clear();
+    for (const question of this.#questions.values()) question.reject(error);
+    this.#questions.clear();
   }
 }
 

@@ -218,6 +218,7 @@ export class EngineLoop {
 
   /** Of a sequence that has no lanes. */
   #tellCancelled(sequence: Sequence): void {
+    sequence.matcher?.dispose();
     this.#listener.finished(sequence.choiceId, "cancelled", usageOf(sequence));
     for (const follower of sequence.followers) this.#tellCancelled(follower);
   }
@@ -469,7 +470,7 @@ export class EngineLoop {
   }
 
   #nextToken(running: RunningSequence, logits: Float32Array): void {
-    const { request, choiceId, sampling, tokenIds, rules, output } = running.sequence;
+    const { request, choiceId, sampling, tokenIds, rules, matcher, output } = running.sequence;
     if (request.maxTokens === 0) {
       this.#finishPrompt(running);
       return;
@@ -492,12 +493,20 @@ export class EngineLoop {
       this.#startFollowers(running, logits);
     }
     tokenIds.push(tokenId);
-    rules.append(tokenId);
+    let place: "within" | "last" = "within";
+    try {
+      rules.append(tokenId);
+      // The next token's mask says so; it is computed once, and needed next in any case.
+      if (matcher?.isComplete === true) place = "last";
+    } catch (cause) {
+      this.#fail(running, asError(cause).toData());
+      return;
+    }
     const draft = this.#settleDraft(running.lanes, tokenId);
     const { logprob, top } = likelihood ?? { logprob: null, top: [] };
     const isAsked = likelihood !== null || request.report.explain;
     const facts: TokenFacts | null = isAsked ? { logprob, top, steering: running.lastSteering, draft } : null;
-    const { text, tokens, reports, finished } = output.push(tokenId, facts);
+    const { text, tokens, reports, finished } = output.push(tokenId, facts, place);
     if (text !== "" || reports.length > 0) this.#listener.delta(choiceId, text, tokens, reports);
     if (finished !== null) this.#finish(running, finished);
   }
@@ -570,6 +579,7 @@ export class EngineLoop {
     this.#finish(leader, "length");
     for (const follower of followers) {
       follower.cachedTokens = cachedTokens;
+      follower.matcher?.dispose();
       this.#listener.finished(follower.choiceId, "length", usageOf(follower));
     }
   }
@@ -577,12 +587,14 @@ export class EngineLoop {
   #finish(running: RunningSequence, reason: FinishReason): void {
     this.#rememberPrefix(running);
     this.#release(running);
+    running.sequence.matcher?.dispose();
     this.#listener.finished(running.sequence.choiceId, reason, usageOf(running.sequence));
   }
 
   #fail(running: RunningSequence, error: ErrorData): void {
     if (!this.#runs(running)) return;
     this.#release(running);
+    running.sequence.matcher?.dispose();
     // A request fails as a whole: its other choices are cancelled by whoever is told.
     this.#waiting.unshift(...running.sequence.followers);
     this.#listener.errored(running.sequence.choiceId, error);

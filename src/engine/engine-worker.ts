@@ -1,7 +1,11 @@
 import { ToastError } from "../errors.js";
 import type { AdapterManifest } from "../model/manifest.js";
 import type { ModelFolder } from "../model/model-folder.js";
-import { ChatTemplate } from "../text/chat-template.js";
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
+import { GrammarCompiler } from "../sampling/grammar/grammar-compiler.js";
+import type { CompiledConstraint } from "../sampling/grammar/matcher.js";
+import { packVocabulary, type Vocabulary } from "../sampling/grammar/vocabulary.js";
+import { ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
 import { checkLength, checkTokens, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
@@ -14,12 +18,16 @@ import type {
   GenerationRequest,
   ModelInfo,
 } from "./messages.js";
+import type { Prompt } from "./prompt.js";
+import { answerQuestion, type TextQuestion } from "./text-questions.js";
 
 export interface EngineWorkerOptions {
   readonly folder: string;
   readonly threads?: number | undefined;
   readonly limits: EngineLimits;
 }
+
+type GenerateCommand = Extract<EngineCommand, { kind: "generate" }>;
 
 /** One model folder, loaded: turns commands into loop calls and what the loop says into events. */
 export class EngineWorker {
@@ -32,6 +40,11 @@ export class EngineWorker {
   readonly #loads = new Set<Promise<void>>();
   readonly #loop: EngineLoop;
   readonly #send: (event: EngineEvent) => void;
+  /** Made for the first request that constrains its output. */
+  #grammars: GrammarCompiler | null = null;
+  /** Requests whose constraints are being compiled. */
+  readonly #compiling = new Set<string>();
+  #isClosing = false;
 
   private constructor(loaded: LoadedModel, limits: EngineLimits, send: (event: EngineEvent) => void) {
     this.#loaded = loaded;
@@ -83,10 +96,13 @@ export class EngineWorker {
   handle(command: Exclude<EngineCommand, { kind: "shutdown" }>): void {
     switch (command.kind) {
       case "generate":
-        this.#admit(command);
+        void this.#admit(command);
         break;
       case "cancel":
-        this.#loop.cancel(command.requestId);
+        if (this.#compiling.delete(command.requestId)) {
+          const error = new ToastError("invalid_request", "The request was cancelled before it began.");
+          this.#send({ kind: "rejected", requestId: command.requestId, error: error.toData() });
+        } else this.#loop.cancel(command.requestId);
         break;
       case "inspect":
         this.#send({ kind: "status", inspectId: command.inspectId, status: this.#loop.status() });
@@ -100,11 +116,16 @@ export class EngineWorker {
       case "unloadAdapter":
         this.#unload(command.callId, command.name);
         break;
+      case "ask":
+        this.#answer(command.askId, command.question);
+        break;
     }
   }
 
   /** Cancels what runs, then frees the sessions. */
   async close(): Promise<void> {
+    this.#isClosing = true;
+    await this.#grammars?.close();
     await this.#loop.close();
     await Promise.all(this.#loads);
     await this.#loaded.decoder.release();
@@ -164,40 +185,93 @@ export class EngineWorker {
     });
   }
 
-  #admit({ requestId, request, adapterFingerprint }: Extract<EngineCommand, { kind: "generate" }>): void {
+  #answer(askId: number, question: TextQuestion): void {
+    const { tokenizer, folder } = this.#loaded;
+    const { tokens } = folder.manifest;
     try {
-      const { steering } = request;
-      const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
-      const promptIds = this.#tokenize(request, version);
-      const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
-      if (length.kind === "refused") throw ToastError.fromData(length.error);
-      const wishes = { ...request, logitBias: request.sampling.logitBias };
-      const problem = checkTokens(wishes, length.maxTokens, this.model.vocabSize);
-      if (problem !== null) throw ToastError.fromData(problem);
-      this.#loop.add({
-        requestId,
-        promptIds,
-        // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
-        textContext: request.prompt.kind === "chat" ? [] : promptIds.slice(-8),
-        maxTokens: length.maxTokens,
-        // The version that is current now steers to the end, whatever is loaded under the name meanwhile.
-        steering: steering.kind === "plain" || version === null ? steering : { ...steering, adapter: version.key },
-        sampling: request.sampling,
-        choices: request.choices,
-        stopStrings: request.stopStrings,
-        ignoreEos: request.ignoreEos,
-        minTokens: request.minTokens,
-        stopTokenIds: request.stopTokenIds,
-        report: request.report,
+      const answer = answerQuestion(question, {
+        tokenizer,
+        template: (adapter) => this.#requireTemplate(this.#templateNamed(adapter)),
+        encode: (prompt, adapter) => this.#tokenize(prompt, this.#templateNamed(adapter)),
+        info: (adapter) => ({
+          vocabSize: this.model.vocabSize,
+          bosToken: tokens.bos,
+          eosTokens: tokens.eos,
+          chatTemplate: this.#templateNamed(adapter)?.source ?? null,
+        }),
       });
-      this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
+      this.#send({ kind: "answer", askId, answer });
+    } catch (cause) {
+      if (!(cause instanceof ToastError)) throw cause;
+      this.#send({ kind: "unanswered", askId, error: cause.toData() });
+    }
+  }
+
+  /** Everything in one turn, but for a request whose constraint has to be compiled first. */
+  async #admit(command: GenerateCommand): Promise<void> {
+    const { requestId, request } = command;
+    try {
+      const constraint = request.constraint === null ? null : await this.#compile(requestId, request.constraint);
+      if (constraint === "cancelled") return;
+      this.#enqueue(command, constraint);
     } catch (cause) {
       if (!(cause instanceof ToastError)) throw cause;
       this.#send({ kind: "rejected", requestId, error: cause.toData() });
     }
   }
 
-  #tokenize({ prompt }: GenerationRequest, version: AdapterVersion | null): readonly number[] {
+  async #compile(requestId: string, constraint: OutputConstraint): Promise<CompiledConstraint | "cancelled"> {
+    this.#compiling.add(requestId);
+    this.#grammars ??= new GrammarCompiler(this.#vocabulary());
+    try {
+      const compiled = await this.#grammars.compile(constraint);
+      // Whoever cancelled it has been told.
+      return this.#compiling.has(requestId) && !this.#isClosing ? compiled : "cancelled";
+    } finally {
+      this.#compiling.delete(requestId);
+    }
+  }
+
+  /** The tokens as the detokenizer writes them in the middle of a text. */
+  #vocabulary(): Vocabulary {
+    const { tokenizer, folder } = this.#loaded;
+    const bytesOf = (id: number) => (tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id, "later"));
+    const eosIds = folder.manifest.tokens.eos.map(({ id }) => id);
+    return packVocabulary(this.model.vocabSize, bytesOf, eosIds);
+  }
+
+  /** @throws ToastError for a request that cannot be honoured */
+  #enqueue({ requestId, request, adapterFingerprint }: GenerateCommand, constraint: CompiledConstraint | null): void {
+    const { prompt, steering } = request;
+    const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
+    const promptIds = this.#tokenize(prompt, version === null ? this.#template : version.template);
+    const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
+    if (length.kind === "refused") throw ToastError.fromData(length.error);
+    const wishes = { ...request, logitBias: request.sampling.logitBias };
+    const problem = checkTokens(wishes, length.maxTokens, this.model.vocabSize);
+    if (problem !== null) throw ToastError.fromData(problem);
+    this.#loop.add({
+      requestId,
+      promptIds,
+      // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
+      textContext: isTextOfItsOwn(request) ? [] : promptIds.slice(-8),
+      maxTokens: length.maxTokens,
+      // The version that is current now steers to the end, whatever is loaded under the name meanwhile.
+      steering: steering.kind === "plain" || version === null ? steering : { ...steering, adapter: version.key },
+      sampling: request.sampling,
+      choices: request.choices,
+      stopStrings: request.stopStrings,
+      ignoreEos: request.ignoreEos,
+      minTokens: request.minTokens,
+      stopTokenIds: request.stopTokenIds,
+      report: request.report,
+      constraint,
+    });
+    this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
+  }
+
+  /** @param template writes messages; null: there is none. */
+  #tokenize(prompt: Prompt, template: ChatTemplate | null): readonly number[] {
     switch (prompt.kind) {
       case "tokens": {
         const { vocabSize } = this.model;
@@ -210,18 +284,9 @@ export class EngineWorker {
       case "text":
         return this.#loaded.tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
       case "chat": {
-        const template = version === null ? this.#template : version.template;
-        if (template === null) {
-          throw new ToastError(
-            "chat_template_missing",
-            `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
-            { param: "model" },
-          );
-        }
+        const text = this.#requireTemplate(template).render(prompt.messages, prompt.rendering ?? ordinaryRendering);
         // The template writes the special tokens itself.
-        return this.#loaded.tokenizer.encode(template.render(prompt.messages, { addGenerationPrompt: true }), {
-          addSpecialTokens: false,
-        });
+        return this.#loaded.tokenizer.encode(text, { addSpecialTokens: false });
       }
     }
   }
@@ -235,6 +300,29 @@ export class EngineWorker {
     const tokens = { bosToken: bos?.text ?? "", eosToken: eos[0]?.text ?? "" };
     return source === null ? null : new ChatTemplate(source, tokens);
   }
+
+  /** @param adapter null: the base's. @throws ToastError `model_not_found` */
+  #templateNamed(adapter: string | null): ChatTemplate | null {
+    return adapter === null ? this.#template : this.#versionOf(adapter, null).template;
+  }
+
+  #requireTemplate(template: ChatTemplate | null): ChatTemplate {
+    if (template !== null) return template;
+    throw new ToastError(
+      "chat_template_missing",
+      `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
+      { param: "model" },
+    );
+  }
+}
+
+/**
+ * Whether what is generated is a text of its own, and not the rest of one: then the blank that its first token marks a word with is
+ * taken off. A grammar has every byte in its place: a text that is bound to one keeps the blank (free text around calls is not bound).
+ */
+function isTextOfItsOwn({ prompt, constraint }: GenerationRequest): boolean {
+  if (prompt.kind !== "chat" || prompt.rendering?.continueFinalMessage === true) return false;
+  return constraint === null || constraint.kind === "textWithTags";
 }
 
 function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]): ModelInfo {

@@ -1,4 +1,5 @@
 import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, TokenReport, Usage } from "./messages.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What a running generation says, in order for each choice: any number of `delta`, then one `finished`; what the prompt has to tell before all. */
 export type GenerationEvent =
@@ -44,6 +45,11 @@ export interface Engine {
    * Aborting `signal` cancels the request within one step; its events then end with `finished: cancelled`.
    */
   generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation>;
+  /**
+   * Asks about tokens and templates.
+   * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`, `server_loading` …
+   */
+  ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]>;
   /** Asks the worker what it holds; for health checks and tests. */
   inspect(): Promise<EngineStatus>;
   /** Cancels what runs and ends the worker. */

@@ -1,13 +1,9 @@
 import type { ErrorData } from "../errors.js";
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
-import type { ChatMessage } from "../text/chat-template.js";
-
-/** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
-export type Prompt =
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
-  | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
-  | { readonly kind: "tokens"; readonly ids: readonly number[] };
+import type { Prompt } from "./prompt.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 export interface GenerationRequest {
   readonly prompt: Prompt;
@@ -28,16 +24,6 @@ export interface GenerationRequest {
   readonly constraint: OutputConstraint | null;
   readonly report: ReportRequest;
 }
-
-/** What generated text has to be. Grammars and schemas travel as text; the worker compiles them. */
-export type OutputConstraint =
-  /** Any JSON object. */
-  | { readonly kind: "jsonObject" }
-  /** JSON that a JSON Schema allows, itself as JSON text. */
-  | { readonly kind: "jsonSchema"; readonly schema: string }
-  | { readonly kind: "regex"; readonly pattern: string }
-  /** A grammar in GBNF, with a rule `root`. */
-  | { readonly kind: "grammar"; readonly grammar: string };
 
 /** What a client wants to know of each token beside its text. */
 export interface ReportRequest {
@@ -147,6 +133,7 @@ export type EngineCommand =
   | { readonly kind: "inspect"; readonly inspectId: number }
   | { readonly kind: "loadAdapter"; readonly callId: number; readonly adapter: AdapterToLoad }
   | { readonly kind: "unloadAdapter"; readonly callId: number; readonly name: string }
+  | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
   | { readonly kind: "shutdown" };
 
 /** A converted adapter folder that is to be served while the engine runs. */
@@ -222,4 +209,7 @@ export type EngineEvent =
   /** The adapters from now on, changed by the call; always before that call's `adapterCall`. */
   | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
   /** A `loadAdapter` or `unloadAdapter` is done with; null: as it was asked for. */
-  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null };
+  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null }
+  | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
+  /** A question that cannot be answered. */
+  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData };

@@ -1,16 +1,20 @@
+import { z } from "zod";
 import { type ErrorCode, type ErrorData, ToastError } from "../errors.js";
 
-/** The object inside `{"error": …}`. Clients read all four keys, so all four are always there. */
-export interface WireError {
-  readonly message: string;
-  readonly type: "invalid_request_error" | "rate_limit_error" | "server_error";
-  readonly param: string | null;
-  readonly code: string | null;
-}
+/** Clients read all four keys of the object inside, so all four are always there. */
+export const errorEnvelopeSchema = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.enum(["invalid_request_error", "rate_limit_error", "server_error"]),
+      param: z.string().nullable().describe("The request's field at fault, `messages[0].content` say."),
+      code: z.string().nullable(),
+    }),
+  })
+  .describe("What every refusal and failure says.");
 
-export interface ErrorEnvelope {
-  readonly error: WireError;
-}
+export type ErrorEnvelope = z.output<typeof errorEnvelopeSchema>;
+export type WireError = ErrorEnvelope["error"];
 
 /** An error as the wire shows it. */
 export interface HttpError {

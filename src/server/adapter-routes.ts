@@ -1,7 +1,7 @@
 import type { Context, Hono } from "hono";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
-import { field, firstIssueAsError, optional } from "../openai/request-fields.js";
+import { field, optional, parseBody } from "../openai/request-fields.js";
 import type { AdapterArrivalFiles, AdapterLibrary, ServedAdapter } from "./adapter-library.js";
 import { receiveUpload } from "./adapter-upload.js";
 import { readJsonBody } from "./read-json-body.js";
@@ -80,10 +80,10 @@ async function takeIn(request: Request, deps: AdapterRoutesDeps): Promise<Served
     let files: AdapterArrivalFiles;
     if (isForm) {
       const upload = await receiveUpload(request, incoming.folder, deps.maxAdapterBytes);
-      described = parse(descriptionSchema, Object.fromEntries(upload.fields));
+      described = parseBody(descriptionSchema, Object.fromEntries(upload.fields));
       files = upload.files;
     } else {
-      const body = parse(pathSchema, await readJsonBody(request, deps.maxBodyBytes));
+      const body = parseBody(pathSchema, await readJsonBody(request, deps.maxBodyBytes));
       described = body;
       files = await adapters.filesAt(body.path);
     }
@@ -91,12 +91,6 @@ async function takeIn(request: Request, deps: AdapterRoutesDeps): Promise<Served
   } finally {
     await incoming.remove();
   }
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw firstIssueAsError(parsed.error);
 }
 
 /** @throws ToastError `model_not_found` */

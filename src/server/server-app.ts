@@ -3,12 +3,17 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
+import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
 import { addAdapterRoutes } from "./adapter-routes.js";
+import { installApiDocs } from "./api-docs.js";
 import { handleChatCompletions } from "./chat-completions.js";
+import { handleCompletions } from "./completions.js";
 import { installEdge } from "./edge.js";
 import type { RequestEnvironment } from "./request-environment.js";
 import { attachRequestId } from "./request-id.js";
+import { handleResponses } from "./responses.js";
 import type { ServerDeps } from "./server-deps.js";
+import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
@@ -39,6 +44,13 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
     context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+  app.post("/v1/completions", (context) => handleCompletions(context, deps));
+  app.post("/v1/responses", (context) => handleResponses(context, deps));
+  app.post("/tokenize", (context) => handleTextQuestion(tokenize, context, deps));
+  app.post("/detokenize", (context) => handleTextQuestion(detokenize, context, deps));
+  app.post("/apply-template", (context) => handleTextQuestion(applyTemplate, context, deps));
+  app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
+  installApiDocs(app);
 
   if (deps.adapters !== undefined) {
     const { library, maxBytes } = deps.adapters;
