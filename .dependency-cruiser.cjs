@@ -2,10 +2,11 @@
  *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` is open to all. */
 const rooms = {
   main: ["cli"],
-  cli: ["app", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "openai", "engine", "model"],
+  cli: ["app", "arena", "config", "convert", "server", "engine", "model", "openai", "text"],
+  app: ["config", "server", "arena", "openai", "engine", "model"],
   config: [],
-  server: ["openai", "engine", "config"],
+  server: ["openai", "arena", "engine", "config"],
+  arena: ["openai", "engine", "text", "steering"],
   openai: ["engine", "steering"],
   engine: ["sampling", "text", "model", "steering"],
   sampling: [],
@@ -27,6 +28,9 @@ const doors = {
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
   commander: "^src/cli/",
+  "@electric-sql/pglite": "^src/arena/store/embedded-store\\.ts$",
+  pg: "^src/arena/store/postgres-store\\.ts$",
+  "drizzle-orm": "^src/arena/store/",
   "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
 };
 

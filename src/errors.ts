@@ -11,6 +11,14 @@ export type ErrorCode =
   | "method_not_allowed"
   | "chat_template_missing"
   | "chat_template_failed"
+  // the arena
+  | "contestant_not_found"
+  | "contestant_failed"
+  | "battle_not_found"
+  | "ballot_invalid"
+  | "already_voted"
+  | "rate_limit_exceeded"
+  | "store_failed"
   // server state
   | "server_loading"
   | "server_draining"
