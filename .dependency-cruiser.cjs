@@ -29,9 +29,10 @@ const doors = {
   hono: "^src/server/",
   commander: "^src/cli/",
   "@electric-sql/pglite": "^src/arena/store/embedded-store\\.ts$",
+  "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
   pg: "^src/arena/store/postgres-store\\.ts$",
   "drizzle-orm": "^src/arena/store/",
-  "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
+  "eventsource-parser": "^src/(cli/bench/completion-stream|arena/contestants/remote-contestant)\\.ts$",
 };
 
 module.exports = {

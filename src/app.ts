@@ -1,6 +1,9 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { Arena } from "./arena/arena.js";
+import { Roster, readRoster } from "./arena/contestants/roster.js";
+import { openStore } from "./arena/store/open-store.js";
 import type { ServeConfig } from "./config.js";
 import type { EngineLimits } from "./engine/admission.js";
 import type { EnginePhase } from "./engine/engine.js";
@@ -31,6 +34,8 @@ export interface AppHooks {
   readonly logError?: (requestId: string, error: unknown) => void;
   /** Compiled worker entry, for a process that runs from source. */
   readonly workerUrl?: URL;
+  /** Where API keys of contestants are looked for; default: this process's. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /**
@@ -42,15 +47,25 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   const running = new RunningRequests();
   const engines: EngineClient[] = [];
   const registry = new EngineRegistry(engines);
+  const arena = await openArena(config, registry, hooks.environment ?? process.env);
   const routes = createServerApp({
     registry,
     running,
     limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
+    arena: {
+      arena,
+      pace: { charactersPerSecond: config.battlePace, tickMs: 50 },
+      battlesPerMinute: config.battlesPerMinute,
+    },
     startedAt: Math.floor(Date.now() / 1000),
     logError: hooks.logError ?? logToStderr,
   });
   // The port first: a port that is taken should not cost the loading of a model.
-  const server: HttpServer = await listen((request) => routes.fetch(request), { ...config, running });
+  const server: HttpServer = await listen((request, bindings) => routes.fetch(request, bindings), {
+    host: config.host,
+    port: config.port,
+    running,
+  });
   for (const folder of folders) {
     engines.push(
       createEngine({
@@ -73,8 +88,22 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     async stop() {
       await server.shutdown(config.drainMs);
       await registry.close();
+      await arena.close();
     },
   };
+}
+
+/**
+ * The store is opened by the first battle.
+ * @throws ToastError `file_missing`, `invalid_config` when the file of contestants is not right.
+ */
+async function openArena(
+  config: ServeConfig,
+  registry: EngineRegistry,
+  environment: NodeJS.ProcessEnv,
+): Promise<Arena> {
+  const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment);
+  return new Arena(new Roster(entries, registry), () => openStore(config));
 }
 
 /** Each model gets an equal part of the memory. */

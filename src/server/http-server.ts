@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { requestIdFor } from "./request-id.js";
@@ -27,10 +27,10 @@ const flushMs = 1_000;
  * @throws ToastError `invalid_option` when the address cannot be had.
  */
 export async function listen(
-  fetch: (request: Request) => Response | Promise<Response>,
+  fetch: (request: Request, bindings: HttpBindings) => Response | Promise<Response>,
   options: { readonly host: string; readonly port: number; readonly running: RunningRequests },
 ): Promise<HttpServer> {
-  const answer = getRequestListener(fetch, {
+  const answer = getRequestListener((request, bindings) => fetch(request, bindings as HttpBindings), {
     // Other code of the process keeps the platform's own Request and Response.
     overrideGlobalObjects: false,
     // Only requests that cannot be put into words (a bad host, a bad path) end here; routes answer their own errors.

@@ -4,6 +4,7 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
+import { arenaRoutes } from "./arena-routes.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { attachRequestId, type RequestIdVariables } from "./request-id.js";
 import type { ServerDeps } from "./server-deps.js";
@@ -36,6 +37,8 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
     context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+
+  if (deps.arena !== undefined) app.route("/", arenaRoutes(deps, deps.arena));
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;

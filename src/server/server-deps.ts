@@ -1,3 +1,4 @@
+import type { ArenaSettings } from "./arena-settings.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
 
@@ -12,6 +13,8 @@ export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
   readonly limits: ServerLimits;
+  /** Absent: this server compares nobody. */
+  readonly arena?: ArenaSettings | undefined;
   /** Unix seconds: `created` of the models. */
   readonly startedAt: number;
   /** Hears of failures that are the server's own, never of a client's mistake. */

@@ -1,4 +1,4 @@
-import { fitBradleyTerry, type PairScores } from "./bradley-terry.js";
+import { fitBradleyTerry, type PairScores, type Strengths } from "./bradley-terry.js";
 import { at } from "./linear-system.js";
 import { aliasSampler, seededRandom } from "./random.js";
 
@@ -30,6 +30,9 @@ export interface Interval {
  * Percentile bootstrap of the strengths: matches are drawn again with replacement, `rounds` times, and the model fitted each time. What is drawn
  * is only how often each result occurs (a multinomial over pair × result), so a round costs no more for longer texts or longer lists of
  * contestants, and the fit starts from the original's strengths.
+ *
+ * Where the original has no finite maximum, a resample of it would never show what it does not contain: one battle would be certain of itself. There
+ * the results are drawn as if each pair that met had half a win more each way, which is the correction that its strengths have too.
  * @param fitted strengths of the original, centred by group.
  * @returns for each contestant, on the strengths' scale.
  * @see Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -37,7 +40,7 @@ export interface Interval {
 export function bootstrapIntervals(
   counts: PairCounts,
   groups: Int32Array,
-  fitted: Float64Array,
+  fitted: Strengths,
   options: { readonly rounds: number; readonly seed: number; readonly confidence: number },
 ): readonly Interval[] {
   const { contestants, first, second } = counts;
@@ -45,7 +48,9 @@ export function bootstrapIntervals(
   // Cells 0…P−1: the first of the pair won; P…2P−1: the second; 2P…3P−1: a tie.
   const cells = [...counts.firstWins, ...counts.secondWins, ...counts.ties];
   const matches = cells.reduce((sum, count) => sum + count, 0);
-  const draw = aliasSampler(cells, seededRandom(options.seed));
+  const smoothing = fitted.kind === "corrected" ? 0.5 : 0;
+  const weights = cells.map((count, cell) => (cell < 2 * pairs ? count + smoothing : count));
+  const draw = aliasSampler(weights, seededRandom(options.seed));
   const samples = Array.from({ length: contestants }, () => new Float64Array(options.rounds));
   const drawn = new Int32Array(cells.length);
   for (let round = 0; round < options.rounds; round++) {
@@ -62,7 +67,7 @@ export function bootstrapIntervals(
       secondWins: drawn.subarray(pairs, 2 * pairs),
       ties: drawn.subarray(2 * pairs),
     });
-    const { strengths } = fitBradleyTerry(scores, groups, fitted);
+    const { strengths } = fitBradleyTerry(scores, groups, fitted.strengths);
     for (const [contestant, sample] of samples.entries()) sample[round] = at(strengths, contestant);
   }
   const tail = (1 - options.confidence) / 2;

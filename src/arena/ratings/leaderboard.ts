@@ -95,7 +95,7 @@ export function leaderboardOf(
   const intervals =
     proper.length === 0
       ? names.map((): Interval => ({ low: 0, high: 0 }))
-      : bootstrapIntervals(counts, groups, fit.strengths, { rounds, seed, confidence });
+      : bootstrapIntervals(counts, groups, fit, { rounds, seed, confidence });
   const measured = proper.flatMap((match) => measure(match, numberOf));
   const lengthControlled = fitLengthControlled(measured, names.length, groups);
   const controlled = new Set(measured.flatMap(({ first, second }) => [first, second]));

@@ -113,6 +113,8 @@ describe("degenerate votes", () => {
     expect(board.standings.map(({ contestant }) => contestant)).toEqual(["a", "b"]);
     // One win and one tie: odds of 3 to 1.
     expect(board.standings[0]?.rating).toBeCloseTo(1000 + 200 * Math.log10(3), 6);
+    expect(board.pairings[0]).toMatchObject({ separable: false });
+    expect(board.standings[0]?.low).toBeLessThan(1000);
     expect(board.notes.join(" ")).toMatch(/One battle: too few.*a has won every battle.*b has lost every battle/);
   });
 

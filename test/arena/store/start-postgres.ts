@@ -11,6 +11,7 @@ const systemFolders = ["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt",
 
 /** @returns the folder of `initdb` and `postgres`; null where no server is installed. */
 export function findPostgres(): string | null {
+  const { PATH: path } = process.env;
   const installed = systemFolders.flatMap((root) =>
     existsSync(root)
       ? readdirSync(root)
@@ -18,7 +19,7 @@ export function findPostgres(): string | null {
           .map((version) => join(root, version, "bin"))
       : [],
   );
-  const candidates = [...installed, ...(process.env.PATH ?? "").split(delimiter)];
+  const candidates = [...installed, ...(path ?? "").split(delimiter)];
   return candidates.find((folder) => ["initdb", "postgres"].every((name) => existsSync(join(folder, name)))) ?? null;
 }
 

@@ -11,6 +11,7 @@ import { battle, humanVote, record, side } from "./battle.js";
 import { findPostgres, startPostgres, type TestPostgres } from "./start-postgres.js";
 
 const bin = findPostgres();
+const { TOAST_REQUIRE_POSTGRES: required } = process.env;
 if (bin === null) {
   process.stderr.write(
     "\n!! No Postgres server is installed: the arena's store is tested on PGlite only. apt-get install postgresql\n\n",
@@ -35,7 +36,7 @@ afterEach(async () => {
 
 describe.each([
   { kind: "PGlite", skip: false },
-  { kind: "a Postgres server", skip: bin === null && process.env.TOAST_REQUIRE_POSTGRES === undefined },
+  { kind: "a Postgres server", skip: bin === null && required === undefined },
 ])("the store on $kind", ({ kind, skip }) => {
   let server: TestPostgres | null = null;
   let databases = 0;
