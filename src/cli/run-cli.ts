@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { ToastError } from "../errors.js";
+import { abCommand } from "./ab-command.js";
 import { benchCommand } from "./bench-command.js";
 import { convertCommand } from "./convert-command.js";
 import { packageVersion } from "./package-version.js";
@@ -27,8 +28,9 @@ export async function runCli(
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
-    .addCommand(perplexityCommand(terminal));
-  for (const command of [program, ...program.commands]) {
+    .addCommand(perplexityCommand(terminal))
+    .addCommand(abCommand(terminal, stop));
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
       writeErr: (text) => terminal.err(text.trimEnd()),
@@ -71,5 +73,7 @@ Examples:
       measures speed, plain and steered; also of random weights or of another server
   $ toast-serve perplexity ./my-model --text held-out.txt
       measures how well it predicts a text
+  $ toast-serve ab --left toast-tiny --right toast-tiny:alpaca --prompts question.jsonl
+      compares two of them on a set of prompts
 
 toast-serve <command> --help says more of each.`;

@@ -304,7 +304,7 @@ function notesOf(
     if (!separable) notes.push(`${a} and ${b} are not separable: their intervals overlap.`);
   }
   if (position.p < 0.05) {
-    const favoured = position.left > position.right ? "left" : "right";
+    const favoured = position.left > position.right ? "left (or first)" : "right (or second)";
     notes.push(
       `The ${favoured} place was preferred more often than chance explains (p = ${position.p.toPrecision(2)}).`,
     );

@@ -191,7 +191,7 @@ describe("places", () => {
     const board = leaderboardOf(Array.from({ length: 10 }, () => both));
     expect(board.position).toMatchObject({ left: 20, right: 0, leftShare: 1 });
     expect(board.position.p).toBeCloseTo(2 ** -19, 10);
-    expect(board.notes.join(" ")).toContain("The left place was preferred");
+    expect(board.notes.join(" ")).toContain("The left (or first) place was preferred");
   });
 });
 
