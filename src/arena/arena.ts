@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { ToastError } from "../errors.js";
-import type { BattleRecord, BattleSide } from "./battle-record.js";
+import { type BattleRecord, type BattleSide, storableText } from "./battle-record.js";
 import { ballotFits, newBallot } from "./battles/ballot.js";
 import type { Pair } from "./battles/two-answers.js";
 import type { Contestant, Question } from "./contestants/contestant.js";
@@ -60,7 +60,8 @@ export class Arena {
    */
   async vote(id: string, ballot: string, winner: Winner): Promise<BattleRecord> {
     const store = await this.#opened();
-    const found = await store.find(id);
+    // No database takes U+0000, which an address may well hold.
+    const found = await store.find(storableText(id));
     if (found === null) {
       throw new ToastError("battle_not_found", "There is no such battle, or it was never shown to its end.");
     }

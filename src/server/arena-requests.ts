@@ -122,7 +122,11 @@ export function parseFilter(query: Readonly<Record<string, string>>): BattleFilt
   if (wanted !== undefined && source === undefined) {
     throw new ToastError("invalid_request", `'source' must be one of ${sources.join(", ")}.`, { param: "source" });
   }
-  return { category, source, judge };
+  return { category: storable(category), source, judge: storable(judge) };
+}
+
+function storable(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : storableText(text);
 }
 
 function parsed<Value>(schema: z.ZodType<Value>, body: unknown): Value {

@@ -91,7 +91,7 @@ function standingsTable(standings: readonly Standing[]): Markup {
 function pairingBlock(pairing: Pairing, items: readonly RatedItem[]): Markup {
   const { a, b } = pairing;
   const ours = items.filter(({ match: { left, right } }) => (left === a && right === b) || (left === b && right === a));
-  const categories = [...new Set(ours.map(({ category }) => category))].filter((one) => one !== null).toSorted();
+  const categories = [...new Set(ours.map(({ category }) => category))].filter((one) => one !== null).toSorted(byText);
   const rows = categories.map((category) => {
     const board = leaderboardOf(
       ours.filter((item) => item.category === category).map(({ match }) => match),
@@ -106,6 +106,10 @@ function pairingBlock(pairing: Pairing, items: readonly RatedItem[]): Markup {
 <div class="plot">${outcomesPlot([{ label: "all", tally: pairing }, ...rows])}</div>
 <p>Win rate of ${a}: <b>${percent(pairing.winRate)}</b> (ties are halves), at equal length ${percent(pairing.lengthControlledWinRate)}; sign test p ${pValue(pairing.signTestP)}; ${pairing.separable ? "separable" : "not separable"}.</p>
 ${rows.length < 2 ? null : html`<p class="hint">Categories with few prompts differ by chance: sign tests below 0.05 in ${rows.filter(({ p }) => p < 0.05).length} of ${rows.length}, and one in twenty would be without any difference.</p>`}`;
+}
+
+function byText(one: string, other: string): number {
+  return one < other ? -1 : 1;
 }
 
 function turned(pairing: Pairing): Pairing {
