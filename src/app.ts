@@ -11,10 +11,13 @@ import { createEngine, defaultLimits, type EngineClient } from "./engine/engine-
 import { ToastError } from "./errors.js";
 import { manifestFileName } from "./model/model-folder.js";
 import type { ServedModel } from "./openai/served-model.js";
+import { createEdge, openKeys } from "./server/create-edge.js";
 import { EngineRegistry } from "./server/engine-registry.js";
-import { type HttpServer, listen } from "./server/http-server.js";
+import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
+import { createLog, type Log } from "./server/request-log.js";
 import { RunningRequests } from "./server/running-requests.js";
 import { createServerApp } from "./server/server-app.js";
+import { openTracing } from "./server/tracing.js";
 
 /** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
 export interface RunningApp {
@@ -30,41 +33,50 @@ export interface RunningApp {
 }
 
 export interface AppHooks {
+  /** Default: warnings and errors to standard error. */
+  readonly log?: Log;
+  /** Where OpenTelemetry's variables and contestants' API keys are looked for; default: nowhere. */
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Of this package, for traces. */
+  readonly version?: string;
   readonly onPhase?: (folder: string, phase: EnginePhase) => void;
-  readonly logError?: (requestId: string, error: unknown) => void;
   /** Compiled worker entry, for a process that runs from source. */
   readonly workerUrl?: URL;
-  /** Where API keys of contestants are looked for; default: this process's. */
-  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /**
  * Puts the whole server together: engines, registry, routes, port.
- * @throws ToastError `file_missing` when there is no model, `invalid_option` when the port cannot be had.
+ * @throws ToastError `file_missing` when there is no model or no keys file, `invalid_option` when the port cannot be had.
  */
 export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promise<RunningApp> {
   const folders = await modelFolders(config);
-  const running = new RunningRequests();
+  const running = new RunningRequests({ timeoutMs: config.requestTimeoutMs });
   const engines: EngineClient[] = [];
-  const registry = new EngineRegistry(engines);
-  const arena = await openArena(config, registry, hooks.environment ?? process.env);
+  const log = hooks.log ?? createLog("warn", "pretty", (line) => process.stderr.write(`${line}\n`));
+  const tracing = await openTracing(hooks.environment ?? {}, hooks.version ?? "unknown");
+  const keys = await openKeys(config, log);
+  const { edge, observe } = createEdge(config, { keys, engines: () => engines, log, tracing, processMetrics: true });
+  const registry = new EngineRegistry(engines, observe);
+  const arena = await openArena(config, registry, hooks.environment ?? {});
   const routes = createServerApp({
     registry,
     running,
     limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
+    edge,
     arena: {
       arena,
       pace: { charactersPerSecond: config.battlePace, tickMs: 50 },
       battlesPerMinute: config.battlesPerMinute,
     },
     startedAt: Math.floor(Date.now() / 1000),
-    logError: hooks.logError ?? logToStderr,
+    logError: (requestId, error) => log.error({ requestId, err: error }, "A request failed."),
   });
   // The port first: a port that is taken should not cost the loading of a model.
   const server: HttpServer = await listen((request, bindings) => routes.fetch(request, bindings), {
     host: config.host,
     port: config.port,
     running,
+    limits: connectionLimitsOf(config),
   });
   for (const folder of folders) {
     engines.push(
@@ -88,6 +100,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     async stop() {
       await server.shutdown(config.drainMs);
       await registry.close();
+      await tracing?.close();
       await arena.close();
     },
   };
@@ -104,6 +117,11 @@ async function openArena(
 ): Promise<Arena> {
   const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment);
   return new Arena(new Roster(entries, registry), () => openStore(config));
+}
+
+function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }: ServeConfig) {
+  const requestMs = Math.min(defaultConnectionLimits.requestMs, requestTimeoutMs ?? Number.POSITIVE_INFINITY);
+  return { maxHeaderBytes, requestMs, stallMs: stallTimeoutMs };
 }
 
 /** Each model gets an equal part of the memory. */
@@ -155,9 +173,4 @@ function refuseDoubleIds(models: readonly ServedModel[]): void {
     }
     seen.add(id);
   }
-}
-
-function logToStderr(requestId: string, error: unknown): void {
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`${new Date().toISOString()} ${requestId} ${text}\n`);
 }

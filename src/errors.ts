@@ -17,9 +17,15 @@ export type ErrorCode =
   | "battle_not_found"
   | "ballot_invalid"
   | "already_voted"
-  | "rate_limit_exceeded"
   | "store_failed"
+  // who asks
+  | "invalid_api_key"
+  | "insufficient_permissions"
+  | "host_not_allowed"
+  | "origin_not_allowed"
+  | "rate_limit_exceeded"
   // server state
+  | "request_timeout"
   | "server_loading"
   | "server_draining"
   | "server_overloaded"

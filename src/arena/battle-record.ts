@@ -58,7 +58,10 @@ const voteSchema = z.object({
   judge: name.default("human"),
   votedAt: date,
   /** What a judge said, call by call; `places` among it, if it was asked in both orders. */
-  details: z.unknown().transform((value) => (value === undefined ? null : storableJson(value))),
+  details: z
+    .unknown()
+    .optional()
+    .transform((value) => (value === undefined ? null : storableJson(value))),
 });
 
 const recordSchema = z.object({

@@ -3,6 +3,7 @@ import { ToastError } from "../errors.js";
 import { abCommand } from "./ab-command.js";
 import { benchCommand } from "./bench-command.js";
 import { convertCommand } from "./convert-command.js";
+import { keysCommand } from "./keys-command.js";
 import { packageVersion } from "./package-version.js";
 import { perplexityCommand } from "./perplexity-command.js";
 import { serveCommand } from "./serve-command.js";
@@ -29,7 +30,8 @@ export async function runCli(
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
     .addCommand(perplexityCommand(terminal))
-    .addCommand(abCommand(terminal, stop));
+    .addCommand(abCommand(terminal, stop))
+    .addCommand(keysCommand(terminal));
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
@@ -71,6 +73,8 @@ Examples:
       makes a model folder of Hugging Face weights and a steering adapter
   $ toast-serve bench ./my-model
       measures speed, plain and steered; also of random weights or of another server
+  $ toast-serve keys create alice --file keys.json
+      makes an API key; 'serve --keys-file keys.json' then needs one
   $ toast-serve perplexity ./my-model --text held-out.txt
       measures how well it predicts a text
   $ toast-serve ab --left toast-tiny --right toast-tiny:alpaca --prompts question.jsonl

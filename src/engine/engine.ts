@@ -7,7 +7,7 @@ export type GenerationEvent =
       readonly choice: number;
       readonly text: string;
       readonly tokens: number;
-      /** Of the tokens behind `text`, when the request asked for reports; else empty. */
+      /** Of the tokens whose last byte `text` has, when the request asked for reports; else empty. Without text: of tokens without any. */
       readonly reports: readonly TokenReport[];
     }
   /** Once, before the first delta, when a report of the prompt was asked for. */
@@ -16,6 +16,8 @@ export type GenerationEvent =
 
 export interface Generation {
   readonly promptTokens: number;
+  /** Resolves when the request leaves the queue, to the milliseconds that it waited there; never, if it does not. */
+  readonly started: Promise<number>;
   /** To be read once. Ends after every choice's `finished`; throws a ToastError when the engine fails half-way. */
   readonly events: AsyncIterable<GenerationEvent>;
 }

@@ -1,9 +1,10 @@
 import { ToastError } from "../errors.js";
+import { TokenBucket } from "./token-bucket.js";
 
-/** So many deeds a minute for each client, evenly refilled. Pure but for the time, which is the caller's. */
+/** So many deeds a minute for each caller, evenly refilled. Pure: the time is the caller's of these methods. */
 export class ClientLimiter {
   readonly #perMinute: number;
-  readonly #levels = new Map<string, { readonly level: number; readonly at: number }>();
+  readonly #buckets = new Map<string, TokenBucket>();
 
   constructor(perMinute: number) {
     this.#perMinute = perMinute;
@@ -14,16 +15,16 @@ export class ClientLimiter {
    * @returns seconds to wait when there is none, else 0.
    */
   take(client: string, now: number): number {
-    const { level, at } = this.#levels.get(client) ?? { level: this.#perMinute, at: now };
-    const filled = Math.min(this.#perMinute, level + ((now - at) * this.#perMinute) / 60_000);
-    if (filled < 1) return Math.ceil(((1 - filled) * 60) / this.#perMinute);
-    // Set anew, so that the map is in the order of the last deeds.
-    this.#levels.delete(client);
-    this.#levels.set(client, { level: filled - 1, at: now });
-    for (const [name, { at: seenAt }] of this.#levels) {
-      // A bucket is full again after a minute: nothing of it needs to be remembered.
-      if (now - seenAt < 60_000) break;
-      this.#levels.delete(name);
+    const bucket = this.#buckets.get(client) ?? new TokenBucket(this.#perMinute, now);
+    const wait = bucket.msUntil(1, now);
+    if (wait > 0) return Math.ceil(wait / 1000);
+    bucket.take(1, now);
+    // Set anew, so that the map is in the order of the last deeds; a bucket that is full again need not be remembered.
+    this.#buckets.delete(client);
+    this.#buckets.set(client, bucket);
+    for (const [name, other] of this.#buckets) {
+      if (other.level(now) < this.#perMinute) break;
+      this.#buckets.delete(name);
     }
     return 0;
   }

@@ -1,4 +1,3 @@
-import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import type { ArenaBoard } from "../arena/arena.js";
 import { type BattleRecord, recordFromWire, toWire } from "../arena/battle-record.js";
@@ -13,25 +12,23 @@ import { parseBattleRequest, parseCompareRequest, parseFilter, parseVoteRequest 
 import type { ArenaSettings } from "./arena-settings.js";
 import { eventStreamResponse } from "./event-stream-response.js";
 import { readJsonBody, readTextBody } from "./read-json-body.js";
-import type { RequestIdVariables } from "./request-id.js";
+import type { RequestEnvironment } from "./request-environment.js";
 import type { ServerDeps } from "./server-deps.js";
-
-interface Environment {
-  readonly Bindings: Partial<HttpBindings>;
-  readonly Variables: RequestIdVariables;
-}
 
 /** Of an import: ten thousand battles or so. */
 const maxImportBytes = 64 * 2 ** 20;
 
 /** The routes of docs/arena.md. */
-export function arenaRoutes(deps: ServerDeps, { arena, pace, battlesPerMinute }: ArenaSettings): Hono<Environment> {
-  const app = new Hono<Environment>();
+export function arenaRoutes(
+  deps: ServerDeps,
+  { arena, pace, battlesPerMinute }: ArenaSettings,
+): Hono<RequestEnvironment> {
+  const app = new Hono<RequestEnvironment>();
   const { maxBodyBytes } = deps.limits;
   const battles = { limiter: new ClientLimiter(battlesPerMinute), perMinute: battlesPerMinute, deed: "battles" };
   const votes = { limiter: new ClientLimiter(2 * battlesPerMinute), perMinute: 2 * battlesPerMinute, deed: "votes" };
-  const limit = (context: Context<Environment>, { limiter, perMinute, deed }: typeof battles) => {
-    const wait = limiter.take(clientOf(context), performance.now());
+  const limit = (context: Context<RequestEnvironment>, { limiter, perMinute, deed }: typeof battles) => {
+    const wait = limiter.take(context.get("caller").id, performance.now());
     if (wait === 0) return;
     context.header("retry-after", String(wait));
     throw tooMany(deed, perMinute, wait);
@@ -77,7 +74,7 @@ export function arenaRoutes(deps: ServerDeps, { arena, pace, battlesPerMinute }:
 
 /** Opens a stream of frames; its client's leaving, or the server's shutdown, ends it. */
 function stream(
-  context: Context<Environment>,
+  context: Context<RequestEnvironment>,
   deps: ServerDeps,
   framesOf: (signal: AbortSignal, onError: (error: unknown) => void) => Frames,
 ): Response {
@@ -115,11 +112,6 @@ function refuseWhileLoading({ registry: { phase } }: ServerDeps): void {
   if (phase.kind === "loading") {
     throw new ToastError("server_loading", `The server is loading (${phase.stage}). Try again soon.`);
   }
-}
-
-/** The address of the connection: behind a proxy, all of its clients are one. */
-function clientOf(context: Context<Environment>): string {
-  return context.env?.incoming?.socket.remoteAddress ?? "unknown";
 }
 
 /** Neither address nor key of a remote one. */

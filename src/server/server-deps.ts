@@ -1,4 +1,5 @@
 import type { ArenaSettings } from "./arena-settings.js";
+import type { Edge } from "./edge.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
 
@@ -15,6 +16,7 @@ export interface ServerDeps {
   readonly limits: ServerLimits;
   /** Absent: this server compares nobody. */
   readonly arena?: ArenaSettings | undefined;
+  readonly edge: Edge;
   /** Unix seconds: `created` of the models. */
   readonly startedAt: number;
   /** Hears of failures that are the server's own, never of a client's mistake. */

@@ -15,6 +15,7 @@ import { createServerApp } from "../../src/server/server-app.js";
 import { type RemoteServer, say, startRemoteServer } from "../arena/contestants/remote-server.js";
 import { record, side } from "../arena/store/battle.js";
 import { ScriptedEngine } from "./scripted-engine.js";
+import { type TestEdgeOptions, testEdge } from "./test-edge.js";
 
 /** One real store for all; each test looks at battles of its own category. */
 let scratch: string;
@@ -36,12 +37,15 @@ let app: ReturnType<typeof createServerApp>;
 let logged: unknown[];
 let running: RunningRequests;
 let opened: number;
-const build = (options: { battlesPerMinute?: number; openStore?: () => Promise<BattleStore> } = {}) => {
+const build = (
+  options: { battlesPerMinute?: number; openStore?: () => Promise<BattleStore>; edge?: TestEdgeOptions } = {},
+) => {
   engine = new ScriptedEngine();
   running = new RunningRequests();
   logged = [];
   opened = 0;
   const registry = new EngineRegistry([engine]);
+  const { edge } = testEdge([engine], options.edge);
   const far: RosterEntry = {
     kind: "remote",
     id: "far",
@@ -66,6 +70,7 @@ const build = (options: { battlesPerMinute?: number; openStore?: () => Promise<B
     limits: { maxBodyBytes: 10_000, keepAliveMs: 10_000 },
     startedAt: 1_700_000_000,
     logError: (_, error) => logged.push(error),
+    edge,
     arena: {
       arena,
       pace: { charactersPerSecond: 100_000, tickMs: 1 },
@@ -391,6 +396,30 @@ describe("export and import", () => {
     );
     expect(response.status).toBe(400);
     expect(((await response.json()) as { error: { message: string } }).error.message).toMatch(sentence);
+  });
+
+  it("takes a record with the keys that matter and no more", async () => {
+    const least = {
+      id: "b_least",
+      created_at: "2026-01-31T12:00:00+01:00",
+      category: "least",
+      messages: [],
+      left: { contestant: "a" },
+      right: { contestant: "b" },
+      vote: { winner: "right", voted_at: "2026-01-31T12:00:00Z" },
+    };
+    expect(await (await post("/v1/arena/import", least)).json()).toEqual({ imported: 1, known: 0 });
+    expect(await store.matches({ category: "least" })).toMatchObject([{ winner: "right", leftCharacters: null }]);
+  });
+
+  it("takes imports from administrators only", async () => {
+    const admin = "sk-admin-0123456789abcdef";
+    build({ edge: { keys: { userKeys: ["sk-user-0123456789abcdef"], adminKeys: [admin] } } });
+    const send = (key: string) =>
+      app.request("/v1/arena/import", { method: "POST", body: "", headers: { authorization: `Bearer ${key}` } });
+    expect((await send("sk-user-0123456789abcdef")).status).toBe(403);
+    expect((await send(admin)).status).toBe(200);
+    expect((await app.request("/v1/arena/leaderboard")).status).toBe(401);
   });
 
   it("refuses a source that is none", async () => {
