@@ -79,25 +79,16 @@ function maximise(pairs: PairScores, groups: Int32Array, start?: Float64Array): 
   const size = pairs.contestants;
   let strengths: Float64Array = start === undefined ? new Float64Array(size) : Float64Array.from(start);
   centre(strengths, groups);
-  let likelihood = logLikelihood(pairs, strengths);
   const step = new Float64Array(size);
   const information = new Float64Array(size * size);
   for (let iteration = 0; iteration < maxIterations; iteration++) {
     scoreAndInformation(pairs, strengths, step, information);
     anchorGroups(information, groups, size, size);
     if (!solveInPlace(information, step, size)) break;
-    // Far from the maximum a full step may overshoot; the likelihood is concave, so some part of it always helps.
-    let factor = 1;
-    let next = moved(strengths, step, factor);
-    let nextLikelihood = logLikelihood(pairs, next);
-    while (nextLikelihood < likelihood - 1e-12 * Math.abs(likelihood) && factor > 1e-6) {
-      factor /= 2;
-      next = moved(strengths, step, factor);
-      nextLikelihood = logLikelihood(pairs, next);
-    }
-    strengths = next;
-    likelihood = nextLikelihood;
-    if (step.every((value) => Math.abs(value) < 1e-10)) break;
+    const largest = step.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    strengths = largest < 0.1 ? moved(strengths, step, 1) : carefullyMoved(pairs, strengths, step);
+    // Newton's steps square their error: what is left is of the order of 1e-12.
+    if (largest < 1e-6) break;
   }
   centre(strengths, groups);
   return strengths;
@@ -149,6 +140,18 @@ function logLikelihood({ first, second, firstScore, secondScore }: PairScores, s
     sum += at(firstScore, pair) * logSigmoid(difference) + at(secondScore, pair) * logSigmoid(-difference);
   }
   return sum;
+}
+
+/** Far from the maximum a full step may overshoot; the likelihood is concave, so some part of it always helps. */
+function carefullyMoved(pairs: PairScores, strengths: Float64Array, step: Float64Array): Float64Array {
+  const likelihood = logLikelihood(pairs, strengths);
+  let factor = 1;
+  let next = moved(strengths, step, factor);
+  while (logLikelihood(pairs, next) < likelihood - 1e-12 * Math.abs(likelihood) && factor > 1e-6) {
+    factor /= 2;
+    next = moved(strengths, step, factor);
+  }
+  return next;
 }
 
 function moved(from: Float64Array, step: Float64Array, factor: number): Float64Array {
