@@ -3,9 +3,9 @@
 const rooms = {
   main: ["cli"],
   cli: ["app", "arena", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "arena", "openai", "engine", "model"],
+  app: ["config", "server", "arena", "openai", "engine", "convert", "model"],
   config: [],
-  server: ["openai", "arena", "engine", "config"],
+  server: ["openai", "arena", "engine", "config", "convert", "model"],
   arena: ["openai", "engine", "text", "steering"],
   openai: ["engine", "steering"],
   engine: ["sampling", "text", "model", "steering"],
@@ -27,6 +27,7 @@ const doors = {
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
+  "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
   pino: "^src/server/request-log\\.ts$",
   "prom-client": "^src/server/metrics\\.ts$",
@@ -37,7 +38,8 @@ const doors = {
   "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
   pg: "^src/arena/store/postgres-store\\.ts$",
   "drizzle-orm": "^src/arena/store/",
-  "eventsource-parser": "^src/(cli/bench/completion-stream|arena/contestants/remote-contestant)\\.ts$",
+  "eventsource-parser":
+    "^src/(cli/(bench/completion-stream|chat/chat-server)|arena/contestants/remote-contestant)\\.ts$",
 };
 
 module.exports = {

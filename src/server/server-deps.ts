@@ -1,3 +1,4 @@
+import type { AdapterLibrary } from "./adapter-library.js";
 import type { ArenaSettings } from "./arena-settings.js";
 import type { Edge } from "./edge.js";
 import type { EngineRegistry } from "./engine-registry.js";
@@ -13,6 +14,8 @@ export interface ServerLimits {
 export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
+  /** Absent: the server has no routes for adapters. */
+  readonly adapters?: { readonly library: AdapterLibrary; readonly maxBytes: number };
   readonly limits: ServerLimits;
   /** Absent: this server compares nobody. */
   readonly arena?: ArenaSettings | undefined;
