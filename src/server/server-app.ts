@@ -7,6 +7,7 @@ import { modelList, modelObject } from "../openai/served-model.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { attachRequestId, type RequestIdVariables } from "./request-id.js";
 import type { ServerDeps } from "./server-deps.js";
+import { webPage } from "./web-page.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVariables }> {
@@ -36,6 +37,8 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
     context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+
+  app.route("/", webPage());
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;
