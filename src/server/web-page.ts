@@ -32,6 +32,7 @@ export function webPage(folder = builtPage): Hono {
     },
     // Meant for https alone; who ends TLS in front of this server decides that.
     strictTransportSecurity: false,
+    xFrameOptions: "DENY",
     permissionsPolicy: { camera: [], microphone: [], geolocation: [] },
   });
   const page = serveStatic({

@@ -47,7 +47,7 @@ function Thread() {
   useEffect(() => {
     // Follows the text, unless the reader has scrolled away from it.
     if (follows.current) box.current?.scrollTo({ top: box.current.scrollHeight });
-  }, [last?.content, conversation?.messages.length]);
+  }, [last?.content, last?.role === "assistant" ? last.state : "", conversation?.messages.length]);
   useEffect(() => {
     follows.current = true;
     box.current?.scrollTo({ top: box.current.scrollHeight });
@@ -104,14 +104,24 @@ function Welcome() {
           "This model answers as it is."
         ) : (
           <>
-            <b>{model.root}</b> only continues text; its weights are frozen. The adapter <b>{model.adapter}</b> picks
-            the features that matter for an instruction and feeds them back into every attention layer. The slider below
-            sets how strongly: <b>0</b> is the base model, <b>1</b> is as trained, more exaggerates.
+            <b>{model.root}</b> is frozen and only continues text. The adapter <b>{model.adapter}</b> picks what matters
+            for an instruction and feeds it back into every attention layer. <b>Steering strength</b>, the slider below,
+            says how much.
           </>
         )}
       </p>
+      {model?.root === "toast-tiny" ? (
+        <dl class="contrast">
+          <dt>Asked</dt>
+          <dd>Give three tips for staying healthy.</dd>
+          <dt class="at-base">Strength 0</dt>
+          <dd>The work of the Federal Government Fund is based on the National Starts of Health and Information …</dd>
+          <dt class="at-steered">Strength 1</dt>
+          <dd>The tips for staying healthy, tips for staying healthier and ending at school.</dd>
+        </dl>
+      ) : null}
       <p>
-        Ask the same thing at 0 and at 1, or watch both at once under <a href="#/steering">Steering</a>.
+        Try one at different strengths, or watch two side by side under <a href="#/steering">Steering</a>.
       </p>
       <div class="examples">
         {examples.map((example) => (

@@ -29,7 +29,15 @@ export const choices = signal<Readonly<Record<Side, SideChoice>>>({
 });
 export const answers = signal<Readonly<Record<Side, Answer | null>>>({ left: null, right: null });
 /** What was asked, for the heads of the columns. */
-export const shown = signal<Readonly<Record<Side, string>>>({ left: "", right: "" });
+export const shown = signal<Readonly<Record<Side, Head>>>({
+  left: { title: "", kind: "base" },
+  right: { title: "", kind: "base" },
+});
+
+interface Head {
+  readonly title: string;
+  readonly kind: "base" | "steered";
+}
 
 const remote = signal<readonly Contestant[]>([]);
 export const contestants = computed<readonly Contestant[]>(() => [
@@ -80,7 +88,7 @@ export async function run(): Promise<void> {
   stopping = new AbortController();
   const { sampling } = settings.value;
   const seed = sampling.seed ?? drawSeed();
-  shown.value = { left: titleOf("left", left), right: titleOf("right", right) };
+  shown.value = { left: headOf("left", left), right: headOf("right", right) };
   if (left.kind === "served" && right.kind === "served") {
     await Promise.all([askServed("left", left, content, seed), askServed("right", right, content, seed)]);
   } else {
@@ -138,6 +146,8 @@ function show(side: Side, answer: Answer): void {
   answers.value = { ...answers.value, [side]: answer };
 }
 
-function titleOf(side: Side, { id, label }: Contestant): string {
-  return modelOf(id)?.adapter ? `${label}, strength ${choices.value[side].strength.toFixed(2)}` : label;
+function headOf(side: Side, { id, label }: Contestant): Head {
+  return modelOf(id)?.adapter
+    ? { title: `${label}, strength ${choices.value[side].strength.toFixed(2)}`, kind: "steered" }
+    : { title: label, kind: "base" };
 }

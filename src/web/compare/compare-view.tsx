@@ -82,10 +82,10 @@ export function CompareView() {
       </form>
       {left === null && right === null ? null : (
         <div class="columns">
-          <AnswerColumn kind="base" title={shown.value.left} answer={left}>
+          <AnswerColumn {...shown.value.left} answer={left}>
             <ForkedText text={left?.text ?? ""} forkAt={forkAt} />
           </AnswerColumn>
-          <AnswerColumn kind="steered" title={shown.value.right} answer={right}>
+          <AnswerColumn {...shown.value.right} answer={right}>
             <ForkedText text={right?.text ?? ""} forkAt={forkAt} />
           </AnswerColumn>
         </div>

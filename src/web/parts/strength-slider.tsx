@@ -2,10 +2,10 @@ import { maxStrength } from "../sampling.js";
 
 /** @returns what a strength does, in one sentence. */
 export function strengthMeaning(strength: number): string {
-  if (strength === 0) return "Off: the base model alone. It only continues text.";
-  if (strength < 1) return "Between the base model and the trained steering.";
-  if (strength === 1) return "As trained: the adapter steers the base model to follow instructions.";
-  return "Past training: the steering is exaggerated, and text may come apart.";
+  if (strength === 0) return "Off: the base model, which only continues text.";
+  if (strength < 1) return "Weaker than trained: between the two.";
+  if (strength === 1) return "As trained: follows instructions.";
+  return "Exaggerated: text may come apart.";
 }
 
 /** The page's central control: how much of the adapter's signal goes back into the model. */

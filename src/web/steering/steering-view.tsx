@@ -195,6 +195,7 @@ function Sides() {
       ? difference.at
       : null;
   const runs = useMemo(() => tokenRuns(right?.tokens ?? []), [right?.tokens]);
+  const forkRun = forkAt === null ? null : runAt(runs, right?.text ?? "", forkAt);
   const promptRuns = useMemo(() => tokenRuns(right?.promptExplanation ?? []), [right?.promptExplanation]);
   const strength = shownStrength.value;
   const hasTokens = runs.length > 0;
@@ -205,7 +206,7 @@ function Sides() {
       </p>
       <div class="columns">
         <AnswerColumn kind="base" title="Base, strength 0" answer={left}>
-          <ForkedText text={left?.text ?? ""} forkAt={forkAt} />
+          <ForkedText text={left?.text ?? ""} forkAt={forkRun?.startsAt ?? forkAt} />
         </AnswerColumn>
         <AnswerColumn kind="steered" title={`Steered, strength ${strength.toFixed(2)}`} answer={right}>
           {hasTokens ? (
@@ -214,7 +215,7 @@ function Sides() {
               runs={runs}
               by={shadeBy.value}
               scale={scaleOf(runs)}
-              forkAt={forkAt === null ? null : runAt(runs, right?.text ?? "", forkAt)}
+              forkAt={forkRun?.index ?? null}
               selected={selectedIn("output")}
               onSelect={(at) => select("output", at)}
             />
@@ -241,14 +242,14 @@ function verdict(kind: "same" | "prefix" | "differ" | null, settled: boolean, st
     : "Same text on both sides: this strength is too small to change a token here.";
 }
 
-/** @returns which run holds the character at `at` of the answer's text. */
-function runAt(runs: readonly TokenRun[], text: string, at: number): number | null {
+/** @returns which run holds the character at `at` of the answer's text, and where in the text it begins. */
+function runAt(runs: readonly TokenRun[], text: string, at: number) {
   const joined = runs.map((run) => run.text).join("");
   // A leading space of the first token is no part of the text.
   let reached = text === "" || !joined.includes(text) ? 0 : -joined.indexOf(text);
   for (const [index, run] of runs.entries()) {
+    if (reached + run.text.length > at) return { index, startsAt: Math.max(0, reached) };
     reached += run.text.length;
-    if (reached > at) return index;
   }
   return null;
 }
