@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { serveStatic } from "@hono/node-server/serve-static";
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { etag } from "hono/etag";
 import { secureHeaders } from "hono/secure-headers";
 
@@ -35,17 +35,16 @@ export function webPage(folder = builtPage): Hono {
     xFrameOptions: "DENY",
     permissionsPolicy: { camera: [], microphone: [], geolocation: [] },
   });
-  const page = serveStatic({
-    root: folder,
-    precompressed: true,
-    onFound: (_, context) => context.header("cache-control", "no-cache"),
-  });
-  const assets = serveStatic({
-    root: folder,
-    precompressed: true,
-    onFound: (_, context) => context.header("cache-control", "public, max-age=31536000, immutable"),
-  });
-  routes.get("/", headers, etag(), page);
-  routes.get("/assets/*", headers, assets);
+  const files = serveStatic({ root: folder, precompressed: true });
+  routes.get("/", headers, keptFor("no-cache"), etag(), files);
+  routes.get("/assets/*", headers, keptFor("public, max-age=31536000, immutable"), files);
   return routes;
+}
+
+/** What is not there is not kept: the next build may have it. */
+function keptFor(cacheControl: string): MiddlewareHandler {
+  return async (context, next) => {
+    await next();
+    if (context.res.status < 400) context.header("cache-control", cacheControl);
+  };
 }

@@ -34,7 +34,7 @@ const longestTitle = 48;
 
 /** @returns a title from what the user said first: its first line, cut at a word. */
 export function titleOf(firstMessage: string): string {
-  const line = firstMessage.trim().split("\n", 1)[0] ?? "";
+  const line = (firstMessage.trim().split("\n", 1)[0] ?? "").trim();
   if (line === "") return "New conversation";
   if (line.length <= longestTitle) return line;
   const cut = line.slice(0, longestTitle);

@@ -2,7 +2,14 @@ import { field, fields, list, number, text } from "../wire/read.js";
 import type { AssistantMessage, Conversation, Message } from "./conversation.js";
 
 /** What the store needs of the browser's `localStorage`. */
-export type KeyValueStorage = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">;
+export interface KeyValueStorage {
+  readonly length: number;
+  key(index: number): string | null;
+  getItem(key: string): string | null;
+  /** @throws when there is no room. */
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
 
 const prefix = "toast-serve:conversation:";
 

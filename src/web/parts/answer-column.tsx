@@ -41,9 +41,9 @@ function factsOf(answer: Answer): readonly string[] {
   ].filter((fact) => fact !== null);
 }
 
-/** Plain text with a mark where another first differs from it. */
+/** Plain text with a mark where another first differs from it; at the very beginning a mark would say nothing. */
 export function ForkedText({ text, forkAt }: { readonly text: string; readonly forkAt: number | null }) {
-  if (forkAt === null) return <p class="plain-text">{text}</p>;
+  if (forkAt === null || forkAt === 0) return <p class="plain-text">{text}</p>;
   return (
     <p class="plain-text">
       {text.slice(0, forkAt)}

@@ -23,7 +23,8 @@ export function describe({ text, tokens }: TokenRun): string {
     gain === null ? null : `gain ${short(gain)}`,
     draftWords(tokens),
   ].filter((fact) => fact !== null);
-  return `${visible(text).trim() || "space"}: ${facts.join(", ")}`;
+  const name = text === "" ? `special token ${tokens[0]?.id ?? ""}` : `“${visible(text).trim() || " "}”`;
+  return `${name}: ${facts.join(", ")}`;
 }
 
 function draftWords(tokens: readonly ExplainedToken[]): string | null {
@@ -116,9 +117,9 @@ function classOf({ tokens }: TokenRun, by: ShadeBy, isFork: boolean, isSelected:
     .join(" ");
 }
 
-/** A line break is a token too, and has to be seen to be pointed at. */
+/** Line breaks and tokens without text (the beginning, the end) are tokens too, and have to be seen to be pointed at. */
 function visible(text: string): string {
-  return text.replaceAll("\n", "⏎\n");
+  return text === "" ? "◦" : text.replaceAll("\n", "⏎\n");
 }
 
 export function draftShare(accepted: number, proposed: number): string {

@@ -24,7 +24,7 @@ export type ServerPhase =
 /** @returns where the server is in its life; never throws. */
 export async function readPhase(): Promise<ServerPhase> {
   try {
-    const response = await fetch("/health", { cache: "no-store" });
+    const response = await fetch("/health");
     return phaseOf(response.ok, await response.json());
   } catch {
     return { kind: "unreachable" };
