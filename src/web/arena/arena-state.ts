@@ -19,6 +19,7 @@ export async function start(): Promise<void> {
   const content = prompt.value.trim();
   if (content === "" || isBusy.value) return;
   stopping = new AbortController();
+  announcement.value = "";
   let state = newBattle(content);
   battle.value = state;
   try {
@@ -54,7 +55,6 @@ export async function vote(winner: Winner): Promise<void> {
     const problem = problemFrom(error);
     battle.value = withoutVote(battle.value, problem);
     heedProblem(problem);
-    announcement.value = problem.sentence;
   }
   if (battle.value.phase === "revealed") {
     const { left, right } = battle.value.names;

@@ -98,6 +98,7 @@ async function answerTo(conversation: Conversation): Promise<void> {
   const asked: Conversation = { ...conversation, updatedAt: Date.now(), messages: [...conversation.messages, message] };
   const own = { conversation: asked.id, stop: new AbortController() };
   running.value = own;
+  announcement.value = "";
   show(asked);
   save(asked);
   const body = {
@@ -147,12 +148,13 @@ function stateOf({ phase, finishReason }: Answer): AssistantMessage["state"] {
   }
 }
 
-function announcementOf({ phase, problem }: Answer): string {
+/** A failure is told by its own line, which is an alert. */
+function announcementOf({ phase }: Answer): string {
   switch (phase) {
     case "stopped":
       return "Stopped.";
     case "failed":
-      return problem?.sentence ?? "The answer failed.";
+      return "";
     default:
       return "Answer complete.";
   }

@@ -71,7 +71,21 @@ function Entry({ conversation, onChosen }: { readonly conversation: Conversation
         {title}
         {running.value?.conversation === id ? <span class="hint"> (writing)</span> : null}
       </button>
-      <details class="menu">
+      <details
+        class="menu"
+        // Closes like a menu: by a choice, by Escape, by going elsewhere.
+        onClick={({ currentTarget, target }) => {
+          if (target instanceof HTMLButtonElement) currentTarget.open = false;
+        }}
+        onKeyDown={({ currentTarget, key }) => {
+          if (key !== "Escape") return;
+          currentTarget.open = false;
+          currentTarget.querySelector("summary")?.focus();
+        }}
+        onFocusOut={({ currentTarget, relatedTarget }) => {
+          if (!(relatedTarget instanceof Node && currentTarget.contains(relatedTarget))) currentTarget.open = false;
+        }}
+      >
         <summary aria-label={`More for ${title}`}>⋯</summary>
         <div class="menu-items">
           <button type="button" onClick={() => setMode("renaming")}>

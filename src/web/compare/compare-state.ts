@@ -86,6 +86,7 @@ export async function run(): Promise<void> {
   const content = prompt.value.trim();
   if (left === null || right === null || content === "" || isBusy.value) return;
   stopping = new AbortController();
+  announcement.value = "";
   const { sampling } = settings.value;
   const seed = sampling.seed ?? drawSeed();
   shown.value = { left: headOf("left", left), right: headOf("right", right) };
@@ -95,8 +96,8 @@ export async function run(): Promise<void> {
     await askServer({ left, right }, content, seed);
   }
   const problem = Object.values(answers.value).find((answer) => answer?.problem)?.problem ?? null;
-  announcement.value = problem?.sentence ?? "Both answers are complete.";
   if (problem !== null) heedProblem(problem);
+  else announcement.value = stopping.signal.aborted ? "Stopped." : "Both answers are complete.";
 }
 
 async function askServed(side: Side, { id }: Contestant, content: string, seed: number): Promise<void> {

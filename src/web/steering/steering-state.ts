@@ -54,6 +54,7 @@ export async function run(): Promise<void> {
   };
   const range = layers.value;
   shownStrength.value = strength;
+  announcement.value = "";
   const show = (target: typeof base) => (answer: Answer) => {
     if (stopping === own) target.value = answer;
   };
@@ -64,8 +65,8 @@ export async function run(): Promise<void> {
   const answers = await Promise.all([askSteered, askBase(question, own.signal, show(base))]);
   if (stopping !== own) return;
   const problem = answers.find((answer) => answer.problem !== null)?.problem ?? null;
-  announcement.value = problem?.sentence ?? (own.signal.aborted ? "Stopped." : "Both answers are complete.");
   if (problem !== null) heedProblem(problem);
+  else announcement.value = own.signal.aborted ? "Stopped." : "Both answers are complete.";
 }
 
 async function askBase(question: object, stop: AbortSignal, show: (answer: Answer) => void): Promise<Answer> {
