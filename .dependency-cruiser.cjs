@@ -13,6 +13,7 @@ const rooms = {
   model: ["steering"],
   steering: [],
   convert: ["model", "steering", "text"],
+  web: [],
   errors: [],
 };
 
@@ -27,7 +28,10 @@ const doors = {
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
   commander: "^src/cli/",
-  "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
+  "eventsource-parser": "^src/(?:cli/bench/completion-stream|web/wire/call)\\.ts$",
+  preact: "^src/web/",
+  marked: "^src/web/parts/markdown\\.tsx$",
+  dompurify: "^src/web/parts/markdown\\.tsx$",
 };
 
 module.exports = {

@@ -187,11 +187,6 @@ export function remove(id: string): void {
   if (currentId.value === id) currentId.value = null;
 }
 
-/** @returns whether a message is the one being written. */
-export function isBeingWritten(message: Message): boolean {
-  return message.role === "assistant" && message.state === "running";
-}
-
 /** Called once: other tabs write to the same history. */
 export function followOtherTabs(): void {
   addEventListener("storage", ({ key }) => {
