@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from toast.adapter_file import load_adapter_for
 from toast.checkpoint import load_model
 from toast.data import TextSource, tokenize
-from toast.evaluation import Logits, mean_loss, response_batches, text_batches
-from toast.files import write_json
+from toast.evaluation import Logits, measure_losses, response_batches, text_batches
+from toast.files import write_atomically, write_json
 from toast.hashing import backbone_hash
-from toast.prompts import ALPACA_HELD_OUT
+from toast.prompts import ALPACA_HELD_OUT, reference_examples
 from toast.settings import command, instruction_data, run_command, special_ids
 from toast.steering import SteeredModel
 from toast.tokenizer import load_tokenizer
@@ -22,8 +24,10 @@ Measure a model on what no command trained on: the response loss on held-out ins
 documents of general text (the same splits as in training: keep --held-out-percent and --held-out as they were). With
 --adapter the steered model is measured, at each --strength given.
 
-Prints JSON (and writes it to --out): loss in nats per token, perplexity, and the number of tokens behind them.
-Perplexities are per token, so they compare only between models that share a tokenizer.
+Prints JSON (and writes it to --out): loss in nats per token, perplexity, the number of tokens behind them, and 95 %
+bootstrap intervals over examples (or blocks of text). Perplexities are per token, so they compare only between models
+that share a tokenizer; bits per byte of general text compare between all. The held-out instructions are also
+reported in two halves, so that a learning rate can be chosen on one and reported on the other.
 
 example:
   python evaluate_model.py --model runs/base --adapter runs/tuned/adapter.safetensors --strength 0.5 --strength 1 \\
@@ -40,6 +44,13 @@ def main() -> None:
     parser.add_argument("--format", choices=("alpaca", "vicuna"), default="alpaca", help="format of --data")
     parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="instructions held out")
     parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
+    parser.add_argument(
+        "--references",
+        action="append",
+        default=[],
+        metavar="FILE[,ANSWERS]",
+        help="instructions with answers, as JSON lines (Self-Instruct's, Alpaca's, or Vicuna's questions and answers)",
+    )
     parser.add_argument("--text", action="append", default=[], metavar="PATH[:MAX_MB]", help="text; each is measured")
     parser.add_argument("--held-out-percent", type=float, default=2.0, help="share of documents held out")
     parser.add_argument("--block", type=int, default=512, help="tokens that a prediction may look back over")
@@ -47,11 +58,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--cache", type=Path, default=Path(".cache/tokens"), help="folder for tokenized text")
     parser.add_argument("--out", type=Path, help="file for the JSON")
+    parser.add_argument("--losses", type=Path, help="file (.npz) for what each example cost, to compare models with")
     arguments = parser.parse_args()
     if arguments.strength and not arguments.adapter:
         parser.error("--strength needs an --adapter")
-    if not arguments.data and not arguments.text:
-        parser.error("nothing to measure: give --data, --text or both")
+    if not arguments.data and not arguments.text and not arguments.references:
+        parser.error("nothing to measure: give --data, --references or --text")
 
     limit_threads()
     model = load_model(arguments.model).eval()
@@ -63,36 +75,54 @@ def main() -> None:
         measured = {f"strength {s:g}": lambda ids, s=s: steered(ids, s).logits for s in strengths}
     special = special_ids(model.config)
     instructions = instruction_data(arguments, arguments.model, model.config) if arguments.data else None
+    tokenizer = load_tokenizer(arguments.model)
     texts = {
         value: tokenize(
             [TextSource.parse(value)],
             "held_out",
             arguments.held_out_percent,
-            load_tokenizer(arguments.model),
+            tokenizer,
             special.bos,
             special.eos,
             arguments.cache,
         )
         for value in arguments.text
     }
+    references = {
+        value: reference_examples(value, tokenizer, special, arguments.max_length) for value in arguments.references
+    }
     results = []
+    each: dict[str, np.ndarray] = {}
     for title, logits in measured.items():
         result: dict[str, object] = {"model": str(arguments.model), "steering": title}
         if arguments.adapter:
             result["adapter"] = str(arguments.adapter)
         if instructions:
-            batches = response_batches(instructions.held_out, special.eos, arguments.batch_size)
+            ordered = response_batches(instructions.held_out, special.eos, arguments.batch_size)
+            losses = ordered.in_file_order(measure_losses(logits, ordered.batches, f"{title}, responses"))
             result["responses"] = {
-                **mean_loss(logits, batches, f"{title}, responses"),
+                **losses.described(),
+                "choosing_half": losses.half("choosing").described(),
+                "reporting_half": losses.half("reporting").described(),
                 "examples": len(instructions.held_out),
                 "format": arguments.format,
             }
+            each |= losses.arrays(f"{title}/responses")
+        for value, examples in references.items():
+            name = Path(value.split(",")[0]).stem
+            ordered = response_batches(examples, special.eos, arguments.batch_size)
+            losses = ordered.in_file_order(measure_losses(logits, ordered.batches, f"{title}, {name}"))
+            result[f"references {name}"] = {**losses.described(), "examples": len(examples)}
+            each |= losses.arrays(f"{title}/{name}")
         for value, tokens in texts.items():
             batches = text_batches(tokens, arguments.block, arguments.batch_size, arguments.max_blocks)
             name = Path(TextSource.parse(value).path).name
-            result[f"text {name}"] = mean_loss(logits, batches, f"{title}, {name}")
+            losses = measure_losses(logits, batches, f"{title}, {name}")
+            result[f"text {name}"] = losses.described(tokens.byte_count / tokens.token_count)
         results.append(result)
     print(json.dumps(results, indent=2))
+    if arguments.losses:
+        write_atomically(arguments.losses, lambda path: np.savez(path.open("wb"), **each))
     if arguments.out:
         write_json(arguments.out, results)
 

@@ -12,11 +12,13 @@ from toast.data import PackedBlocks
 from toast.hashing import backbone_hash
 from toast.parallel import World
 from toast.settings import (
+    add_fresh_adapter_arguments,
     add_steering_arguments,
     add_text_arguments,
     add_training_arguments,
     command,
     describe_arguments,
+    fresh_adapter,
     packed_text,
     run_command,
     special_ids,
@@ -43,19 +45,7 @@ def main() -> None:
     parser = command(DESCRIPTION)
     parser.add_argument("--model", type=Path, required=True, help="folder of the backbone")
     add_text_arguments(parser)
-    parser.add_argument(
-        "--initializer-range",
-        type=float,
-        help="standard deviation of fresh feedback maps (default: the model's own). A map's gain is √D times this: "
-        "about 1.3 for 4096 channels and the usual 0.02, but 0.3 for 256, where a larger value helps",
-    )
-    parser.add_argument(
-        "--task-embedding-start",
-        choices=("random", "aligned"),
-        default="random",
-        help="random: N(0, 1), as published; aligned: of that length, along the mean of the backbone's outputs, which "
-        "keeps a small backbone's adapter from going dead while it learns",
-    )
+    add_fresh_adapter_arguments(parser)
     add_steering_arguments(parser)
     add_training_arguments(parser, learning_rate=3e-5, batch_size=3, accumulate=12)
     arguments = parser.parse_args()
@@ -69,9 +59,7 @@ def main() -> None:
     examples = PackedBlocks(tokens.ids, arguments.block, arguments.seed)
     settings = train_settings(arguments, len(examples), world.size)
     backbone.model.gradient_checkpointing = arguments.gradient_checkpointing
-    adapter = SteeringAdapter(config.hidden_size, config.num_hidden_layers)
-    spread = config.initializer_range if arguments.initializer_range is None else arguments.initializer_range
-    adapter.initialize(spread, torch.Generator().manual_seed(arguments.seed))
+    adapter = fresh_adapter(arguments, config)
     model = SteeredModel(backbone, adapter)
     if arguments.task_embedding_start == "aligned":
         align(model, [examples.batch(0, 2)])
@@ -88,6 +76,7 @@ def main() -> None:
 
     def export(tensors: dict[str, torch.Tensor]) -> None:
         finished = SteeringAdapter(config.hidden_size, config.num_hidden_layers)
+        finished.selection = adapter.selection
         finished.load_state_dict({n.removeprefix("model.adapter."): t for n, t in tensors.items()}, strict=False)
         save_adapter(finished, Path(arguments.out) / "adapter.safetensors", facts)
 

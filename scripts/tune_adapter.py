@@ -12,23 +12,25 @@ from toast.data import Responses
 from toast.hashing import backbone_hash
 from toast.parallel import World
 from toast.settings import (
+    add_fresh_adapter_arguments,
     add_instruction_arguments,
     add_steering_arguments,
     add_training_arguments,
     command,
     describe_arguments,
+    fresh_adapter,
     instruction_data,
     run_command,
     special_ids,
     train_settings,
 )
-from toast.steering import SteeredModel, SteeredObjective, wake
+from toast.steering import SteeredModel, SteeredObjective, SteeringAdapter, align, wake
 from toast.trainer import Trainer, limit_threads
 
 DESCRIPTION = """\
-Tune a pre-tuned TOAST adapter on Alpaca or ShareGPT data. The loss is on the responses only. A full adapter trains
-its emit maps and the task embedding; with --lite every feedback map is frozen and gets low-rank factors, and those
-and the task embedding train.
+Tune a pre-tuned TOAST adapter (or a fresh one, without --adapter) on Alpaca or ShareGPT data. The loss is on the
+responses only. A full adapter trains its emit maps and the task embedding; with --lite every feedback map is frozen
+and gets low-rank factors, and those and the task embedding train.
 
 Writes OUT/adapter.safetensors and OUT/adapter.json (stage "tuned").
 
@@ -41,11 +43,18 @@ example:
 def main() -> None:
     parser = command(DESCRIPTION)
     parser.add_argument("--model", type=Path, required=True, help="folder of the backbone")
-    parser.add_argument("--adapter", type=Path, required=True, help="the adapter to start from (.safetensors)")
+    parser.add_argument("--adapter", type=Path, help="the adapter to start from (.safetensors); without it a fresh one")
     add_instruction_arguments(parser)
     parser.add_argument("--lite", action="store_true", help="TOAST-Lite: train low-rank factors instead of emit maps")
     parser.add_argument("--rank", type=int, default=4, help="rank of the factors, with --lite")
     parser.add_argument("--alpha", type=float, default=1.0, help="factors count alpha/rank, with --lite")
+    parser.add_argument(
+        "--train",
+        choices=("emit", "all"),
+        default="emit",
+        help="feedback maps of a full adapter that learn: the emit maps, as published, or the carry maps too",
+    )
+    add_fresh_adapter_arguments(parser)
     add_steering_arguments(parser)
     add_training_arguments(parser, learning_rate=2e-5, batch_size=4, accumulate=8)
     arguments = parser.parse_args()
@@ -56,16 +65,25 @@ def main() -> None:
     backbone = load_model(arguments.model, getattr(torch, arguments.backbone_dtype))
     config = backbone.config
     sha256 = backbone_hash(arguments.model)
-    adapter, _ = load_adapter_for(arguments.adapter, sha256)
-    if arguments.lite:
-        adapter.add_low_rank(arguments.rank, arguments.alpha)
+
+    def starting_adapter() -> SteeringAdapter:
+        start = (
+            load_adapter_for(arguments.adapter, sha256)[0] if arguments.adapter else fresh_adapter(arguments, config)
+        )
+        if arguments.lite:
+            start.add_low_rank(arguments.rank, arguments.alpha)
+        return start
+
+    adapter = starting_adapter()
     data = instruction_data(arguments, arguments.model, config)
     examples = Responses(data.train, special_ids(config).eos, arguments.seed)
     settings = train_settings(arguments, len(examples), world.size)
     backbone.model.gradient_checkpointing = arguments.gradient_checkpointing
     model = SteeredModel(backbone, adapter)
+    if arguments.adapter is None and arguments.task_embedding_start == "aligned":
+        align(model, [examples.batch(0, 8)])
     report = wake(model, [examples.batch(0, 8)])
-    adapter.train_for_tuning()
+    adapter.train_for_tuning(arguments.train)
     if world.is_first:
         print(
             f"{len(data.train)} examples; mean relevance of responses {report.mean_relevance:.4f}"
@@ -77,9 +95,7 @@ def main() -> None:
     facts = AdapterFacts(sha256, "tuned", data.prompt_format, arguments.licence)
 
     def export(tensors: dict[str, torch.Tensor]) -> None:
-        finished, _ = load_adapter_for(arguments.adapter, sha256)
-        if arguments.lite:
-            finished.add_low_rank(arguments.rank, arguments.alpha)
+        finished = starting_adapter()
         finished.load_state_dict(start | {n.removeprefix("model.adapter."): t for n, t in tensors.items()})
         save_adapter(finished, Path(arguments.out) / "adapter.safetensors", facts)
 

@@ -42,6 +42,7 @@ PROMPT = (
 GREEDY_TOKENS = 64
 SMALLEST_GAP = 1e-2
 FEWEST_DISTINCT = 16
+TOP_TOKENS = 5
 
 SHARED = LlamaConfig(
     vocab_size=512,
@@ -201,6 +202,18 @@ def smallest_gap(logits: Tensor) -> float:
     return float((best[:, 0] - best[:, 1]).min())
 
 
+def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
+    """Of the token that follows each place: logits (T, V), ids (T,) of the tokens after each -> (T,)."""
+    return logits.log_softmax(dim=-1).gather(1, ids[:, None])[:, 0]
+
+
+def layer_gains(model: SteeredModel, top_down: Tensor) -> Tensor:
+    """Size of what each layer's values got from top-down values (L, T, D): root mean square over kv, (T, L)."""
+    layers = zip(model.backbone.model.layers, top_down, strict=True)
+    added = [value @ layer.self_attn.v_proj.weight.T for layer, value in layers]  # L × (T, kv)
+    return torch.stack([values.square().mean(dim=-1).sqrt() for values in added], dim=-1)
+
+
 def golden_values(model: SteeredModel, ids: list[int]) -> dict[str, Tensor]:
     """Everything that golden.safetensors holds, computed in float32."""
     tokens = torch.tensor([ids])  # (1, T)
@@ -210,6 +223,14 @@ def golden_values(model: SteeredModel, ids: list[int]) -> dict[str, Tensor]:
         plain = model.backbone(tokens)  # (1, T, V)
     plain_ids, plain_logits = generate_plain(model.backbone, ids, GREEDY_TOKENS)
     steered_ids, steered_logits = generate_steered(model, ids, GREEDY_TOKENS)
+    with torch.inference_mode():
+        whole = model(torch.tensor([ids + steered_ids[:-1]]))  # (1, T + 63)
+        gains = layer_gains(model, whole.top_down_values[:, 0])  # (T + 63, L)
+    start = len(ids) - 1  # the place that predicts the first generated token
+    top = {
+        name: logits[0].log_softmax(-1).topk(TOP_TOKENS)
+        for name, logits in (("bottom_up", plain), ("steered", steered.logits))
+    }
     return {
         "input_ids": tokens[0],
         "bottom_up_logits": plain[0],
@@ -222,6 +243,16 @@ def golden_values(model: SteeredModel, ids: list[int]) -> dict[str, Tensor]:
         "greedy_plain_logits": plain_logits,
         "greedy_steered_ids": torch.tensor(steered_ids),
         "greedy_steered_logits": steered_logits,
+        "bottom_up_logprobs": log_probabilities(plain[0, :-1], tokens[0, 1:]),
+        "bottom_up_top_logprobs": top["bottom_up"].values,
+        "bottom_up_top_ids": top["bottom_up"].indices,
+        "steered_logprobs": log_probabilities(steered.logits[0, :-1], tokens[0, 1:]),
+        "steered_top_logprobs": top["steered"].values,
+        "steered_top_ids": top["steered"].indices,
+        "layer_gains": gains[: len(ids)],
+        "greedy_steered_logprobs": log_probabilities(steered_logits, torch.tensor(steered_ids)),
+        "greedy_relevance": whole.relevance[0, start:],
+        "greedy_layer_gains": gains[start:],
     }
 
 

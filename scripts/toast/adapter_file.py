@@ -102,6 +102,7 @@ def save_adapter(adapter: SteeringAdapter, path: Path, facts: AdapterFacts) -> N
             "kind": adapter.kind,
             "rank": adapter.rank,
             "alpha": adapter.alpha,
+            "selection": adapter.selection,
             "hidden_size": adapter.task_embedding.numel(),
             "num_hidden_layers": len(adapter.feedback),
             **asdict(facts),
@@ -125,6 +126,7 @@ def load_adapter(path: Path) -> tuple[SteeringAdapter, dict[str, Any]]:
         adapter = adapter_from_tensors(tensors, described["alpha"])
     except BadFolder as error:
         raise BadFolder(f"{path}: {error}") from error
+    adapter.selection = described.get("selection", "cosine")  # files of 0.1 do not say
     if adapter.rank != described["rank"]:
         raise BadFolder(f"{path}: factors of rank {adapter.rank}, but {described_at.name} says {described['rank']}")
     return adapter, described

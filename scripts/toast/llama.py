@@ -292,6 +292,15 @@ class Attention(nn.Module):
         )  # (B, H, T, Hd)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim))  # (B, T, D)
 
+    def weights(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """Where each position looks, given the normed input: (B, T, D) -> (B, H, T, T), rows sum to 1."""
+        queries = rotation.apply(self._split(self.q_proj(x), self.heads))  # (B, H, T, Hd)
+        keys = rotation.apply(self._split(self.k_proj(x), self.kv_heads))  # (B, KV, T, Hd)
+        keys = keys.repeat_interleave(self.heads // self.kv_heads, dim=1)  # (B, H, T, Hd)
+        scores = queries @ keys.transpose(-1, -2) / self.head_dim**0.5  # (B, H, T, T)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(diagonal=1)
+        return scores.masked_fill(future, float("-inf")).softmax(dim=-1)
+
     def _split(self, x: Tensor, heads: int) -> Tensor:
         return x.view(x.shape[0], x.shape[1], heads, self.head_dim).transpose(1, 2)  # (B, heads, T, Hd)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
@@ -61,6 +61,36 @@ def read_alpaca(path: Path, held_out: int = ALPACA_HELD_OUT) -> AlpacaSplit:
     train = [Instruction(*entry) for entry in unique if digest(entry) > threshold]
     kept = [Instruction(*entry) for entry in unique if digest(entry) <= threshold] if held_out else []
     return AlpacaSplit(train, kept)
+
+
+def read_references(value: str) -> list[Instruction]:
+    """Instructions with answers that a model can be measured on, without training on them.
+
+    One file: JSON lines of Self-Instruct's kind ({instruction, instances: [{input, output}]}, the first instance
+    counts) or of Alpaca's. Two, joined by a comma: Vicuna's questions and published answers to them.
+    Raises DataError.
+    """
+    paths = [Path(part) for part in value.split(",")]
+    rows = [_json_lines(path) for path in paths]
+    try:
+        if len(rows) == 2:
+            answers = {row["question_id"]: row["text"] for row in rows[1]}
+            return [Instruction(row["text"], "", answers[row["question_id"]]) for row in rows[0]]
+        return [
+            Instruction(row["instruction"], instance.get("input") or "", instance["output"])
+            for row in rows[0]
+            for instance in [row["instances"][0] if "instances" in row else row]
+        ]
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{value}: an entry lacks {error}") from error
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    with open_text(path) as file:
+        try:
+            return [json.loads(line) for line in file if line.strip()]
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}: not JSON lines ({error})") from error
 
 
 def format_alpaca(instruction: str, context: str = "") -> str:
@@ -182,6 +212,11 @@ def read_instructions(
         train = [vicuna_example(turns, tokenizer, special) for turns in train_turns]
         kept = [vicuna_example(turns, tokenizer, special) for turns in kept_turns]
     return InstructionData(_cut(train, max_length), _cut(kept, max_length), prompt_format)
+
+
+def reference_examples(value: str, tokenizer: Tokenizer, special: SpecialIds, max_length: int) -> list[Example]:
+    """``read_references`` in the Alpaca format, cut at ``max_length`` tokens."""
+    return _cut([alpaca_example(entry, tokenizer, special) for entry in read_references(value)], max_length)
 
 
 def _cut(examples: list[Example], max_length: int) -> list[Example]:

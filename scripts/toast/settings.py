@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from toast.checkpoint import BadFolder
 from toast.data import DataError, TextSource, TokenFile, tokenize
 from toast.llama import LlamaConfig, UnsupportedModel
 from toast.parallel import World
 from toast.prompts import ALPACA_HELD_OUT, InstructionData, SpecialIds, read_instructions
+from toast.steering import SteeringAdapter
 from toast.tokenizer import load_tokenizer
 from toast.trainer import TrainingError, TrainSettings
 
@@ -154,6 +157,37 @@ def add_steering_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the frozen weights are held; bfloat16 halves their memory",
     )
     parser.add_argument("--licence", help="licence of the adapter, written into its JSON")
+
+
+def add_fresh_adapter_arguments(parser: argparse.ArgumentParser) -> None:
+    """How an adapter that starts from nothing starts."""
+    parser.add_argument(
+        "--initializer-range",
+        type=float,
+        help="standard deviation of fresh feedback maps (default: the model's own). A map's gain is √D times this: "
+        "about 1.3 for 4096 channels and the usual 0.02, but 0.3 for 256, where a larger value helps",
+    )
+    parser.add_argument(
+        "--task-embedding-start",
+        choices=("random", "aligned"),
+        default="random",
+        help="random: N(0, 1), as published; aligned: of that length, along the mean of the backbone's outputs, which "
+        "keeps a small backbone's adapter from going dead while it learns",
+    )
+    parser.add_argument(
+        "--selection",
+        choices=("cosine", "none"),
+        default="cosine",
+        help="none: every token counts as fully relevant; to measure what feature selection is worth, not to be served",
+    )
+
+
+def fresh_adapter(arguments: argparse.Namespace, config: LlamaConfig) -> SteeringAdapter:
+    """An adapter with random feedback maps and task embedding; its alignment needs the backbone: toast.steering."""
+    adapter = SteeringAdapter(config.hidden_size, config.num_hidden_layers)
+    adapter.selection = arguments.selection
+    spread = config.initializer_range if arguments.initializer_range is None else arguments.initializer_range
+    return adapter.initialize(spread, torch.Generator().manual_seed(arguments.seed))
 
 
 def train_settings(arguments: argparse.Namespace, example_count: int, world_size: int) -> TrainSettings:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as functional
@@ -20,6 +21,9 @@ from toast.data import IGNORED, Batch
 from toast.llama import KVCache, LlamaForCausalLM
 from toast.lora import LowRankLinear
 from toast.objectives import cross_entropy_sum, freeze, mean_over
+
+Selection = Literal["cosine", "none"]
+"""How features are weighed: by their cosine to the task embedding, or (to learn what that is worth) all alike."""
 
 DEAD_SHARE = 0.05
 """Below this share of tokens with positive relevance a fresh adapter counts as dead."""
@@ -55,6 +59,7 @@ class SteeringAdapter(nn.Module):
         self.task_embedding = nn.Parameter(torch.zeros(hidden_size))  # ξ (D,)
         self.channel_transform = nn.Parameter(torch.eye(hidden_size), requires_grad=False)  # P (D, D)
         self.feedback = nn.ModuleList(FeedbackLayer(hidden_size) for _ in range(layers))
+        self.selection: Selection = "cosine"
         self.rank: int | None = None
         self.alpha = 1.0
 
@@ -90,21 +95,30 @@ class SteeringAdapter(nn.Module):
         self.task_embedding.requires_grad_(True)
         self.feedback.requires_grad_(True)
 
-    def train_for_tuning(self) -> None:
-        """Full: the emit maps and ξ learn. Lite: the low-rank factors and ξ."""
+    def train_for_tuning(self, maps: Literal["emit", "all"] = "emit") -> None:
+        """Full: the emit maps (as published) or all feedback maps, and ξ. Lite: the low-rank factors and ξ.
+
+        ξ stays as it is without selection: nothing depends on it.
+        """
         freeze(self)
-        self.task_embedding.requires_grad_(True)
+        self.task_embedding.requires_grad_(self.selection == "cosine")
         for layer in self.feedback:
             if self.rank is None:
                 layer.emit.requires_grad_(True)
+                layer.carry.requires_grad_(maps == "all")
             else:
                 for linear in (layer.carry, layer.emit):
                     linear.lora_A.requires_grad_(True)
                     linear.lora_B.requires_grad_(True)
 
     def relevance(self, bottom_up: Tensor) -> Tensor:
-        """How much each token matters to the task: clamp(cos(z, ξ), 0, 1), (B, T, D) -> (B, T), at least float32."""
+        """How much each token matters to the task: clamp(cos(z, ξ), 0, 1), (B, T, D) -> (B, T), at least float32.
+
+        1 for every token of an adapter without selection.
+        """
         wide = torch.promote_types(bottom_up.dtype, torch.float32)
+        if self.selection == "none":
+            return torch.ones(bottom_up.shape[:-1], dtype=wide, device=bottom_up.device)  # (B, T)
         cosine = functional.cosine_similarity(bottom_up.to(wide), self.task_embedding.to(wide), dim=-1)  # (B, T)
         return cosine.clamp(0.0, 1.0)
 

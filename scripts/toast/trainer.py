@@ -31,6 +31,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from toast.data import Batch
@@ -129,6 +130,18 @@ def make_optimizers(module: nn.Module, settings: TrainSettings) -> list[torch.op
     return optimizers
 
 
+def count_flops(objective: nn.Module, batch: Batch, world: World) -> float | None:
+    """Floating-point operations of a training step for each input token, forward and backward, as PyTorch counts the
+    matrix products of one example. None where the parameters are sharded."""
+    if world.size > 1:
+        return None
+    batch = batch.to(world.device)
+    with FlopCounterMode(display=False) as counter:
+        objective(batch.ids, batch.labels)["cross_entropy"].backward()
+    objective.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / batch.ids.numel()
+
+
 class Trainer:
     """Trains the parameters of ``objective`` that require gradients.
 
@@ -173,6 +186,7 @@ class Trainer:
         if saved is not None:
             self._restore(saved)
         del saved
+        self.flops_per_token = count_flops(self.objective, self.examples.batch(0, 1), world)
         self._describe()
         if settings.compile:
             self.objective.compile()
@@ -323,6 +337,7 @@ class Trainer:
             **self.described,
             "training": asdict(self.settings) | {"precision": self.precision},
             "trained_parameters": sum(p.numel() for _, p in parameters),
+            "flops_per_token": self.flops_per_token,
             "world_size": self.world.size,
             "device": str(self.world.device),
             "torch": torch.__version__,

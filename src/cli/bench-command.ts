@@ -56,7 +56,9 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--model-id <id>", "the model to ask the server for")
     .option("--api-key <key>", "the server's key (OPENAI_API_KEY)")
     .option("--ignore-eos", "ask the server for full length by ignore_eos, which OpenAI's own does not know")
-    .addOption(list("--only <sections>", `of ${sections.join(",")}`, parseSections, defaultSections, "all but soak"))
+    .addOption(
+      list("--only <sections>", `of ${sections.join(",")}`, parseSections, defaultSections, "all but reports and soak"),
+    )
     .addOption(numbers("--streams <numbers>", "answers at a time", [1, 4, 8, 16]))
     .option("--tokens <number>", "tokens of an answer while it is measured", positiveInteger, 64)
     .option("--rounds <number>", "how often everything is measured, in turn", positiveInteger, 3)

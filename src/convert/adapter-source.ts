@@ -16,6 +16,8 @@ const shared = {
   num_hidden_layers: z.int().positive(),
   backbone_sha256: z.string().regex(/^[0-9a-f]{64}$/, "expected a lower-case hex sha256"),
   stage: z.enum(["initial", "pretuned", "tuned"]),
+  /** How features are weighed; files of version 0.1 do not say. */
+  selection: z.enum(["cosine", "none"]).default("cosine"),
   prompt_format: z.enum(["alpaca", "vicuna"]).nullish(),
   licence: z.string().nullish(),
 };
@@ -58,6 +60,10 @@ export class AdapterSource {
           "invalid_adapter",
           `${descriptionFile} does not describe an adapter: ${schemaIssue(parsed.error)}.`,
         );
+      }
+      if (parsed.data.selection === "none") {
+        const message = `${file} was trained without feature selection, as a comparison; adapters that select are served.`;
+        throw new ToastError("invalid_adapter", message);
       }
       const { hidden_size: hiddenSize, num_hidden_layers: layers } = parsed.data;
       if (hiddenSize !== config.hiddenSize || layers !== config.layers) {

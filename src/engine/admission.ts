@@ -1,4 +1,5 @@
 import { type ErrorData, ToastError } from "../errors.js";
+import type { GenerationRequest } from "./messages.js";
 import type { Schedule } from "./scheduler.js";
 
 export interface EngineLimits {
@@ -29,7 +30,7 @@ export function checkLength(promptTokens: number, maxTokens: number | null, cont
     );
   }
   const room = contextLength - promptTokens;
-  if (room < 1) {
+  if (room < (maxTokens === 0 ? 0 : 1)) {
     return refused(
       "context_length_exceeded",
       `This model's context is ${contextLength} tokens; the prompt has ${promptTokens}, which leaves no room for an answer. Shorten the messages.`,
@@ -44,6 +45,46 @@ export function checkLength(promptTokens: number, maxTokens: number | null, cont
     );
   }
   return { kind: "fits", maxTokens: maxTokens ?? room };
+}
+
+/** What a request says of single tokens, and how many it wants told of. */
+export interface TokenWishes extends Pick<GenerationRequest, "minTokens" | "stopTokenIds"> {
+  readonly logitBias: GenerationRequest["sampling"]["logitBias"];
+  readonly report: Pick<GenerationRequest["report"], "logprobs" | "promptLogprobs">;
+}
+
+/** Likeliest tokens that are reported of one place. */
+const mostLogprobs = 20;
+
+/**
+ * Pure.
+ * @param maxTokens that there will be at most
+ * @returns why these wishes cannot be had from a model with that vocabulary; null when they can.
+ */
+export function checkTokens(wishes: TokenWishes, maxTokens: number, vocabSize: number): ErrorData | null {
+  const { minTokens, stopTokenIds, logitBias, report } = wishes;
+  const isToken = (id: number): boolean => Number.isInteger(id) && id >= 0 && id < vocabSize;
+  const outside = (id: number): string => `Token id ${id} is outside this model's 0…${vocabSize - 1}.`;
+  const stranger = logitBias.find(([id]) => !isToken(id));
+  if (stranger !== undefined) return invalid(outside(stranger[0]), "logit_bias");
+  const extreme = logitBias.find(([, bias]) => !(Math.abs(bias) <= 100));
+  if (extreme !== undefined) {
+    return invalid(`The bias of token ${extreme[0]} is ${extreme[1]}; it must be between -100 and 100.`, "logit_bias");
+  }
+  const unknown = stopTokenIds.find((id) => !isToken(id));
+  if (unknown !== undefined) return invalid(outside(unknown), "stop_token_ids");
+  if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
+    const message = `${minTokens} tokens were asked for at least, but there can be ${maxTokens} at most. Ask for a whole number of tokens from 0 to ${maxTokens}.`;
+    return invalid(message, "min_tokens");
+  }
+  for (const [count, param] of [
+    [report.logprobs, "logprobs"],
+    [report.promptLogprobs, "prompt_logprobs"],
+  ] as const) {
+    if (count === null || (Number.isInteger(count) && count >= 0 && count <= mostLogprobs)) continue;
+    return invalid(`${count} likeliest tokens were asked for; ask for 0 to ${mostLogprobs}.`, param);
+  }
+  return null;
 }
 
 /** What running sequences leave to others. */
@@ -62,6 +103,10 @@ export function canStart(occupancy: Occupancy, neededBytes: number, limits: Engi
   if (occupancy.running === 0) return true;
   if (occupancy.running >= limits.maxRunning) return false;
   return occupancy.claimedBytes + neededBytes <= limits.cacheBytes;
+}
+
+function invalid(message: string, param: string): ErrorData {
+  return { code: "invalid_request", message, param };
 }
 
 function refused(code: ErrorData["code"], message: string, param: string): LengthCheck {

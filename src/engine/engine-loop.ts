@@ -2,13 +2,14 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type ErrorData, ToastError } from "../errors.js";
 import type { Decoder, RowResult } from "../model/decoder.js";
 import { blocksOf } from "../model/kv-cache.js";
+import { type LogProbabilities, logProbabilities } from "../sampling/log-probabilities.js";
 import { Sampler } from "../sampling/sampler.js";
 import { layerGains } from "../steering/layer-gains.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { canStart, type EngineLimits } from "./admission.js";
-import type { EngineStatus, FinishReason, Usage } from "./messages.js";
-import { OutputProcessor } from "./output-processor.js";
+import type { EngineStatus, FinishReason, TokenReport, TokenSteering, Usage } from "./messages.js";
 import { PrefixCache } from "./prefix-cache.js";
+import { PromptReport } from "./prompt-report.js";
 import { planStep } from "./scheduler.js";
 import {
   type AdmittedRequest,
@@ -22,6 +23,8 @@ import {
   steeredPrefix,
 } from "./sequence.js";
 import type { PlannedRow, StepPlan } from "./step-plan.js";
+import type { TokenFacts } from "./token-report.js";
+import { tokenSteering } from "./token-steering.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
 export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "graphMs">;
@@ -36,7 +39,9 @@ export interface EngineParts {
 
 /** Told of what happens to each choice of a request, in order. */
 export interface LoopListener {
-  delta(choice: ChoiceId, text: string, tokens: number): void;
+  /** Before any delta of a request that wants to know of its prompt. */
+  prompt(requestId: string, reports: readonly TokenReport[]): void;
+  delta(choice: ChoiceId, text: string, tokens: number, reports: readonly TokenReport[]): void;
   finished(choice: ChoiceId, reason: FinishReason, usage: Usage): void;
   errored(choice: ChoiceId, error: ErrorData): void;
 }
@@ -46,11 +51,17 @@ interface PlannedWork {
   readonly running: RunningSequence;
 }
 
+/** What a steered row is computed with. */
+interface FedBack {
+  /** float32 [L,T,kv] */
+  readonly topDownValues: Float32Array;
+  /** Of its tokens; empty when nobody asked. */
+  readonly steering: readonly TokenSteering[];
+}
+
 interface ComputedRow extends PlannedWork {
   readonly result: RowResult;
 }
-
-const none: ReadonlySet<number> = new Set();
 
 /**
  * The life of admitted requests: waits → runs (lanes allocated) → finished (lanes released). One `step` is one forward. When memory
@@ -86,16 +97,22 @@ export class EngineLoop {
 
   /** @throws ToastError `server_overloaded` when too many wait already */
   add(request: AdmittedRequest): void {
-    const { maxWaiting } = this.#parts.limits;
+    const {
+      limits: { maxWaiting },
+      tokenizer,
+      eosIds,
+    } = this.#parts;
     if (this.#waiting.length >= maxWaiting) {
       throw new ToastError("server_overloaded", `${maxWaiting} requests are already waiting. Try again in a moment.`);
     }
-    const [first, ...followers] = Array.from({ length: request.choices }, (_, choice) => {
-      const output = new OutputProcessor(this.#parts.tokenizer, request, this.#eosIdsOf(request));
-      return new Sequence(request, choice, output);
-    });
+    const [first, ...followers] = Array.from(
+      { length: request.choices },
+      (_, choice) => new Sequence(request, choice, tokenizer, eosIds),
+    );
     if (first === undefined) throw new Error("a request has one choice at least");
     first.followers = followers;
+    const { promptLogprobs, explain } = request.report;
+    if (promptLogprobs !== null || explain) first.promptReport = new PromptReport(request.promptIds, request.report);
     this.#waiting.push(first);
     if (!this.#busy) {
       this.#busy = true;
@@ -227,12 +244,16 @@ export class EngineLoop {
 
   /** Takes over what the prefix cache has of the sequence's tokens; the last one is computed in any case, for its logits. */
   #restorePrefix({ sequence, lanes, hiddenStates }: RunningSequence): void {
-    const { request, tokenIds } = sequence;
-    const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, tokenIds.length - 1);
+    const { request, tokenIds, promptReport } = sequence;
+    // Logits are not kept: a lane that has to give those of all tokens computes all tokens.
+    const needsLogits = promptReport?.needsLogits === true;
+    const most = needsLogits && lanes.kind === "plain" ? 0 : tokenIds.length - 1;
+    const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, most);
     let reused = bottomUp.tokens;
     if (lanes.kind === "steered") {
       // A steered lane never is ahead of its bottom-up lane.
-      const steered = this.#prefixes.find(steeredPrefix(request, lanes.gains), tokenIds, bottomUp.tokens);
+      const most = needsLogits ? 0 : bottomUp.tokens;
+      const steered = this.#prefixes.find(steeredPrefix(request, lanes.gains), tokenIds, most);
       this.#prefixes.restore(steered, lanes.steered, null);
       reused = steered.tokens;
     }
@@ -300,11 +321,12 @@ export class EngineLoop {
    * back; new drafts.
    */
   async #step(plan: StepPlan): Promise<void> {
+    const { vocabSize } = this.#parts.decoder.architecture;
     const planned = plan.rows.map((row) => ({ row, running: this.#runningOf(row.sequenceId) }));
     try {
-      const topDown = await this.#feedBack(planned);
+      const fedBack = await this.#feedBack(planned);
       const results = await this.#parts.decoder.step(
-        planned.map(({ row, running }, index) => running.decoderRow(row, topDown[index] ?? null)),
+        planned.map(({ row, running }, index) => running.decoderRow(row, fedBack[index]?.topDownValues ?? null)),
       );
       this.#forwards++;
       const computed: ComputedRow[] = [];
@@ -313,11 +335,16 @@ export class EngineLoop {
         if (result === undefined) throw new Error("a step has one result for each row");
         this.#rows[row.lane]++;
         if ("hiddenStates" in result) running.hiddenStates.set(row.from, result.hiddenStates);
+        running.noteSteering(row.from, fedBack[index]?.steering ?? []);
         computed.push({ row, running, result });
       }
       for (const { row, running, result } of computed) {
         const decides = running.lanes.kind === "plain" || row.lane === "steered";
-        if (decides && "logits" in result) this.#nextToken(running, result.logits);
+        if (!decides || !("logits" in result)) continue;
+        this.#noteLogits(running, row.from, result.logits);
+        if (row.from + row.count < running.sequence.tokenIds.length || !this.#runs(running)) continue;
+        await this.#explainRestored(running);
+        this.#nextToken(running, result.logits.subarray(-vocabSize));
       }
       for (const { row, running, result } of computed) {
         if (row.lane === "bottomUp" && "logits" in result && this.#stands(row, running)) {
@@ -335,19 +362,15 @@ export class EngineLoop {
     return this.#runs(running) && running.lanes.bottomUp.computed >= row.from + row.count;
   }
 
-  #eosIdsOf({ ignoreEos }: AdmittedRequest): ReadonlySet<number> {
-    return ignoreEos ? none : this.#parts.eosIds;
-  }
-
   #runs(running: RunningSequence): boolean {
     return this.#running.get(running.id) === running;
   }
 
   /**
    * The top-down values of the steered rows among `planned`, from the hidden states of the same tokens; one run an adapter.
-   * @returns float32 [L,T,kv] for each steered row, null for the others.
+   * @returns for each steered row, null for the others.
    */
-  async #feedBack(planned: readonly PlannedWork[]): Promise<readonly (Float32Array | null)[]> {
+  async #feedBack(planned: readonly PlannedWork[]): Promise<readonly (FedBack | null)[]> {
     interface Member {
       readonly index: number;
       readonly tokens: number;
@@ -364,7 +387,7 @@ export class EngineLoop {
       groups.set(lanes.adapter, group);
     }
     const { layers, hiddenSize, kvHeads, headDim } = this.#parts.decoder.architecture;
-    const values: (Float32Array | null)[] = planned.map(() => null);
+    const fedBack: (FedBack | null)[] = planned.map(() => null);
     for (const [adapter, group] of groups) {
       const total = group.reduce((sum, { tokens }) => sum + tokens, 0);
       const hiddenStates = new Float32Array(total * hiddenSize);
@@ -377,33 +400,79 @@ export class EngineLoop {
       const topDown = await adapter.topDown(hiddenStates, gains);
       let from = 0;
       for (const { index, tokens } of group) {
-        values[index] = sliceTopDown(topDown, { layers, kvSize: kvHeads * headDim, total }, from, tokens);
+        fedBack[index] = {
+          topDownValues: sliceTopDown(topDown, { layers, kvSize: kvHeads * headDim, total }, from, tokens),
+          steering: planned[index]?.running.explains ? tokenSteering(topDown, layers, from, tokens) : [],
+        };
         from += tokens;
       }
     }
-    return values;
+    return fedBack;
+  }
+
+  /**
+   * What steering did with the tokens of a prompt that came out of the prefix cache. Their hidden states came along; the adapter reads
+   * them once more, in the chunks of the first time.
+   */
+  async #explainRestored({
+    sequence: { promptReport },
+    lanes,
+    hiddenStates,
+    explains,
+  }: RunningSequence): Promise<void> {
+    if (promptReport === null || !explains || lanes.kind === "plain") return;
+    const { layers } = this.#parts.decoder.architecture;
+    for (;;) {
+      const stretch = promptReport.unsteered(this.#parts.limits.chunkTokens);
+      if (stretch === null) return;
+      const { from, count } = stretch;
+      const gains = new Float32Array(count * layers);
+      for (let token = 0; token < count; token++) gains.set(lanes.gains, token * layers);
+      const topDown = await lanes.adapter.topDown(hiddenStates.view(from, count), gains);
+      promptReport.addSteering(from, tokenSteering(topDown, layers, 0, count));
+    }
+  }
+
+  /** @param logits float32 [T,V] of a deciding row's tokens from `from` on, or [1,V] of its last. */
+  #noteLogits(running: RunningSequence, from: number, logits: Float32Array): void {
+    try {
+      running.sequence.promptReport?.addLogits(from, logits, this.#parts.decoder.architecture.vocabSize);
+    } catch (cause) {
+      this.#fail(running, asError(cause).toData());
+    }
   }
 
   #nextToken(running: RunningSequence, logits: Float32Array): void {
-    const { choiceId, sampling, tokenIds, history, output } = running.sequence;
+    const { request, choiceId, sampling, tokenIds, rules, output } = running.sequence;
+    if (request.maxTokens === 0) {
+      this.#finishPrompt(running);
+      return;
+    }
     let tokenId: number;
+    let likelihood: LogProbabilities | null = null;
     try {
-      tokenId = this.#sampler.sample(logits, sampling, tokenIds.length, history);
+      tokenId = this.#sampler.sample(logits, sampling, tokenIds.length, rules);
+      const { logprobs } = request.report;
+      if (logprobs !== null) likelihood = logProbabilities(logits, tokenId, logprobs);
     } catch (cause) {
       // Logits that cannot be sampled from are this sequence's trouble alone.
       this.#fail(running, asError(cause).toData());
       return;
     }
     if (output.tokens === 0) {
+      this.#tellPrompt(running.sequence);
       // The prompt is computed: whoever comes with the same one need not wait for this answer's end.
       this.#rememberPrefix(running);
       this.#startFollowers(running, logits);
     }
     tokenIds.push(tokenId);
-    history.append(tokenId);
-    this.#settleDraft(running.lanes, tokenId);
-    const { text, tokens, finished } = output.push(tokenId);
-    if (text !== "") this.#listener.delta(choiceId, text, tokens);
+    rules.append(tokenId);
+    const draft = this.#settleDraft(running.lanes, tokenId);
+    const { logprob, top } = likelihood ?? { logprob: null, top: [] };
+    const isAsked = likelihood !== null || request.report.explain;
+    const facts: TokenFacts | null = isAsked ? { logprob, top, steering: running.lastSteering, draft } : null;
+    const { text, tokens, reports, finished } = output.push(tokenId, facts);
+    if (text !== "" || reports.length > 0) this.#listener.delta(choiceId, text, tokens, reports);
     if (finished !== null) this.#finish(running, finished);
   }
 
@@ -429,17 +498,20 @@ export class EngineLoop {
         if (own !== undefined) cache.copyIn(own, cache.copyOut(lane, 0, prompt), prompt, prompt);
       }
       running.hiddenStates.set(0, leader.hiddenStates.view(0, prompt));
+      running.lastSteering = leader.lastSteering;
       this.#nextToken(running, logits);
     }
     this.#waiting.unshift(...waiting);
   }
 
   /** Keeps the bottom-up row of a draft that came true, takes that of any other back. */
-  #settleDraft(lanes: Lanes, tokenId: number): void {
-    if (lanes.kind === "plain" || lanes.draft === null) return;
-    if (lanes.draft === tokenId) this.#drafts.accepted++;
+  #settleDraft(lanes: Lanes, tokenId: number): TokenReport["draft"] {
+    if (lanes.kind === "plain" || lanes.draft === null) return "none";
+    const isRight = lanes.draft === tokenId;
+    if (isRight) this.#drafts.accepted++;
     else this.#parts.decoder.cache.rollBack(lanes.bottomUp, 1);
     lanes.draft = null;
+    return isRight ? "accepted" : "refused";
   }
 
   /**
@@ -448,13 +520,32 @@ export class EngineLoop {
    * @see docs/architecture.md, "Draft ahead"
    */
   #draft({ lanes, sequence }: RunningSequence, logits: Float32Array): void {
-    const { request, sampling, tokenIds, history, output } = sequence;
+    const { request, sampling, tokenIds, rules, endIds, output } = sequence;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (lanes.kind === "plain" || output.tokens + 1 >= request.maxTokens) return;
-    const draft = this.#sampler.sample(logits, sampling, tokenIds.length, history);
-    if (this.#eosIdsOf(request).has(draft)) return;
+    const draft = this.#sampler.sample(logits, sampling, tokenIds.length, rules);
+    if (endIds.has(draft)) return;
     lanes.draft = draft;
     this.#drafts.proposed++;
+  }
+
+  #tellPrompt(sequence: Sequence): void {
+    const { promptReport, request } = sequence;
+    if (promptReport === null) return;
+    sequence.promptReport = null;
+    this.#listener.prompt(request.requestId, promptReport.reports(this.#parts.tokenizer));
+  }
+
+  /** Of a request for no tokens: what there is to tell is told, of each choice. */
+  #finishPrompt(leader: RunningSequence): void {
+    const { followers, cachedTokens } = leader.sequence;
+    leader.sequence.followers = [];
+    this.#tellPrompt(leader.sequence);
+    this.#finish(leader, "length");
+    for (const follower of followers) {
+      follower.cachedTokens = cachedTokens;
+      this.#listener.finished(follower.choiceId, "length", usageOf(follower));
+    }
   }
 
   #finish(running: RunningSequence, reason: FinishReason): void {

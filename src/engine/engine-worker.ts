@@ -1,7 +1,7 @@
 import { ToastError } from "../errors.js";
 import type { ModelFolder } from "../model/model-folder.js";
 import { ChatTemplate } from "../text/chat-template.js";
-import { checkLength, type EngineLimits } from "./admission.js";
+import { checkLength, checkTokens, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "./load-model.js";
 import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo } from "./messages.js";
@@ -29,8 +29,9 @@ export class EngineWorker {
     this.#loop = new EngineLoop(
       { ...loaded, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
       {
-        delta: ({ requestId, choice }, text, tokens) =>
-          send({ kind: "delta", requestId, choice, text, tokens, reports: [] }),
+        prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
+        delta: ({ requestId, choice }, text, tokens, reports) =>
+          send({ kind: "delta", requestId, choice, text, tokens, reports }),
         finished: ({ requestId, choice }, reason, usage) =>
           send({ kind: "finished", requestId, choice, reason, usage }),
         errored: ({ requestId }, error) => {
@@ -81,6 +82,9 @@ export class EngineWorker {
       const promptIds = this.#tokenize(request);
       const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
       if (length.kind === "refused") throw ToastError.fromData(length.error);
+      const wishes = { ...request, logitBias: request.sampling.logitBias };
+      const problem = checkTokens(wishes, length.maxTokens, this.model.vocabSize);
+      if (problem !== null) throw ToastError.fromData(problem);
       this.#loop.add({
         requestId,
         promptIds,
@@ -92,6 +96,9 @@ export class EngineWorker {
         choices: request.choices,
         stopStrings: request.stopStrings,
         ignoreEos: request.ignoreEos,
+        minTokens: request.minTokens,
+        stopTokenIds: request.stopTokenIds,
+        report: request.report,
       });
       this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
     } catch (cause) {

@@ -7,7 +7,7 @@ export type GenerationEvent =
       readonly choice: number;
       readonly text: string;
       readonly tokens: number;
-      /** Of the tokens behind `text`, when the request asked for reports; else empty. */
+      /** Of the tokens whose last byte `text` has, when the request asked for reports; else empty. Without text: of tokens without any. */
       readonly reports: readonly TokenReport[];
     }
   /** Once, before the first delta, when a report of the prompt was asked for. */

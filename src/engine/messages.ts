@@ -15,14 +15,14 @@ export interface GenerationRequest {
   readonly sampling: SamplingParams;
   /** Answers to the one prompt, which is computed once; each draws with noise of its own. */
   readonly choices: number;
-  /** Tokens to generate at most; null: as many as the context has room for. */
+  /** Tokens to generate at most; null: as many as the context has room for; 0: the prompt is computed, and told of if asked. */
   readonly maxTokens: number | null;
   readonly stopStrings: readonly string[];
   /** Whether generation goes on after an end-of-sequence token, to `maxTokens` or a stop string. */
   readonly ignoreEos: boolean;
-  /** Tokens before which neither an end of sequence nor a stop token is drawn. */
+  /** Tokens before which neither an end of sequence nor a stop token is drawn, and within which no stop string ends the text. */
   readonly minTokens: number;
-  /** Tokens that end the text as an end of sequence does. */
+  /** Tokens that end the text as an end of sequence does; they are no part of it. */
   readonly stopTokenIds: readonly number[];
   /** The language that the text must be of; null: any text. */
   readonly constraint: OutputConstraint | null;
@@ -45,7 +45,7 @@ export interface ReportRequest {
   readonly logprobs: number | null;
   /** The same of the prompt's tokens. */
   readonly promptLogprobs: number | null;
-  /** What the steering looked at and did, of prompt and generated tokens. */
+  /** What the steering looked at and did, of prompt and generated tokens. Nothing in a plain request, which has no steering. */
   readonly explain: boolean;
 }
 
@@ -62,29 +62,41 @@ export interface TokenLogprob {
   readonly id: number;
   /** What the token adds to the text, UTF-8; a part of a character at times, empty for a special token. */
   readonly bytes: Uint8Array;
-  /** Natural logarithm of its probability under the logits that it was drawn from; `-Infinity` for a masked token. */
+  /**
+   * Natural logarithm of its probability under the model's own logits, those of the steered pass in a steered request: before bias,
+   * masks, penalties and temperature (vLLM's `raw_logprobs`). So a token that could not be drawn may have one like any other.
+   */
   readonly logprob: number;
 }
 
-/** How a token's features were weighed and fed back. */
+/** How the features of one place in the text were weighed and fed back. */
 export interface TokenSteering {
-  /** clamp(cos(hidden state, task embedding), 0, 1). */
+  /** clamp(cos(hidden state, task embedding), 0, 1); strength has no part in it. */
   readonly relevance: number;
-  /** For each layer, the size (root mean square) of what was added to the values. */
+  /** For each layer, the size (root mean square) of what was added to the values, with strength and layer range applied. */
   readonly layerGains: readonly number[];
 }
 
-/** What there is to tell of one token. */
+/**
+ * What there is to tell of one token. The bytes of all reports of a text, in order, are the text: a token that a stop string cuts off
+ * is not reported, one that it cuts in two has the bytes in front of the cut (and the probability of the whole token); neither is the
+ * token that ends the text.
+ */
 export interface TokenReport {
   readonly id: number;
+  /** What the token adds to the text, UTF-8; a part of a character at times, empty for a special token. */
   readonly bytes: Uint8Array;
   /** Null where none were asked for, and for the first token of a prompt, which nothing predicts. */
   readonly logprob: number | null;
   /** The likeliest tokens at this place, the likeliest first. */
   readonly top: readonly TokenLogprob[];
-  /** Null where it was not asked for, in a plain request, and for a token that no steered pass read. */
+  /**
+   * Of a prompt token: what steering did when the steered pass read it. Of a generated token: what it did at the place that predicted
+   * it, the token before; so the first generated token has the steering of the prompt's last one. Null where it was not asked for, and
+   * in a plain request.
+   */
   readonly steering: TokenSteering | null;
-  /** Of a generated token: whether the bottom-up pass had guessed it. */
+  /** Of a generated token: whether the bottom-up pass had guessed it; none: it had not been asked. */
   readonly draft: "accepted" | "refused" | "none";
 }
 
@@ -169,7 +181,7 @@ export type EngineEvent =
       readonly choice: number;
       readonly text: string;
       readonly tokens: number;
-      /** Of the tokens behind `text`, when the request asked for reports; else empty. */
+      /** Of the tokens whose last byte `text` has, when the request asked for reports; else empty. Without text: of tokens without any. */
       readonly reports: readonly TokenReport[];
     }
   /** Once, before the first delta, when a report of the prompt was asked for. */

@@ -1,7 +1,9 @@
 import { IncrementalDetokenizer } from "../text/incremental-detokenizer.js";
-import { StopMatcher } from "../text/stop-matcher.js";
+import { type StopMatch, StopMatcher } from "../text/stop-matcher.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import type { FinishReason } from "./messages.js";
+import type { FinishReason, TokenReport } from "./messages.js";
+import { ReportQueue, unfinishedCharacter } from "./report-queue.js";
+import { type TokenFacts, tokenReport } from "./token-report.js";
 
 /** What one more token means for the client. */
 export interface ProcessedToken {
@@ -9,6 +11,12 @@ export interface ProcessedToken {
   readonly text: string;
   /** Tokens behind `text`, the held ones before it included. */
   readonly tokens: number;
+  /**
+   * Of the tokens whose text is all out; empty when none are asked for. Their bytes, over all that is processed, are the text (behind
+   * an unfinished character of the prompt: the rest of it). The token that ends the text is not part of it. Where `text` is empty and
+   * this is not, the text has ended: with tokens that have none.
+   */
+  readonly reports: readonly TokenReport[];
   readonly finished: Exclude<FinishReason, "cancelled"> | null;
 }
 
@@ -16,23 +24,29 @@ export interface ProcessedToken {
 export class OutputProcessor {
   readonly #detokenizer: IncrementalDetokenizer;
   readonly #stopMatcher: StopMatcher;
-  readonly #eosIds: ReadonlySet<number>;
+  readonly #endIds: ReadonlySet<number>;
+  readonly #minTokens: number;
   readonly #maxTokens: number;
+  readonly #reports: ReportQueue;
   #tokens = 0;
-  #reported = 0;
+  #counted = 0;
 
   constructor(
     tokenizer: Tokenizer,
     request: {
       readonly textContext: readonly number[];
       readonly stopStrings: readonly string[];
+      readonly minTokens: number;
       readonly maxTokens: number;
     },
-    eosIds: ReadonlySet<number>,
+    endIds: ReadonlySet<number>,
   ) {
     this.#detokenizer = new IncrementalDetokenizer(tokenizer, request.textContext);
+    const context = request.textContext.flatMap((id) => [...this.#detokenizer.bytesOf(id)]);
+    this.#reports = new ReportQueue(unfinishedCharacter(Uint8Array.from(context)));
     this.#stopMatcher = new StopMatcher(request.stopStrings);
-    this.#eosIds = eosIds;
+    this.#endIds = endIds;
+    this.#minTokens = request.minTokens;
     this.#maxTokens = request.maxTokens;
   }
 
@@ -41,26 +55,34 @@ export class OutputProcessor {
     return this.#tokens;
   }
 
-  push(tokenId: number): ProcessedToken {
+  /** @param facts what to report of the token; null when nothing was asked for. */
+  push(tokenId: number, facts: TokenFacts | null): ProcessedToken {
     this.#tokens++;
-    if (this.#eosIds.has(tokenId)) return this.#end("", "stop");
-    const { emit, stopped } = this.#stopMatcher.push(this.#detokenizer.push(tokenId));
-    if (stopped !== null) return this.#report(emit, "stop");
+    if (this.#endIds.has(tokenId)) return this.#end("", "stop");
+    if (facts !== null) this.#reports.push(tokenReport(tokenId, facts, (id) => this.#detokenizer.bytesOf(id)));
+    const { emit, stopped } = this.#match(this.#detokenizer.push(tokenId));
+    if (stopped !== null) return this.#tell(emit, this.#reports.cut(emit), "stop");
     if (this.#tokens >= this.#maxTokens) return this.#end(emit, "length");
-    return this.#report(emit, null);
+    return this.#tell(emit, this.#reports.take(emit), null);
   }
 
   /** Nothing more comes: what was held back is text after all, unless it completes a stop string. */
   #end(text: string, finished: "stop" | "length"): ProcessedToken {
-    const last = this.#stopMatcher.push(this.#detokenizer.flush());
-    if (last.stopped !== null) return this.#report(text + last.emit, "stop");
-    return this.#report(text + last.emit + this.#stopMatcher.flush(), finished);
+    const last = this.#match(this.#detokenizer.flush());
+    const whole = text + last.emit;
+    if (last.stopped !== null) return this.#tell(whole, this.#reports.cut(whole), "stop");
+    return this.#tell(whole + this.#stopMatcher.flush(), this.#reports.flush(), finished);
   }
 
-  #report(text: string, finished: ProcessedToken["finished"]): ProcessedToken {
-    if (text === "") return { text, tokens: 0, finished };
-    const tokens = this.#tokens - this.#reported;
-    this.#reported = this.#tokens;
-    return { text, tokens, finished };
+  /** A stop string counts where it ends behind the tokens that there have to be (vLLM, v1/engine/detokenizer.py). */
+  #match(text: string): StopMatch {
+    return this.#tokens <= this.#minTokens ? this.#stopMatcher.pass(text) : this.#stopMatcher.push(text);
+  }
+
+  #tell(text: string, reports: readonly TokenReport[], finished: ProcessedToken["finished"]): ProcessedToken {
+    if (text === "" && reports.length === 0) return { text, tokens: 0, reports, finished };
+    const tokens = this.#tokens - this.#counted;
+    this.#counted = this.#tokens;
+    return { text, tokens, reports, finished };
   }
 }

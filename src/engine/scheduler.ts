@@ -16,6 +16,8 @@ export interface SequenceView {
   readonly id: string;
   /** Tokens of the prompt: these are computed in stretches, those after it one by one. */
   readonly prompt: number;
+  /** Of which tokens of the prompt the deciding lane (the steered one, or the only one) gives logits. */
+  readonly promptLogits: "last" | "all";
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
   /** Tokens computed in the bottom-up lane; `tokens + 1` never outlives a step: a draft is accepted or taken back in it. */
@@ -70,18 +72,20 @@ function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly Plan
   if (steered.kind === "plain") {
     if (bottomUp === tokens) return [];
     const count = stretch(sequence, bottomUp, tokens, options);
-    return [bottomUpRow(sequence, count, bottomUp + count === tokens ? "hiddenStatesAndLogits" : "hiddenStates")];
+    const logits = bottomUp + count === tokens ? "hiddenStatesAndLogits" : "hiddenStates";
+    return [bottomUpRow(sequence, count, wantsAll(sequence, bottomUp) ? "hiddenStatesAndAllLogits" : logits)];
   }
   // A draft is of use where it rides with a steered row of one token.
   const drafts = options.schedule === "draftAhead";
   if (steered.computed < bottomUp) {
     const count = stretch(sequence, steered.computed, bottomUp, options);
+    const logits = steered.computed + count === tokens ? "logits" : "nothing";
     const row: PlannedRow = {
       sequenceId: sequence.id,
       lane: "steered",
       from: steered.computed,
       count,
-      output: steered.computed + count === tokens ? "logits" : "nothing",
+      output: wantsAll(sequence, steered.computed) ? "allLogits" : logits,
     };
     if (count > 1 || steered.computed + 1 < bottomUp || !drafts) return [row];
     // Beside the one steered row goes the next bottom-up row: of a token that is known (after a preemption), or of a draft.
@@ -95,6 +99,11 @@ function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly Plan
   const count = stretch(sequence, bottomUp, tokens, options);
   const guess = drafts && count === 1 && bottomUp + 1 === tokens;
   return [bottomUpRow(sequence, count, guess ? "hiddenStatesAndLogits" : "hiddenStates")];
+}
+
+/** Whether the deciding row from that token on has to give all its logits. */
+function wantsAll({ prompt, promptLogits }: SequenceView, from: number): boolean {
+  return promptLogits === "all" && from < prompt;
 }
 
 /** How many tokens from `from` on are computed at once: to the chunk's end inside the prompt, one behind it. */

@@ -1,6 +1,7 @@
 import type { Adapter } from "../model/adapter.js";
 import type { Decoder, DecoderRow } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
+import { logProbabilities } from "../sampling/log-probabilities.js";
 
 /** Which pass the probabilities come from. */
 export type ScoringPass =
@@ -47,7 +48,7 @@ export async function scoreTokens(
       if (result?.output !== "allLogits") throw new Error("all logits were asked for");
       for (let t = 0; t < ids.length; t++) {
         const logits = result.logits.subarray(t * vocabSize, (t + 1) * vocabSize);
-        scores[from + t] = logProbability(logits, tokenIds[from + t + 1] ?? 0);
+        scores[from + t] = logProbabilities(logits, tokenIds[from + t + 1] ?? 0, 0).logprob;
       }
     }
   } finally {
@@ -68,13 +69,4 @@ async function topDownValues(
   const gainsOfAll = new Float32Array(ids.length * gains.length);
   for (let t = 0; t < ids.length; t++) gainsOfAll.set(gains, t * gains.length);
   return (await adapter.topDown(result.hiddenStates, gainsOfAll)).topDownValues;
-}
-
-/** logits: float32 [V] */
-function logProbability(logits: Float32Array, tokenId: number): number {
-  let best = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) best = Math.max(best, logit);
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - best);
-  return (logits[tokenId] ?? Number.NEGATIVE_INFINITY) - best - Math.log(sum);
 }

@@ -1,12 +1,15 @@
 import type { Adapter, TopDown } from "../model/adapter.js";
 import type { DecoderRow } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
+import type { DrawRules } from "../sampling/draw-rules.js";
+import { drawRules } from "../sampling/logits-processors.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
-import { TokenHistory } from "../sampling/token-history.js";
+import type { Tokenizer } from "../text/tokenizer.js";
 import { HiddenStates } from "./hidden-states.js";
-import type { GenerationRequest } from "./messages.js";
-import type { OutputProcessor } from "./output-processor.js";
+import type { GenerationRequest, ReportRequest, TokenSteering } from "./messages.js";
+import { OutputProcessor } from "./output-processor.js";
 import type { PrefixKey } from "./prefix-cache.js";
+import type { PromptReport } from "./prompt-report.js";
 import type { SequenceView } from "./scheduler.js";
 import type { PlannedRow } from "./step-plan.js";
 
@@ -23,6 +26,10 @@ export interface AdmittedRequest {
   readonly choices: number;
   readonly stopStrings: readonly string[];
   readonly ignoreEos: boolean;
+  /** Tokens before which nothing ends the text. */
+  readonly minTokens: number;
+  readonly stopTokenIds: readonly number[];
+  readonly report: ReportRequest;
 }
 
 /** What the loop needs of an adapter; scripted in the scheduling tests. */
@@ -54,20 +61,29 @@ export class Sequence {
   readonly choice: number;
   readonly sampling: SamplingParams;
   readonly output: OutputProcessor;
+  /** Tokens that end the text. */
+  readonly endIds: ReadonlySet<number>;
+  /** Under which draft and token are drawn. */
+  readonly rules: DrawRules;
   /** Other choices of the request, which begin when this one has computed the prompt. */
   followers: Sequence[] = [];
   readonly tokenIds: number[];
-  readonly history: TokenHistory;
+  /** Of a request that wants one, until it is told; only its first choice has it. */
+  promptReport: PromptReport | null = null;
   /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
   cachedTokens: number | null = null;
 
-  constructor(request: AdmittedRequest, choice: number, output: OutputProcessor) {
+  /** @param eosIds the model's end-of-sequence tokens */
+  constructor(request: AdmittedRequest, choice: number, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {
     this.request = request;
     this.choice = choice;
     this.sampling = { ...request.sampling, seed: choiceSeed(request.sampling.seed, choice) };
-    this.output = output;
+    this.endIds = new Set([...(request.ignoreEos ? [] : eosIds), ...request.stopTokenIds]);
+    this.output = new OutputProcessor(tokenizer, request, this.endIds);
+    // An end of sequence that is to be ignored is not wanted early either (vLLM).
+    const endIds = [...eosIds, ...request.stopTokenIds];
+    this.rules = drawRules({ ...request, sampling: this.sampling, endIds });
     this.tokenIds = [...request.promptIds];
-    this.history = new TokenHistory(request.promptIds);
   }
 
   /** Unique among all sequences. */
@@ -89,6 +105,8 @@ export class RunningSequence {
   readonly sequence: Sequence;
   readonly lanes: Lanes;
   readonly hiddenStates: HiddenStates;
+  /** What the steered pass did with the last token that it read; null when nobody asked, and in a plain request. */
+  lastSteering: TokenSteering | null = null;
 
   /** @param hiddenSize D */
   constructor(sequence: Sequence, lanes: Lanes, hiddenSize: number) {
@@ -105,6 +123,16 @@ export class RunningSequence {
     return this.lanes.kind === "plain" ? [this.lanes.bottomUp] : [this.lanes.bottomUp, this.lanes.steered];
   }
 
+  get explains(): boolean {
+    return this.lanes.kind === "steered" && this.sequence.request.report.explain;
+  }
+
+  /** Of tokens that the steered pass has just read. */
+  noteSteering(from: number, steering: readonly TokenSteering[]): void {
+    this.lastSteering = steering.at(-1) ?? this.lastSteering;
+    this.sequence.promptReport?.addSteering(from, steering);
+  }
+
   lane({ lane, sequenceId }: PlannedRow): Lane {
     if (lane === "bottomUp") return this.lanes.bottomUp;
     if (this.lanes.kind === "steered") return this.lanes.steered;
@@ -116,6 +144,7 @@ export class RunningSequence {
     return {
       id: sequence.id,
       prompt: sequence.request.promptIds.length,
+      promptLogits: sequence.promptReport?.needsLogits === true ? "all" : "last",
       tokens: sequence.tokenIds.length,
       bottomUp: lanes.bottomUp.computed,
       steered:

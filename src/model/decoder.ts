@@ -4,7 +4,13 @@ import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-s
 import { decoderInputs, decoderOutputs } from "./tensor-names.js";
 
 /** What a row wants back: hidden states of all its tokens, logits of its last one or of each, or only its cache filled. */
-export type RowOutput = "hiddenStates" | "logits" | "hiddenStatesAndLogits" | "allLogits" | "nothing";
+export type RowOutput =
+  | "hiddenStates"
+  | "logits"
+  | "hiddenStatesAndLogits"
+  | "allLogits"
+  | "hiddenStatesAndAllLogits"
+  | "nothing";
 
 interface RowBase {
   readonly lane: Lane;
@@ -30,6 +36,7 @@ export type RowResult =
   | { readonly output: "hiddenStatesAndLogits"; readonly hiddenStates: Float32Array; readonly logits: Float32Array }
   /** float32 [T,V] */
   | { readonly output: "allLogits"; readonly logits: Float32Array }
+  | { readonly output: "hiddenStatesAndAllLogits"; readonly hiddenStates: Float32Array; readonly logits: Float32Array }
   | { readonly output: "nothing" };
 
 /** The frozen backbone: runs any mix of rows of either pass in one forward, and keeps their caches. */
@@ -174,6 +181,7 @@ export class Decoder {
           results.push({ output: row.output, hiddenStates: ownHiddenStates });
           break;
         case "hiddenStatesAndLogits":
+        case "hiddenStatesAndAllLogits":
           results.push({ output: row.output, hiddenStates: ownHiddenStates, logits: ownLogits });
           break;
         case "nothing":
@@ -196,6 +204,7 @@ function logitCount({ output, tokenIds }: DecoderRow): number {
     case "hiddenStatesAndLogits":
       return 1;
     case "allLogits":
+    case "hiddenStatesAndAllLogits":
       return tokenIds.length;
     case "hiddenStates":
     case "nothing":

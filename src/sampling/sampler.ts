@@ -1,6 +1,6 @@
 import { ToastError } from "../errors.js";
 import { CandidateSelector, keepsAll } from "./candidates.js";
-import { applyPenalties, hasPenalties } from "./logits-processors.js";
+import type { DrawRules } from "./draw-rules.js";
 import type { SamplingParams } from "./sampling-params.js";
 import {
   gumbelBoundFromBits,
@@ -10,10 +10,9 @@ import {
   noiseBits,
   noiseKey,
 } from "./seeded-noise.js";
-import type { TokenHistory } from "./token-history.js";
 
 /**
- * Draws tokens from logits, in vLLM's order: penalties, then temperature, min_p, top_k, top_p, then the draw. (Hugging
+ * Draws tokens from logits, in vLLM's order: the sequence's rules (minimum length, bias, penalties), then temperature, min_p, top_k, top_p, then the draw. (Hugging
  * Face applies min_p after top_p.)
  *
  * The draw is the argmax of scaled logit + Gumbel noise: an exact sample of the softmax over what the filters left, and
@@ -25,11 +24,11 @@ import type { TokenHistory } from "./token-history.js";
  * @see vLLM, v1/sample/sampler.py for the order of operations
  */
 export class Sampler {
-  readonly #penalized: Float32Array;
+  readonly #scratch: Float32Array;
   readonly #candidates: CandidateSelector;
 
   constructor(vocabSize: number) {
-    this.#penalized = new Float32Array(vocabSize);
+    this.#scratch = new Float32Array(vocabSize);
     this.#candidates = new CandidateSelector(vocabSize);
   }
 
@@ -37,23 +36,18 @@ export class Sampler {
    * @param logits [V] float32, a view that is only read, and not kept.
    * @param params `temperature` 0 takes the best token, of equal ones the lowest id.
    * @param position Place that the drawn token will have in its sequence: what noise it meets.
-   * @param history For the penalties; the drawn token is not appended.
+   * @param rules What is changed about the logits first; the drawn token is not appended.
    * @throws ToastError `engine_failed` for a NaN or +∞ logit, and when every token is masked (−∞): a broken model must not
    * pass for a talkative one.
    */
-  sample(logits: Float32Array, params: SamplingParams, position: number, history: TokenHistory): number {
-    if (logits.length !== this.#penalized.length) {
+  sample(logits: Float32Array, params: SamplingParams, position: number, rules: DrawRules): number {
+    if (logits.length !== this.#scratch.length) {
       throw new ToastError(
         "engine_failed",
-        `The model gave ${logits.length} logits for a vocabulary of ${this.#penalized.length}.`,
+        `The model gave ${logits.length} logits for a vocabulary of ${this.#scratch.length}.`,
       );
     }
-    let working = logits;
-    if (hasPenalties(params)) {
-      this.#penalized.set(logits);
-      applyPenalties(this.#penalized, params, history);
-      working = this.#penalized;
-    }
+    const working = rules.apply(logits, this.#scratch);
     const bestId = argmax(working);
     if (params.temperature === 0) return bestId;
     const best = working[bestId] ?? 0;

@@ -1,5 +1,7 @@
 import type { PiecePlace, Tokenizer } from "./tokenizer.js";
 
+const nothing = new Uint8Array();
+
 /**
  * Turns generated ids into text while they arrive. The concatenated text equals the whole decode of the same ids,
  * whatever they are: every token adds its bytes to one running UTF-8 decoder, which holds an unfinished character back
@@ -25,11 +27,15 @@ export class IncrementalDetokenizer {
 
   /** @returns The text that `id` completes; empty while a character is unfinished. */
   push(id: number): string {
-    if (this.#tokenizer.isSpecial(id)) return "";
-    const bytes = this.#tokenizer.tokenBytes(id, this.#place);
-    if (bytes === undefined) return "";
+    if (this.#tokenizer.isSpecial(id) || this.#tokenizer.tokenText(id) === undefined) return "";
+    const bytes = this.bytesOf(id);
     this.#place = "later";
     return this.#utf8.decode(bytes, { stream: true });
+  }
+
+  /** What `id` would add now, in UTF-8: a part of a character at times. Shared bytes, not to be written to. */
+  bytesOf(id: number): Uint8Array {
+    return (this.#tokenizer.isSpecial(id) ? undefined : this.#tokenizer.tokenBytes(id, this.#place)) ?? nothing;
   }
 
   /** End of the text. @returns U+FFFD when it breaks off within a character, else nothing. */

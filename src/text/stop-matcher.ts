@@ -32,13 +32,24 @@ export class StopMatcher {
 
   /** After a match everything is dropped. */
   push(text: string): StopMatch {
+    return this.#read(text, "counts");
+  }
+
+  /** The same for text within which no match counts; a stop string that begins in it may still end behind it. */
+  pass(text: string): StopMatch {
+    return this.#read(text, "passes");
+  }
+
+  #read(text: string, match: "counts" | "passes"): StopMatch {
     if (this.#stopped !== null) return { emit: "", stopped: this.#stopped };
     if (this.#patterns.length === 0) return { emit: text, stopped: null };
     for (let i = 0; i < text.length; i += 1) {
       const unit = text.charCodeAt(i);
       let longest: string | null = null;
       for (const pattern of this.#patterns) {
-        if (pattern.step(unit) && pattern.text.length > (longest?.length ?? 0)) longest = pattern.text;
+        if (!pattern.step(unit)) continue;
+        if (match === "passes") pattern.forget();
+        else if (pattern.text.length > (longest?.length ?? 0)) longest = pattern.text;
       }
       if (longest !== null) {
         this.#stopped = longest;
@@ -80,7 +91,12 @@ class Pattern {
     }
   }
 
-  /** @returns Whether the text is complete with this UTF-16 unit; after that the pattern is not stepped again. */
+  /** Of a complete text: goes on as if it had been any other. */
+  forget(): void {
+    this.matched = this.#shorter[this.matched] ?? 0;
+  }
+
+  /** @returns Whether the text is complete with this UTF-16 unit; then it ends here or is forgotten. */
   step(unit: number): boolean {
     while (this.matched > 0 && this.text.charCodeAt(this.matched) !== unit) {
       this.matched = this.#shorter[this.matched] ?? 0;

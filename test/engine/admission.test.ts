@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { canStart, checkLength } from "../../src/engine/admission.js";
+import { canStart, checkLength, checkTokens } from "../../src/engine/admission.js";
 
 describe("checkLength", () => {
   it("fills the context when no number is asked for", () => {
@@ -14,9 +14,55 @@ describe("checkLength", () => {
     });
   });
 
+  it("lets a prompt fill the context when no tokens are asked for", () => {
+    expect(checkLength(32, 0, 32)).toEqual({ kind: "fits", maxTokens: 0 });
+    expect(checkLength(33, 0, 32)).toMatchObject({ error: { code: "context_length_exceeded" } });
+  });
+
   it("refuses a prompt that leaves no room, and an empty one", () => {
     expect(checkLength(32, null, 32)).toMatchObject({ error: { code: "context_length_exceeded" } });
     expect(checkLength(0, 5, 32)).toMatchObject({ error: { code: "invalid_request" } });
+  });
+});
+
+describe("checkTokens", () => {
+  const wishes = {
+    minTokens: 0,
+    stopTokenIds: [],
+    logitBias: [],
+    report: { logprobs: null, promptLogprobs: null },
+  };
+  const problemOf = (overrides: object) => checkTokens({ ...wishes, ...overrides }, 10, 64);
+
+  it("takes what the model can do, to the limits", () => {
+    expect(problemOf({})).toBeNull();
+    expect(
+      problemOf({
+        minTokens: 10,
+        stopTokenIds: [0, 63],
+        logitBias: [
+          [0, -100],
+          [63, 100],
+        ],
+        report: { logprobs: 20, promptLogprobs: 0 },
+      }),
+    ).toBeNull();
+  });
+
+  it.each([
+    [{ logitBias: [[64, 1]] }, "logit_bias", "0…63"],
+    [{ logitBias: [[-1, 1]] }, "logit_bias", "0…63"],
+    [{ logitBias: [[1.5, 1]] }, "logit_bias", "0…63"],
+    [{ logitBias: [[1, 101]] }, "logit_bias", "between -100 and 100"],
+    [{ logitBias: [[1, Number.NaN]] }, "logit_bias", "between -100 and 100"],
+    [{ stopTokenIds: [3, 64] }, "stop_token_ids", "0…63"],
+    [{ minTokens: 11 }, "min_tokens", "10 at most"],
+    [{ minTokens: -1 }, "min_tokens", "from 0 to 10"],
+    [{ report: { logprobs: 21, promptLogprobs: null } }, "logprobs", "0 to 20"],
+    [{ report: { logprobs: null, promptLogprobs: -1 } }, "prompt_logprobs", "0 to 20"],
+  ])("refuses %j, naming the field and its limits", (overrides, param, words) => {
+    const message = expect.stringContaining(words);
+    expect(problemOf(overrides)).toEqual({ code: "invalid_request", param, message });
   });
 });
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
 import { EngineLoop, type LoopDecoder } from "../../src/engine/engine-loop.js";
+import { ordinaryText, type TokenReport } from "../../src/engine/messages.js";
 import { schedules } from "../../src/engine/scheduler.js";
 import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import { ToastError } from "../../src/errors.js";
@@ -49,6 +50,7 @@ class ScriptedDecoder implements LoopDecoder {
     this.widest = Math.max(this.widest, new Set(rows.map((row) => row.lane)).size);
     return rows.map((row): RowResult => {
       const hiddenStates = new Float32Array(row.tokenIds.length);
+      const states: number[] = [];
       for (const [t, token] of row.tokenIds.entries()) {
         let state = mix(this.#stateOf(row.lane), token);
         if (row.pass === "steered") {
@@ -56,9 +58,12 @@ class ScriptedDecoder implements LoopDecoder {
           for (const value of added) state = mix(state, Math.round(value));
         }
         hiddenStates[t] = state % 9973;
+        states.push(state);
         this.#append(row.lane, state);
       }
-      const logits = logitsOf(row.tokenIds.at(-1) ?? 0, this.#stateOf(row.lane));
+      const logitsFrom = (first: number): Float32Array =>
+        joined(states.slice(first).map((state, t) => logitsOf(row.tokenIds[first + t] ?? 0, state)));
+      const logits = logitsFrom(states.length - 1);
       switch (row.output) {
         case "hiddenStates":
           return { output: "hiddenStates", hiddenStates };
@@ -69,7 +74,9 @@ class ScriptedDecoder implements LoopDecoder {
         case "nothing":
           return { output: "nothing" };
         case "allLogits":
-          throw new Error("generation never asks for all logits");
+          return { output: "allLogits", logits: logitsFrom(0) };
+        case "hiddenStatesAndAllLogits":
+          return { output: "hiddenStatesAndAllLogits", hiddenStates, logits: logitsFrom(0) };
         default:
           return row.output satisfies never;
       }
@@ -103,6 +110,12 @@ function logitsOf(token: number, state: number): Float32Array {
   );
 }
 
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.length * vocabSize);
+  for (const [t, row] of rows.entries()) all.set(row, t * vocabSize);
+  return all;
+}
+
 /** Top-down values that depend on the token's hidden state, the adapter and the gains. */
 function scriptedAdapter(factor: number): LoopAdapter {
   return {
@@ -116,7 +129,7 @@ function scriptedAdapter(factor: number): LoopAdapter {
           topDownValues[l * tokens + n] = (hiddenStates[n] ?? 0) * factor * (gains[n * layers + l] ?? 0);
         }
       }
-      return { relevance: new Float32Array(tokens), topDownValues };
+      return { relevance: hiddenStates.map((state) => (state % 101) / 100), topDownValues };
     },
   };
 }
@@ -125,7 +138,11 @@ interface Outcome {
   text: string;
   tokens: number;
   end: string;
+  readonly prompt: TokenReport[];
+  readonly reports: TokenReport[];
 }
+
+const nothingYet = (): Outcome => ({ text: "", tokens: 0, end: "", prompt: [], reports: [] });
 
 const limits: EngineLimits = {
   maxRunning: 4,
@@ -146,8 +163,9 @@ const nameOf = (requestId: string, choice: number) => (choice === 0 ? requestId 
 function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
+  const drafts: string[] = [];
   const outcome = (id: string): Outcome => {
-    const known = outcomes.get(id) ?? { text: "", tokens: 0, end: "" };
+    const known = outcomes.get(id) ?? nothingYet();
     outcomes.set(id, known);
     return known;
   };
@@ -163,10 +181,17 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
       limits: { ...limits, ...overrides },
     },
     {
-      delta: ({ requestId, choice }, text, tokens) => {
+      prompt: (requestId, reports) => {
+        expect(outcome(requestId)).toEqual(nothingYet());
+        outcome(requestId).prompt.push(...reports);
+      },
+      delta: ({ requestId, choice }, text, tokens, reports) => {
         const id = nameOf(requestId, choice);
         outcome(id).text += text;
         outcome(id).tokens += tokens;
+        drafts.push(...reports.map(({ draft }) => draft));
+        // Whether there was a draft is the schedule's affair, and a preemption's.
+        outcome(id).reports.push(...reports.map((report) => ({ ...report, draft: "none" as const })));
       },
       finished: ({ requestId, choice }, reason, usage) => {
         outcome(nameOf(requestId, choice)).end = `${reason} ${usage.promptTokens}+${usage.completionTokens}`;
@@ -180,7 +205,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
     do await nextTurn();
     while (loop.status().running + loop.status().waiting > 0);
   };
-  return { loop, decoder, outcomes, idle };
+  return { loop, decoder, outcomes, drafts, idle };
 }
 
 function request(index: number): AdmittedRequest {
@@ -190,12 +215,13 @@ function request(index: number): AdmittedRequest {
     { kind: "steered", adapter: "two", strength: 2, layers: [0, 1] },
     { kind: "steered", adapter: "one", strength: 1, layers: [1, 1] },
   ];
+  const maxTokens = 1 + (mix(index, 9) % 20);
   return {
     requestId: `request-${index}`,
     choices: 1,
     promptIds: Array.from({ length: 1 + (mix(index, 7) % 17) }, (_, i) => 4 + (mix(index, i) % 60)),
     textContext: [],
-    maxTokens: 1 + (mix(index, 9) % 20),
+    maxTokens,
     steering: steerings[index % steerings.length] ?? { kind: "plain" },
     sampling: {
       temperature: index % 3 === 0 ? 0 : 1,
@@ -205,11 +231,27 @@ function request(index: number): AdmittedRequest {
       presencePenalty: 0,
       frequencyPenalty: 0,
       repetitionPenalty: 1,
-      logitBias: [],
+      logitBias:
+        index % 5 === 1
+          ? [
+              [7, 3],
+              [9, -100],
+              [eosId, 2],
+            ]
+          : [],
       seed: index,
     },
     stopStrings: [],
     ignoreEos: false,
+    ...ordinaryText,
+    minTokens: Math.min(maxTokens, mix(index, 4) % 6),
+    stopTokenIds: index % 4 === 3 ? [11, 12] : [],
+    // Every second one wants to know all that can be known, half of these of the prompt as well.
+    report: {
+      logprobs: index % 2 === 1 ? 3 : null,
+      promptLogprobs: index % 8 > 4 ? 2 : null,
+      explain: index % 2 === 1,
+    },
   };
 }
 
@@ -385,6 +427,112 @@ describe("EngineLoop", () => {
       const tokens = Number(outcomes.get(`request-${index}`)?.end.split("+")[1]);
       expect(loop.status().forwards).toBe(lanes * tokens);
     }
+  });
+
+  it("tells of the prompt once, before all choices, and of each choice its own tokens", async () => {
+    for (const promptLogprobs of [null, 2]) {
+      const { loop, outcomes, idle } = startLoop({ schedule: "draftAhead", maxRunning: 3 });
+      const asked = { ...request(1), promptIds: [5, 6, 7, 8, 9, 10, 11], maxTokens: 9, ignoreEos: true, minTokens: 0 };
+      const report = { logprobs: 2, promptLogprobs, explain: true };
+      loop.add({ ...asked, choices: 4, sampling: { ...asked.sampling, temperature: 1 }, report });
+      await idle();
+      const choices = [0, 1, 2, 3].map((choice) => outcomes.get(nameOf(asked.requestId, choice)));
+      expect(choices.map((outcome) => outcome?.prompt.length)).toEqual([7, 0, 0, 0]);
+      const last = choices[0]?.prompt.at(-1);
+      expect(choices[0]?.prompt.map(({ logprob }) => logprob !== null)).toEqual(
+        asked.promptIds.map((_, at) => promptLogprobs !== null && at > 0),
+      );
+      for (const choice of choices) {
+        expect(choice?.reports).toHaveLength(9);
+        expect(choice?.reports[0]?.steering).toEqual(last?.steering);
+        const bytes = choice?.reports.flatMap((report) => [...report.bytes]) ?? [];
+        expect(new TextDecoder().decode(Uint8Array.from(bytes))).toBe(choice?.text);
+      }
+      expect(new Set(choices.map((choice) => choice?.text)).size).toBe(4);
+    }
+  });
+
+  it("computes the prompt alone when no tokens are asked for, and tells of it", async () => {
+    const { loop, outcomes, idle, decoder } = startLoop({ schedule: "draftAhead" });
+    const report = { logprobs: null, promptLogprobs: 1, explain: false };
+    for (const index of [1, 4]) {
+      loop.add({
+        ...request(index),
+        promptIds: [5, 6, 7, 8, 9, 10, 11],
+        choices: 2,
+        maxTokens: 0,
+        minTokens: 0,
+        report,
+      });
+      await idle();
+      const [first, second] = [0, 1].map((choice) => outcomes.get(nameOf(`request-${index}`, choice)));
+      expect(first).toMatchObject({ text: "", reports: [], end: "length 7+0" });
+      expect(first?.prompt.map(({ top }) => top.length)).toEqual([0, 1, 1, 1, 1, 1, 1]);
+      expect(second).toMatchObject({ text: "", reports: [], prompt: [], end: "length 7+0" });
+    }
+    expect(decoder.tokensComputed).toBe(2 * 7 + 7);
+    expect(loop.status()).toMatchObject({ running: 0, waiting: 0, lanesInUse: 0, violations: [] });
+  });
+
+  it("tells the same of a prompt that it finds in the prefix cache, and computes again only what needs logits", async () => {
+    const { loop, decoder, outcomes, idle } = startLoop({ chunkTokens: 64 });
+    const promptIds = Array.from({ length: 300 }, (_, i) => 4 + (mix(1, i) % 60));
+    const ask = async (requestId: string, index: number, promptLogprobs: number | null) => {
+      const before = decoder.tokensComputed;
+      const report = { logprobs: null, promptLogprobs, explain: true };
+      loop.add({ ...request(index), requestId, promptIds, maxTokens: 0, minTokens: 0, report });
+      await idle();
+      return decoder.tokensComputed - before;
+    };
+    const promptOf = (requestId: string) => outcomes.get(requestId)?.prompt;
+    expect(await ask("cold", 1, null)).toBe(600);
+    expect(await ask("warm", 1, null)).toBe(2 * 44);
+    expect(promptOf("warm")).toEqual(promptOf("cold"));
+    expect(new Set(promptOf("cold")?.map(({ steering }) => steering?.relevance)).size).toBeGreaterThan(50);
+    expect(await ask("scored", 1, 2)).toBe(300 + 44);
+    const cold = startLoop({ chunkTokens: 64 });
+    const report = { logprobs: null, promptLogprobs: 2, explain: true };
+    cold.loop.add({ ...request(1), requestId: "scored", promptIds, maxTokens: 0, minTokens: 0, report });
+    await cold.idle();
+    expect(promptOf("scored")).toEqual(cold.outcomes.get("scored")?.prompt);
+    expect(
+      promptOf("scored")?.every(
+        ({ steering }, at) => steering?.relevance === promptOf("cold")?.[at]?.steering?.relevance,
+      ),
+    ).toBe(true);
+    expect(await ask("plain", 4, null)).toBe(44);
+    expect(await ask("plain scored", 4, 2)).toBe(300);
+    expect(promptOf("plain")?.every(({ steering }) => steering === null)).toBe(true);
+  });
+
+  it("fails a request alone whose logits cannot be reported", async () => {
+    const { loop, decoder, outcomes, idle } = startLoop();
+    const step = decoder.step.bind(decoder);
+    decoder.step = async (rows) => {
+      const results = await step(rows);
+      for (const result of results)
+        if (result.output === "hiddenStatesAndAllLogits") result.logits.fill(Number.NaN, 0, 1);
+      return results;
+    };
+    const report = { logprobs: null, promptLogprobs: 1, explain: false };
+    loop.add({ ...request(4), promptIds: [5, 6, 7, 8, 9], report });
+    loop.add(request(2));
+    await idle();
+    expect(outcomes.get("request-4")?.end).toBe("error engine_failed");
+    expect(outcomes.get("request-2")).toEqual(await alone(2));
+    expect(loop.status()).toMatchObject({ lanesInUse: 0, violations: [] });
+  });
+
+  it("tells which tokens had been guessed", async () => {
+    const { loop, drafts, idle } = startLoop({ schedule: "draftAhead" });
+    const report = { logprobs: 0, promptLogprobs: null, explain: false };
+    loop.add({ ...request(1), maxTokens: 100, ignoreEos: true, minTokens: 0, report });
+    await idle();
+    const { proposed, accepted } = loop.status().drafts;
+    const count = (kind: string) => drafts.filter((draft) => draft === kind).length;
+    expect(drafts).toHaveLength(100);
+    expect([count("accepted"), count("refused")]).toEqual([accepted, proposed - accepted]);
+    expect(accepted).toBeGreaterThan(10);
   });
 
   it("saves a forward with every draft that comes true", async () => {

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
 import { EngineLoop, type LoopDecoder } from "../../src/engine/engine-loop.js";
+import { ordinaryText } from "../../src/engine/messages.js";
 import type { Schedule } from "../../src/engine/scheduler.js";
 import type { AdmittedRequest } from "../../src/engine/sequence.js";
 import { Adapter } from "../../src/model/adapter.js";
@@ -98,6 +99,7 @@ async function run(
       limits: { maxRunning: 8, maxWaiting: 64, cacheBytes: 1 << 30, prefixBytes: 1 << 30, chunkTokens: 16, schedule },
     },
     {
+      prompt: () => {},
       delta: () => {},
       finished: () => {},
       errored: (_, error) => errors.push(error),
@@ -135,6 +137,7 @@ function requestOf(promptIds: readonly number[], steering: Steering, maxTokens =
     choices: 1,
     stopStrings: [],
     ignoreEos: false,
+    ...ordinaryText,
   };
 }
 

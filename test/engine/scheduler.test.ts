@@ -4,6 +4,7 @@ import { planStep, type SequenceView } from "../../src/engine/scheduler.js";
 const plain = (id: string, tokens: number, bottomUp: number, prompt = tokens): SequenceView => ({
   id,
   prompt,
+  promptLogits: "last",
   tokens,
   bottomUp,
   steered: { kind: "plain" },
@@ -18,6 +19,7 @@ const steered = (
 ): SequenceView => ({
   id,
   prompt,
+  promptLogits: "last",
   tokens,
   bottomUp,
   steered: { kind: "steered", computed, draft },
@@ -30,6 +32,18 @@ describe("planStep", () => {
   it("has nothing to do when every lane has caught up", () => {
     expect(planStep([], sequential, "decode")).toBeNull();
     expect(planStep([plain("a", 5, 5), steered("b", 6, 6, 6)], sequential, "decode")).toBeNull();
+  });
+
+  it("asks the lane that decides for all logits of a prompt that is to be reported, and for no other's", () => {
+    const outputsOf = (view: SequenceView) =>
+      planStep([{ ...view, promptLogits: "all" }], draftAhead, "decode")?.rows.map(({ output }) => output);
+    expect(outputsOf(plain("a", 6, 0))).toEqual(["hiddenStatesAndAllLogits"]);
+    expect(outputsOf(plain("a", 6, 5))).toEqual(["hiddenStatesAndAllLogits"]);
+    expect(outputsOf(plain("a", 7, 6, 6))).toEqual(["hiddenStatesAndLogits"]);
+    expect(outputsOf(steered("a", 6, 0, 0))).toEqual(["hiddenStates"]);
+    expect(outputsOf(steered("a", 6, 4, 0))).toEqual(["allLogits"]);
+    expect(outputsOf(steered("a", 6, 6, 5))).toEqual(["allLogits"]);
+    expect(outputsOf(steered("a", 7, 7, 6, "waiting", 6))).toEqual(["logits", "hiddenStatesAndLogits"]);
   });
 
   it("computes a prompt in chunks, each pass in turn, and asks for logits at its end only", () => {

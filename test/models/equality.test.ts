@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineLimits } from "../../src/engine/admission.js";
 import { EngineLoop } from "../../src/engine/engine-loop.js";
 import { type LoadedModel, loadModel, releaseModel } from "../../src/engine/load-model.js";
+import { ordinaryText, type TokenReport } from "../../src/engine/messages.js";
 import type { AdmittedRequest, LoopAdapter } from "../../src/engine/sequence.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
@@ -89,6 +90,13 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
       choices: next() < 0.15 ? 2 : 1,
       stopStrings: [],
       ignoreEos: next() < 0.8,
+      ...ordinaryText,
+      minTokens: next() < 0.2 ? 3 : 0,
+      report: {
+        logprobs: next() < 0.4 ? 3 : null,
+        promptLogprobs: next() < 0.1 ? 2 : null,
+        explain: next() < 0.4,
+      },
     };
   });
 }
@@ -111,6 +119,11 @@ function adaptersOf({ adapters }: LoadedModel): ReadonlyMap<string, LoopAdapter>
   ]);
 }
 
+/** All but whether there was a draft, which is the schedule's affair. */
+function written(reports: readonly TokenReport[]): string {
+  return reports.length === 0 ? "" : JSON.stringify(reports.map((report) => ({ ...report, draft: "" })));
+}
+
 function startLoop(limits: EngineLimits) {
   const texts = new Map<string, string>();
   const cancelled = new Set<string>();
@@ -120,9 +133,14 @@ function startLoop(limits: EngineLimits) {
   const loop = new EngineLoop(
     { ...model, adapters: adaptersOf(model), eosIds, limits },
     {
-      delta: ({ requestId, choice }, text) => {
+      // Reports are part of what has to be the same, to the last bit.
+      prompt: (requestId, reports) => {
+        const name = nameOf(requestId, 0);
+        texts.set(name, (texts.get(name) ?? "") + written(reports));
+      },
+      delta: ({ requestId, choice }, text, _, reports) => {
         const name = nameOf(requestId, choice);
-        texts.set(name, (texts.get(name) ?? "") + text);
+        texts.set(name, (texts.get(name) ?? "") + text + written(reports));
       },
       finished: ({ requestId, choice }, reason, usage) => {
         const name = nameOf(requestId, choice);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { applyPenalties, hasPenalties } from "../../src/sampling/logits-processors.js";
+import { applyPenalties, drawRules, hasPenalties } from "../../src/sampling/logits-processors.js";
+import { Sampler } from "../../src/sampling/sampler.js";
+import type { SamplingParams } from "../../src/sampling/sampling-params.js";
 import { TokenHistory } from "../../src/sampling/token-history.js";
 
 const none = { presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 };
@@ -72,5 +74,82 @@ describe("token history", () => {
       [1, 1],
       [2, 3],
     ]);
+  });
+});
+
+describe("draw rules", () => {
+  const sampling: SamplingParams = {
+    temperature: 1,
+    topP: 1,
+    topK: null,
+    minP: 0,
+    ...none,
+    logitBias: [],
+    seed: 0,
+  };
+  const masked = Number.NEGATIVE_INFINITY;
+
+  test("hand the logits back when there is nothing to change", () => {
+    const rules = drawRules({ sampling, promptIds: [0], minTokens: 0, endIds: [1] });
+    const logits = new Float32Array([1, 2]);
+    expect(rules.apply(logits, new Float32Array(2))).toBe(logits);
+  });
+
+  test("mask what would end the text until there are enough tokens", () => {
+    const rules = drawRules({ sampling, promptIds: [], minTokens: 2, endIds: [1, 3, 9] });
+    const drawable = () => [...rules.apply(new Float32Array([1, 2, 3, 4]), new Float32Array(4))];
+    expect(drawable()).toEqual([1, masked, 3, masked]);
+    rules.append(0);
+    expect(drawable()).toEqual([1, masked, 3, masked]);
+    rules.append(0);
+    expect(drawable()).toEqual([1, 2, 3, 4]);
+  });
+
+  test("mask first, then add the bias, then penalize what the bias made", () => {
+    const rules = drawRules({
+      sampling: {
+        ...sampling,
+        logitBias: [
+          [0, 3],
+          [1, -2],
+          [2, 100],
+          [7, 1],
+        ],
+        repetitionPenalty: 2,
+        presencePenalty: 1,
+      },
+      promptIds: [1],
+      minTokens: 5,
+      endIds: [2],
+    });
+    rules.append(0);
+    const logits = new Float32Array([1, 1, 1, 1]);
+    // Token 0: (1 + 3) / 2 − 1; token 1: (1 − 2) · 2.
+    expect([...rules.apply(logits, new Float32Array(4))]).toEqual([1, -2, masked, 1]);
+    expect([...logits]).toEqual([1, 1, 1, 1]);
+  });
+
+  test("draw a token biased by 100 always, and one biased by −100 never", () => {
+    const sampler = new Sampler(50);
+    const params: SamplingParams = {
+      ...sampling,
+      temperature: 1,
+      logitBias: [
+        [7, 100],
+        [3, -100],
+      ],
+    };
+    const forced = drawRules({ sampling: params, promptIds: [], minTokens: 0, endIds: [] });
+    const banned = drawRules({
+      sampling: { ...params, logitBias: [[3, -100]] },
+      promptIds: [],
+      minTokens: 0,
+      endIds: [],
+    });
+    const logits = Float32Array.from({ length: 50 }, (_, id) => (id === 3 ? 12 : (id * 7) % 5));
+    for (let position = 0; position < 200; position += 1) {
+      expect(sampler.sample(logits, params, position, forced)).toBe(7);
+      expect(sampler.sample(logits, params, position, banned)).not.toBe(3);
+    }
   });
 });

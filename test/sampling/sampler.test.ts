@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { DrawRules } from "../../src/sampling/draw-rules.js";
+import { drawRules } from "../../src/sampling/logits-processors.js";
 import { Sampler } from "../../src/sampling/sampler.js";
 import type { SamplingParams } from "../../src/sampling/sampling-params.js";
-import { TokenHistory } from "../../src/sampling/token-history.js";
 import { chiSquareDeviation, TestRandom } from "./chi-square.js";
 
 const plain: SamplingParams = {
@@ -15,7 +16,11 @@ const plain: SamplingParams = {
   logitBias: [],
   seed: 1234,
 };
-const empty = new TokenHistory([]);
+const noRules = new DrawRules([]);
+
+function rulesOf(sampling: SamplingParams): DrawRules {
+  return drawRules({ sampling, promptIds: [], minTokens: 0, endIds: [] });
+}
 
 function randomLogits(size: number, seed: number, spread = 1.5): Float32Array {
   const random = new TestRandom(seed);
@@ -29,11 +34,11 @@ function softmax(logits: ArrayLike<number>, temperature: number): number[] {
   return weights.map((weight) => weight / total);
 }
 
-function countDraws(logits: Float32Array, params: SamplingParams, draws: number, history = empty): Float64Array {
+function countDraws(logits: Float32Array, params: SamplingParams, draws: number, rules = noRules): Float64Array {
   const sampler = new Sampler(logits.length);
   const counts = new Float64Array(logits.length);
   for (let position = 0; position < draws; position += 1) {
-    const id = sampler.sample(logits, params, position, history);
+    const id = sampler.sample(logits, params, position, rules);
     counts[id] = (counts[id] ?? 0) + 1;
   }
   return counts;
@@ -80,10 +85,10 @@ describe("sampling", () => {
     const logits = randomLogits(500, 2);
     const sampler = new Sampler(500);
     for (let position = 0; position < 500; position += 1) {
-      const bare = sampler.sample(logits, plain, position, empty);
-      expect(sampler.sample(logits, { ...plain, topK: 500 }, position, empty)).toBe(bare);
-      expect(sampler.sample(logits, { ...plain, minP: 1e-30 }, position, empty)).toBe(bare);
-      expect(sampler.sample(logits, { ...plain, topP: 1 - 1e-12 }, position, empty)).toBe(bare);
+      const bare = sampler.sample(logits, plain, position, noRules);
+      expect(sampler.sample(logits, { ...plain, topK: 500 }, position, noRules)).toBe(bare);
+      expect(sampler.sample(logits, { ...plain, minP: 1e-30 }, position, noRules)).toBe(bare);
+      expect(sampler.sample(logits, { ...plain, topP: 1 - 1e-12 }, position, noRules)).toBe(bare);
     }
   });
 
@@ -91,7 +96,7 @@ describe("sampling", () => {
     const logits = randomLogits(200, 3);
     const text = (seed: number) => {
       const sampler = new Sampler(200);
-      return Array.from({ length: 60 }, (_, position) => sampler.sample(logits, { ...plain, seed }, position, empty));
+      return Array.from({ length: 60 }, (_, position) => sampler.sample(logits, { ...plain, seed }, position, noRules));
     };
     expect(text(5)).toEqual(text(5));
     expect(text(5)).not.toEqual(text(6));
@@ -105,11 +110,11 @@ describe("sampling", () => {
     for (let position = 0; position < 400; position += 1) {
       const logits = randomLogits(300, 100 + position, 2);
       const params = { ...plain, temperature: 0.9, topP: 0.9 };
-      const drawn = draft.sample(logits, params, position, empty);
-      expect(final.sample(Float32Array.from(logits), params, position, empty)).toBe(drawn);
+      const drawn = draft.sample(logits, params, position, noRules);
+      expect(final.sample(Float32Array.from(logits), params, position, noRules)).toBe(drawn);
       const moved = logits.map((logit) => logit + random.gauss() * 0.05);
-      if (final.sample(moved, params, position, empty) === drawn) near += 1;
-      if (final.sample(logits, params, position + 1, empty) === drawn) uncoupled += 1;
+      if (final.sample(moved, params, position, noRules) === drawn) near += 1;
+      if (final.sample(logits, params, position + 1, noRules) === drawn) uncoupled += 1;
     }
     expect(near).toBeGreaterThan(360);
     expect(uncoupled).toBeLessThan(100);
@@ -118,17 +123,18 @@ describe("sampling", () => {
   test("is greedy at temperature 0, the lowest id of equal ones", () => {
     const sampler = new Sampler(4);
     const greedy = { ...plain, temperature: 0, topK: 1, topP: 0.1 };
-    expect(sampler.sample(new Float32Array([1, 3, 3, 2]), greedy, 0, empty)).toBe(1);
-    expect(sampler.sample(new Float32Array([-5, -7, -4, -4]), greedy, 9, empty)).toBe(2);
+    expect(sampler.sample(new Float32Array([1, 3, 3, 2]), greedy, 0, noRules)).toBe(1);
+    expect(sampler.sample(new Float32Array([-5, -7, -4, -4]), greedy, 9, noRules)).toBe(2);
   });
 
   test("applies penalties to greedy draws too, and leaves the caller's logits alone", () => {
     const logits = new Float32Array([1, 1.5, 0]);
-    const history = new TokenHistory([]);
-    history.append(1);
+    const greedy = { ...plain, temperature: 0 };
+    const rules = rulesOf({ ...greedy, presencePenalty: 1 });
+    rules.append(1);
     const sampler = new Sampler(3);
-    expect(sampler.sample(logits, { ...plain, temperature: 0, presencePenalty: 1 }, 0, history)).toBe(0);
-    expect(sampler.sample(logits, { ...plain, temperature: 0 }, 0, history)).toBe(1);
+    expect(sampler.sample(logits, greedy, 0, rules)).toBe(0);
+    expect(sampler.sample(logits, greedy, 0, noRules)).toBe(1);
     expect([...logits]).toEqual([1, 1.5, 0]);
   });
 
@@ -150,7 +156,7 @@ describe("sampling", () => {
       { ...plain, topK: 2 },
       { ...plain, presencePenalty: 1 },
     ]) {
-      const draw = (logits: number[]) => () => sampler.sample(new Float32Array(logits), params, 0, empty);
+      const draw = (logits: number[]) => () => sampler.sample(new Float32Array(logits), params, 0, rulesOf(params));
       expect(draw([1, Number.NaN, 2])).toThrow(expect.objectContaining(failing));
       expect(draw([Number.NaN, 1, 2])).toThrow(expect.objectContaining(failing));
       expect(draw([1, 2, Number.NaN])).toThrow(expect.objectContaining(failing));

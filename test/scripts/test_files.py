@@ -82,6 +82,7 @@ def test_an_adapter_file_has_the_official_names_and_is_read_as_written(tmp_path:
         "kind": "lite" if lite else "full",
         "rank": 4 if lite else None,
         "alpha": 1.0,
+        "selection": "cosine",
         "hidden_size": 32,
         "num_hidden_layers": 3,
         "backbone_sha256": "ab" * 32,

@@ -69,6 +69,28 @@ describe("stop matcher", () => {
     expect(run(["xabc"], ["c", "abc", "bc"])).toEqual({ text: "x", stopped: "abc" });
   });
 
+  test("passes over what ends too early, and finds what begins there and ends later", () => {
+    const random = new TestRandom(12);
+    const word = (length: number) => Array.from({ length }, () => "ab"[random.below(2)] ?? "").join("");
+    for (let round = 0; round < 3000; round += 1) {
+      const stops = Array.from({ length: 1 + random.below(3) }, () => word(1 + random.below(4)));
+      const [early, late] = [word(random.below(8)), word(random.below(8))];
+      const text = early + late;
+      // By the definition: the first end behind `early` that completes a stop string, the longest of those.
+      let expected: { text: string; stopped: string | null } = { text, stopped: null };
+      for (let end = early.length + 1; end <= text.length && expected.stopped === null; end += 1) {
+        const matches = stops.filter((stop) => text.slice(0, end).endsWith(stop));
+        const [longest] = matches.sort((a, b) => b.length - a.length);
+        if (longest !== undefined) expected = { text: text.slice(0, end - longest.length), stopped: longest };
+      }
+      const matcher = new StopMatcher(stops);
+      const passed = matcher.pass(early);
+      expect(passed.stopped).toBeNull();
+      const { emit, stopped } = matcher.push(late);
+      expect({ text: passed.emit + emit + matcher.flush(), stopped }).toEqual(expected);
+    }
+  });
+
   test("passes text through when there is nothing to look for", () => {
     expect(new StopMatcher([]).push("ab")).toEqual({ emit: "ab", stopped: null });
     expect(new StopMatcher(["x"]).push("")).toEqual({ emit: "", stopped: null });

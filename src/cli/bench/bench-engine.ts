@@ -10,6 +10,7 @@ import { measureContexts } from "./measure-contexts.js";
 import { decode, measureDecode } from "./measure-decode.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
 import { measurePrefill } from "./measure-prefill.js";
+import { measureReports } from "./measure-reports.js";
 import { measureSoak, type Soak } from "./measure-soak.js";
 import { randomPrompts, textPrompts } from "./prompts.js";
 import type { EngineReport } from "./report.js";
@@ -128,6 +129,7 @@ async function measureInside(
   // Before a second engine is there. maxRSS is in KiB.
   const peakMemory = process.resourceUsage().maxRSS * 1024;
   const decoded = await ifWanted("decode", (onRun) => measureDecode(model, settings, stop, onRun));
+  const reports = await ifWanted("reports", (onRun) => measureReports(model, settings, stop, onRun));
   const weightReading = await ifWanted("bandwidth", (onRun) => measureWeightReading(model, settings, stop, onRun));
   return {
     decode: decoded?.speeds ?? null,
@@ -136,7 +138,7 @@ async function measureInside(
     acceptance,
     weightReading,
     peakMemory,
-    ratios: [decoded, prefill, contexts].flatMap((section) => section?.ratios ?? []),
+    ratios: [...[decoded, prefill, contexts].flatMap((section) => section?.ratios ?? []), ...(reports ?? [])],
   };
 }
 

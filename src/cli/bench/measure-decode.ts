@@ -1,4 +1,5 @@
 import { defaultLimits } from "../../engine/engine-client.js";
+import { ordinaryText, type ReportRequest } from "../../engine/messages.js";
 import type { BenchModel } from "./bench-model.js";
 import { type Ratio, ratioOf, spreadOf } from "./ratios.js";
 import { inRounds } from "./rounds.js";
@@ -38,6 +39,8 @@ export interface DecodeSettings {
 interface DecodeCase {
   readonly streams: number;
   readonly way: Way;
+  /** What is asked for beside the text; nothing when it is left out. */
+  readonly report?: ReportRequest;
 }
 
 export async function measureDecode(
@@ -64,7 +67,7 @@ export async function measureDecode(
 /** One run of so many streams. The same round asks the same questions in every way. */
 export async function decode(
   model: BenchModel,
-  { streams, way }: DecodeCase,
+  { streams, way, report = ordinaryText.report }: DecodeCase,
   round: number,
   { tokens, temperature, seed }: Pick<DecodeSettings, "tokens" | "temperature" | "seed">,
   stop: AbortSignal,
@@ -72,14 +75,15 @@ export async function decode(
   const numbers = Array.from({ length: streams }, (_, stream) => round * streams + stream);
   const prompts = numbers.map((number) => model.prompts.question(number));
   const lead = streams === 1 ? 0 : leadOf(prompts, way);
-  const requests = prompts.map((ids, stream) =>
-    model.request(way, ids, {
+  const requests = prompts.map((ids, stream) => ({
+    ...model.request(way, ids, {
       tokens: 1 + tokens + lead,
       temperature,
       seed: seed + (numbers[stream] ?? 0),
       ignoreEos: true,
     }),
-  );
+    report,
+  }));
   return runStreams(await model.engine(way), requests, stop);
 }
 

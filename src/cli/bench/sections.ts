@@ -1,10 +1,20 @@
 import { InvalidArgumentError } from "commander";
 
 /** What can be measured in an engine, in the order in which it is. */
-export const sections = ["prefill", "contexts", "acceptance", "decode", "bandwidth", "health", "soak"] as const;
+export const sections = [
+  "prefill",
+  "contexts",
+  "acceptance",
+  "decode",
+  "reports",
+  "bandwidth",
+  "health",
+  "soak",
+] as const;
 export type Section = (typeof sections)[number];
-/** Minutes long, and no matter of speed: only when it is asked for. */
-export const defaultSections: readonly Section[] = sections.filter((section) => section !== "soak");
+/** Only when they are asked for: the soak is minutes long and no matter of speed, and reports are what few requests want. */
+const extraSections: readonly Section[] = ["reports", "soak"];
+export const defaultSections: readonly Section[] = sections.filter((section) => !extraSections.includes(section));
 
 /** Parses `decode,prefill`. @throws InvalidArgumentError */
 export function parseSections(text: string): readonly Section[] {

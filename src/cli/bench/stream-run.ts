@@ -65,7 +65,7 @@ export async function runStreams(
       if (event.kind === "delta") {
         arrivals.push({ at: performance.now(), tokens: event.tokens });
         if (arrivals.length === 1 && --watch.waiting === 0) watch.begun = statusOf(engine);
-      } else if (watch.ended === null) {
+      } else if (event.kind === "finished" && watch.ended === null) {
         watch.endedAt = performance.now();
         watch.ended = statusOf(engine);
       }

@@ -110,6 +110,18 @@ describe("bench --shape", () => {
     expect(await ownFolders()).toEqual([]);
   });
 
+  it("tells what reports cost when it is asked to", async () => {
+    const stdout = await bench("--shape", "tiny", ...quick, "--only", "reports", "--streams", "2", "--json");
+    const { ratios, decode } = JSON.parse(stdout) as EngineReport;
+    expect(decode).toBeNull();
+    expect(ratios.map(({ name }) => name)).toEqual(
+      ["tokens/s", "processor time"].flatMap((figure) =>
+        ["explain", "logprobs 5", "logprobs 20 and explain"].map((kind) => `${figure}: ${kind} / no reports`),
+      ),
+    );
+    for (const { median, at } of ratios) expect([at, median > 0]).toEqual([2, true]);
+  });
+
   it("keeps the weights where it is told to, and finds them there again", async () => {
     const words = ["--only", "prefill", "--prefill", "8", "--quantize", "none"];
     const all = ["--shape", "tiny", "--keep", join(scratch, "kept"), ...quick, ...words];

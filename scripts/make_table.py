@@ -1,0 +1,105 @@
+"""Turn the results of run_experiments.py into the table that says what steering is worth."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from toast.data import DataError
+from toast.evaluation import Losses
+from toast.experiments import Method, Plan, Trial, best_rate, seed_interval, sign_test, win_rate
+from toast.settings import command, run_command
+
+DESCRIPTION = """\
+Read the measured runs of a plan and print a Markdown table: trained parameters, training operations, held-out
+response perplexity with its interval over seeds and examples, perplexity of general text (forgetting), and how often
+each method finds the reference answers likelier than the base does. With --out FILE the table replaces what stands
+there between '<!-- table:NAME -->' and '<!-- /table -->'.
+
+example:
+  python make_table.py experiments/default_model.toml --runs runs/comparison --out ../README.md --name comparison
+"""
+
+
+def main() -> None:
+    parser = command(DESCRIPTION)
+    parser.add_argument("plan", type=Path, help="the plan that run_experiments.py followed")
+    parser.add_argument("--runs", type=Path, required=True, help="its --out")
+    parser.add_argument("--out", type=Path, action="append", default=[], help="Markdown file to write the table into")
+    parser.add_argument("--name", default="comparison", help="name of the place in that file")
+    arguments = parser.parse_args()
+    plan = Plan.read(arguments.plan, {"runs": str(arguments.runs)})
+    table = "\n".join(lines(plan, arguments.runs))
+    print(table)
+    for file in arguments.out:
+        replace(file, arguments.name, table)
+
+
+def lines(plan: Plan, runs: Path) -> list[str]:
+    base = json.loads((runs / "base" / "evaluation.json").read_text())[0]
+    texts = [key for key in base if key.startswith("text ")]
+    references = [key.removeprefix("references ") for key in base if key.startswith("references ")]
+    base_trial = Trial(runs / "base", 0.0, 0)
+    head = ["", "trained parameters", "training FLOPs", "learning rate", "response perplexity (95 %)"]
+    head += [f"perplexity, {text_title(text)}" for text in texts]
+    head += [f"likelier than the base, {name}" for name in references]
+    rows = [head, ["---"] * len(head)]
+    half = base_trial.losses("responses").half("reporting")
+    base_cells = ["base", "0", "0", "", perplexity(half.mean, *half.interval())]
+    rows.append(base_cells + [f"{base[text]['perplexity']:.2f}" for text in texts] + [""] * len(references))
+    for method in plan.methods:
+        rows.append(method_row(method, runs, base_trial, texts, references))
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def method_row(method: Method, runs: Path, base: Trial, texts: list[str], references: list[str]) -> list[str]:
+    rate = best_rate(runs, method)
+    trials = [Trial.at(runs, method, rate, seed) for seed in method.seeds]
+    missing = [trial.folder for trial in trials if not trial.is_measured]
+    if missing:
+        raise DataError(f"{missing[0]} is not measured yet: run run_experiments.py first")
+    training = trials[0].training()
+    loss = seed_interval([trial.losses("responses").half("reporting") for trial in trials])
+    cells = [method.title, thousands(training["trained_parameters"]), f"{training['flops']:.1e}", f"{rate:g}"]
+    cells.append(perplexity(*loss))
+    cells += [f"{math.exp(mean_of(trials, text)):.2f}" for text in texts]
+    return cells + [wins(trials[0].losses(name), base.losses(name)) for name in references]
+
+
+def mean_of(trials: list[Trial], part: str) -> float:
+    rows: list[dict[str, Any]] = [trial.full_strength()[part] for trial in trials]
+    return sum(row["loss"] for row in rows) / len(rows)
+
+
+def wins(own: Losses, base: Losses) -> str:
+    won, lost = win_rate(own, base)
+    chance = sign_test(won, lost)
+    return f"{won} of {won + lost} (p {'< 0.001' if chance < 0.001 else f'= {chance:.3f}'})"
+
+
+def perplexity(loss: float, low: float, high: float) -> str:
+    return f"{math.exp(loss):.2f} ({math.exp(low):.2f}–{math.exp(high):.2f})"
+
+
+def thousands(value: float) -> str:
+    return f"{int(value):,}"
+
+
+def text_title(part: str) -> str:
+    return part.removeprefix("text ").split(".")[0]
+
+
+def replace(file: Path, name: str, table: str) -> None:
+    text = file.read_text()
+    opening, closing = f"<!-- table:{name} -->", "<!-- /table -->"
+    before, found, rest = text.partition(opening)
+    _, ended, after = rest.partition(closing)
+    if not found or not ended:
+        raise DataError(f"{file} has no '{opening} … {closing}' to write into")
+    file.write_text(f"{before}{opening}\n{table}\n{closing}{after}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,54 @@
+import { ToastError } from "../errors.js";
+
+/** A token and the natural logarithm of its probability. */
+export interface ScoredToken {
+  readonly id: number;
+  readonly logprob: number;
+}
+
+export interface LogProbabilities {
+  /** Of the token in question. */
+  readonly logprob: number;
+  /** The likeliest tokens, the likeliest first; of equally likely ones the lower id. */
+  readonly top: readonly ScoredToken[];
+}
+
+/**
+ * Natural log softmax of one row of logits: what it is at one token, and at its greatest places. Nothing is sorted as a whole; sums are
+ * in float64.
+ *
+ * @param logits [V] float32, only read.
+ * @param tokenId −∞ outside the vocabulary.
+ * @param count of the likeliest tokens, a few.
+ * @throws ToastError `engine_failed` for logits that are no distribution: a NaN, +∞, or −∞ everywhere.
+ */
+export function logProbabilities(logits: Float32Array, tokenId: number, count: number): LogProbabilities {
+  const ids = count === 0 ? [] : bestIds(logits, Math.min(count, logits.length));
+  let best = Number.NEGATIVE_INFINITY;
+  if (count === 0) for (const logit of logits) best = logit > best ? logit : best;
+  else best = logits[ids[0] ?? 0] ?? best;
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - best);
+  const normalizer = best + Math.log(sum);
+  if (!Number.isFinite(normalizer)) {
+    throw new ToastError("engine_failed", "The model's logits are not finite: there are no probabilities to report.");
+  }
+  const logprobOf = (id: number): number => (logits[id] ?? Number.NEGATIVE_INFINITY) - normalizer;
+  return { logprob: logprobOf(tokenId), top: ids.map((id) => ({ id, logprob: logprobOf(id) })) };
+}
+
+/** The greatest `count` places, in order. Nearly every logit is passed over by one comparison with the least of the best so far. */
+function bestIds(logits: Float32Array, count: number): readonly number[] {
+  const ids: number[] = [];
+  let least = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < logits.length; id += 1) {
+    const logit = logits[id] ?? 0;
+    if (ids.length === count && logit <= least) continue;
+    let place = ids.length;
+    while (place > 0 && (logits[ids[place - 1] ?? 0] ?? 0) < logit) place -= 1;
+    ids.splice(place, 0, id);
+    if (ids.length > count) ids.pop();
+    least = logits[ids.at(-1) ?? 0] ?? least;
+  }
+  return ids;
+}

@@ -1,0 +1,91 @@
+"""A comparison from plan to table, and the statistics in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import SCRIPTS, TINY, run_command
+from toast.evaluation import Losses
+from toast.experiments import Method, Plan, Trial, best_rate, seed_interval, sign_test, win_rate
+
+PLAN = """
+seeds = [1, 2]
+evaluate = ["--data", "{data}", "--held-out", "20", "--references", "{references}", "--cache", "{runs}/cache"]
+
+[[method]]
+name = "toast"
+title = "TOAST"
+result = "adapter"
+rates = [1e-3]
+strengths = [0, 1]
+command = ["tune_adapter.py", "--model", "{model}", "--adapter", "{model}/adapter.safetensors", "--data", "{data}",
+  "--held-out", "20", "--steps", "3", "--batch-size", "4", "--accumulate", "1", "--learning-rate", "{rate}",
+  "--seed", "{seed}"]
+"""
+
+
+def test_a_plan_is_followed_measured_and_turned_into_a_table(tmp_path: Path, alpaca_file: Path):
+    plan, out = tmp_path / "plan.toml", tmp_path / "runs"
+    plan.write_text(PLAN)
+    references = tmp_path / "references.jsonl"
+    instance = {"input": "", "output": "the river rises"}
+    references.write_text(json.dumps({"instruction": "Say it.", "instances": [instance]}))
+    given = [f"model={TINY / 'mha'}", f"data={alpaca_file}", f"references={references}"]
+    arguments = [plan, "--out", out, *(word for value in given for word in ("--given", value))]
+    run_command("run_experiments.py", *arguments)
+    listed = run_command("run_experiments.py", *arguments, "--list").stdout.splitlines()
+    assert [line.split("\t")[0] for line in listed] == ["done", "done"]
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table:comparison -->\nold\n<!-- /table -->\nafter\n")
+    table = run_command("make_table.py", plan, "--runs", out, "--out", page).stdout
+    assert [row.split("|")[1].strip() for row in table.splitlines()] == ["", "---", "base", "TOAST"]
+    assert "old" not in page.read_text()
+    assert page.read_text().startswith("before\n<!-- table:comparison -->\n| ")
+
+
+def test_the_rate_is_chosen_on_the_half_that_is_not_reported(tmp_path: Path):
+    method = Method("toast", "TOAST", [], "adapter", [1e-3, 1e-2], [1], [1.0])
+    for rate, choosing, reporting in ((1e-3, 3.0, 9.0), (1e-2, 4.0, 1.0)):
+        trial = Trial.at(tmp_path, method, rate, 1)
+        trial.folder.mkdir(parents=True)
+        halves = {"choosing_half": {"loss": choosing}, "reporting_half": {"loss": reporting}}
+        trial.evaluation_file.write_text(json.dumps([{"steering": "strength 1", "responses": halves}]))
+    assert best_rate(tmp_path, method) == 1e-3
+
+
+def test_the_plan_of_the_default_model_can_be_read():
+    plan = Plan.read(SCRIPTS / "experiments" / "default_model.toml", {})
+    assert {"toast", "toast-lite", "full", "lora"} <= {method.name for method in plan.methods}
+    assert all(len(method.rates) >= 3 and len(method.seeds) >= 3 for method in plan.methods)
+
+
+def test_an_interval_of_the_mean_holds_what_it_should():
+    random = np.random.default_rng(3)
+    tokens = random.integers(5, 50, size=400)
+    truth = 2.0
+    losses = Losses(tokens * truth + random.normal(0, 10, size=400), tokens)
+    low, high = losses.interval()
+    assert low < losses.mean < high
+    spread = 10 / np.sqrt(400) / tokens.mean()  # standard error of the ratio, to first order
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+    mean, seeds_low, seeds_high = seed_interval([losses, losses])
+    assert mean == pytest.approx(losses.mean)
+    assert (seeds_low, seeds_high) == (pytest.approx(low, rel=0.01), pytest.approx(high, rel=0.01))
+
+
+def test_the_halves_share_no_example():
+    losses = Losses(np.arange(7.0), np.ones(7, dtype=np.int64))
+    assert losses.half("choosing").sums.tolist() == [0, 2, 4, 6]
+    assert losses.half("reporting").sums.tolist() == [1, 3, 5]
+
+
+def test_the_sign_test_is_exact_and_two_sided():
+    assert sign_test(5, 5) == 1.0
+    assert sign_test(0, 5) == pytest.approx(2 / 32)
+    assert sign_test(9, 1) == pytest.approx(2 * 11 / 1024)
+    ones = np.ones(3, dtype=np.int64)
+    assert win_rate(Losses(np.array([1.0, 2.0, 3.0]), ones), Losses(np.array([2.0, 2.0, 1.0]), ones)) == (1, 1)
