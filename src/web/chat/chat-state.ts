@@ -4,14 +4,7 @@ import { access, announcement, heedProblem, modelOf, models } from "../session.j
 import { type Answer, paceOf } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
-import {
-  type AssistantMessage,
-  type Conversation,
-  type Message,
-  titleOf,
-  wireMessages,
-  withLast,
-} from "./conversation.js";
+import { type AssistantMessage, type Conversation, titleOf, wireMessages, withLast } from "./conversation.js";
 import { HistoryStore, isConversationKey } from "./history-store.js";
 
 const store = new HistoryStore(localStorage);
