@@ -1,4 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -14,7 +17,9 @@ export interface Program {
 /** The built program as `npm start` runs it, with the default models. @returns once it serves. */
 export async function startProgram(port = 0): Promise<Program> {
   const words = ["serve", "--port", String(port), "--models-dir", models];
-  const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+  const dataDir = await mkdtemp(join(tmpdir(), "toast-page-data-"));
+  const env = { ...process.env, DATA_DIR: dataDir };
+  const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"], env });
   const gone = new Promise((resolve) => child.once("exit", resolve));
   const url = await servedUrl(child);
   return {
@@ -23,6 +28,7 @@ export async function startProgram(port = 0): Promise<Program> {
     async kill() {
       child.kill("SIGKILL");
       await gone;
+      await rm(dataDir, { recursive: true, force: true });
     },
   };
 }

@@ -1,4 +1,5 @@
 import { computed, signal } from "@preact/signals";
+import { settings } from "../sampling.js";
 import { access, announcement, heedProblem } from "../session.js";
 import { callJson, callStream } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
@@ -22,8 +23,15 @@ export async function start(): Promise<void> {
   announcement.value = "";
   let state = newBattle(content);
   battle.value = state;
+  const { temperature, top_p, max_tokens } = settings.value.sampling;
+  const body = {
+    prompt: content,
+    ...(temperature === null ? {} : { temperature }),
+    ...(top_p === null ? {} : { top_p }),
+    ...(max_tokens === null ? {} : { max_tokens }),
+  };
   try {
-    for await (const frame of callStream(access.value, "/v1/arena/battles", { prompt: content }, stopping.signal)) {
+    for await (const frame of callStream(access.value, "/v1/arena/battles", body, stopping.signal)) {
       state = withFrame(state, frame);
       battle.value = state;
     }

@@ -120,6 +120,7 @@ function Board({ board: value }: { readonly board: Leaderboard }) {
         </table>
       </ScrollBox>
       <WinMatrix board={value} />
+      <Pairs board={value} />
       <Findings board={value} />
     </>
   );
@@ -234,23 +235,49 @@ function WinMatrix({ board: { contestants, pairs } }: { readonly board: Leaderbo
   );
 }
 
-function Findings({ board: { pairs, position, notes } }: { readonly board: Leaderboard }) {
+function Pairs({ board: { pairs } }: { readonly board: Leaderboard }) {
+  return (
+    <ScrollBox label="Pairs">
+      <table>
+        <caption>Pairs that met, the higher rated first</caption>
+        <thead>
+          <tr>
+            <th scope="col">Pair</th>
+            <th scope="col">Wins</th>
+            <th scope="col">Losses</th>
+            <th scope="col">Ties</th>
+            <th scope="col">Sign test p</th>
+            <th scope="col">Wins at equal length</th>
+            <th scope="col">Separable</th>
+          </tr>
+        </thead>
+        <tbody>
+          {pairs.map((pair) => (
+            <tr key={`${pair.a}|${pair.b}`}>
+              <th scope="row">
+                {pair.a} – {pair.b}
+              </th>
+              <td>{pair.wins}</td>
+              <td>{pair.losses}</td>
+              <td>{pair.ties}</td>
+              <td>{pair.signTestP === null ? "–" : short(pair.signTestP)}</td>
+              <td>{share(pair.lengthControlledWinRate)}</td>
+              <td>{pair.separable ? "yes" : "no"}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </ScrollBox>
+  );
+}
+
+function Findings({ board: { position, notes } }: { readonly board: Leaderboard }) {
   return (
     <section class="findings" aria-labelledby="findings">
       <h2 id="findings">What the votes prove, and what not</h2>
       <ul>
         {notes.map((note) => (
           <li key={note}>{note}</li>
-        ))}
-        {pairs.map((pair) => (
-          <li key={`${pair.a}|${pair.b}`}>
-            {pair.a} against {pair.b}: {pair.wins} to {pair.losses}, {pair.ties} ties
-            {pair.signTestP === null ? "" : `; sign test p = ${short(pair.signTestP)}`}
-            {pair.lengthControlledWinRate === null
-              ? ""
-              : `; ${percent(pair.lengthControlledWinRate)} wins at equal length`}
-            . {pair.separable ? "Separable." : "Not separable."}
-          </li>
         ))}
         <li>
           Position: the left answer won {position.left} times, the right {position.right} times
@@ -267,7 +294,7 @@ function Findings({ board: { pairs, position, notes } }: { readonly board: Leade
 function Records() {
   return (
     <section class="row records" aria-label="Records">
-      <button type="button" class="quiet" onClick={() => void exportRecords()}>
+      <button type="button" onClick={() => void exportRecords()}>
         Export records (JSONL)
       </button>
       <label class="file">

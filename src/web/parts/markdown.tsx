@@ -8,6 +8,11 @@ const marked = new Marked({
   renderer: {
     // Raw HTML is text: a model that writes a tag means to show it.
     html: ({ text }) => escapeHtml(text),
+    // The page's own headings are above: a model's begin below them.
+    heading({ tokens, depth }) {
+      const level = Math.min(6, depth + 3);
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
+    },
     // No request leaves the page; the picture's words and address stand in its place.
     image: ({ href, text }) => `${escapeHtml(text)} (${escapeHtml(href)})`,
   },
