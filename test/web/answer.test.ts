@@ -96,6 +96,7 @@ describe("problems", () => {
       sentence: "Incorrect API key.",
     });
     expect(problemOf(401, null).kind).toBe("key");
+    expect(problemOf(403, { error: { message: "It needs an admin key." } }).kind).toBe("refused");
   });
 });
 

@@ -46,7 +46,8 @@ export function envelopeSentence(body: unknown): string | null {
  */
 export function problemOf(status: number, body: unknown): Problem {
   const sentence = envelopeSentence(body);
-  if (status === 401 || status === 403) {
+  // Not 403: another key may help there or not, and the sentence knows.
+  if (status === 401) {
     return { kind: "key", sentence: sentence ?? "The server wants an API key." };
   }
   return { kind: "refused", sentence: sentence ?? `The server answered with status ${status} and no explanation.` };
