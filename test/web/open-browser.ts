@@ -30,8 +30,8 @@ export async function openBrowser(): Promise<Browser> {
 }
 
 function namedOrOnPath(): readonly LaunchOptions[] {
-  const named = process.env["CHROME_PATH"];
-  const folders = (process.env["PATH"] ?? "").split(delimiter);
+  const { CHROME_PATH: named, PATH = "" } = process.env;
+  const folders = PATH.split(delimiter);
   const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
   const found = names.flatMap((name) => folders.map((folder) => join(folder, name))).filter((file) => existsSync(file));
   return [...(named === undefined ? [] : [named]), ...found].map((executablePath) => ({ executablePath }));

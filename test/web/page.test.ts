@@ -66,8 +66,13 @@ const lastAnswer = () => answers().last();
 /** What the last answer says, without its head and its tools. */
 const lastText = async () => ((await lastAnswer().locator(".markdown").textContent()) ?? "").trim();
 
+/** A busy machine takes its time; nothing is measured here. */
+const eventually = <Value>(look: () => Promise<Value>) => expect.poll(look, { timeout: 20_000 });
+
 async function ask(text: string): Promise<void> {
   await page.getByLabel("Message", { exact: true }).fill(text);
+  // Models are listed a moment after the page is there.
+  await eventually(() => button("Send").isEnabled()).toBe(true);
   await page.keyboard.press("Enter");
   await lastAnswer().waitFor();
 }
@@ -92,7 +97,7 @@ describe("the chat", () => {
     await newPage({ sampling: { max_tokens: 120 } });
     await page.goto(program.url);
     await button("Write a short story about a dog.").click();
-    await expect.poll(lastText).not.toBe("");
+    await eventually(lastText).not.toBe("");
     const early = await lastText();
     expect(await lastAnswer().getAttribute("aria-busy")).toBe("true");
     await answered();
@@ -110,12 +115,12 @@ describe("the chat", () => {
     await newPage({ sampling: { max_tokens: 700 } });
     await page.goto(program.url);
     await ask("Write a poem about the sea.");
-    await expect.poll(lastText).not.toBe("");
+    await eventually(lastText).not.toBe("");
     await button("Stop").click();
     await button("Send").waitFor();
     const stopped = await lastText();
     expect(await lastAnswer().textContent()).toContain("stopped");
-    await expect.poll(running).toBe(0);
+    await eventually(running).toBe(0);
     expect(await lastText()).toBe(stopped);
   });
 
@@ -131,7 +136,7 @@ describe("the chat", () => {
     await button("Edit").click();
     await page.getByLabel("Edit your message").fill("How do I make tea?");
     await button("Send again").click();
-    await expect.poll(lastText).not.toBe(first);
+    await eventually(lastText).not.toBe(first);
     await answered();
     expect(await answers().count()).toBe(1);
     expect(await page.locator(".message.user .said").allTextContents()).toEqual(["How do I make tea?"]);
@@ -227,7 +232,7 @@ describe("the chat", () => {
     await page.getByLabel("Message", { exact: true }).focus();
     await page.keyboard.type("Write a poem about the sea.");
     await page.keyboard.press("Enter");
-    await expect.poll(lastText).not.toBe("");
+    await eventually(lastText).not.toBe("");
     await page.keyboard.press("Escape");
     await answered();
     expect(await lastAnswer().textContent()).toContain("stopped");
@@ -267,7 +272,7 @@ describe("two answers side by side", () => {
     const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, max_tokens: 20 };
     await newPage({ sampling });
     await page.goto(`${program.url}/#/compare`);
-    await expect.poll(() => page.getByLabel("Right").inputValue()).toBe("toast-tiny-alpaca-ft");
+    await eventually(() => page.getByLabel("Right").inputValue()).toBe("toast-tiny-alpaca-ft");
     await button("Compare").click();
     const rival = page.getByRole("region", { name: "toast-tiny-alpaca-ft" });
     await rival.getByText(/tokens\/s/).waitFor();
@@ -288,7 +293,7 @@ describe("a server that is not well", () => {
     try {
       await page.goto(other.url);
       await ask("Write a poem about the sea.");
-      await expect.poll(lastText).not.toBe("");
+      await eventually(lastText).not.toBe("");
       await other.kill();
       await page.getByText("The connection to the server broke in the middle of this answer.").waitFor();
       await page.getByText("The server cannot be reached.").waitFor();
@@ -296,8 +301,8 @@ describe("a server that is not well", () => {
       other = await startProgram(other.port);
       await page.getByText("The server cannot be reached.").waitFor({ state: "hidden" });
       await button("Try again").click();
-      await expect.poll(() => lastAnswer().getAttribute("aria-busy")).toBe("true");
-      await expect.poll(lastText).not.toBe("");
+      await eventually(() => lastAnswer().getAttribute("aria-busy")).toBe("true");
+      await eventually(lastText).not.toBe("");
       await button("Stop").click();
       await answered();
       expect(await page.getByText("broke in the middle").count()).toBe(0);
@@ -336,7 +341,7 @@ describe("a server that is not well", () => {
       expect(await lastAnswer().getByRole("alert").textContent()).toMatch(/^The server failed/);
       engine.script = {};
       await button("Try again").click();
-      await expect.poll(lastText).toBe("I am alpaca");
+      await eventually(lastText).toBe("I am alpaca");
     } finally {
       await context.close();
       await server.shutdown(0);
@@ -382,7 +387,7 @@ describe("an API key", () => {
       expect(await lastText()).not.toBe("");
       // It lasts as long as the tab, and no longer unless wanted.
       await page.reload();
-      await expect.poll(() => page.getByLabel("Model", { exact: true }).inputValue()).toBe("toast-tiny:alpaca");
+      await eventually(() => page.getByLabel("Model", { exact: true }).inputValue()).toBe("toast-tiny:alpaca");
       expect(await page.evaluate("localStorage.getItem('toast-serve:key')")).toBe('""');
     } finally {
       await context.close();
