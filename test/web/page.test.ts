@@ -92,6 +92,17 @@ async function running(): Promise<number> {
   return ((await (await fetch(`${program.url}/health`)).json()) as { running: number }).running;
 }
 
+/** What axe finds serious or worse, each with its place. */
+async function findings(): Promise<readonly string[]> {
+  await page.evaluate(axe.source);
+  const results = (await page.evaluate("axe.run()")) as axe.AxeResults;
+  return results.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")} ${failureSummary}`),
+    );
+}
+
 describe("the chat", () => {
   it("streams an answer, tells its pace, and has it again after a reload", async () => {
     await newPage({ sampling: { max_tokens: 120 } });
@@ -438,17 +449,6 @@ describe("safety", () => {
 });
 
 describe("accessibility", () => {
-  /** What axe finds serious or worse, each with its place. */
-  async function findings(): Promise<readonly string[]> {
-    await page.evaluate(axe.source);
-    const results = (await page.evaluate("axe.run()")) as axe.AxeResults;
-    return results.violations
-      .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .flatMap(({ id, nodes }) =>
-        nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")} ${failureSummary}`),
-      );
-  }
-
   it.each([{ dark: false }, { dark: true }])("has no serious finding in any view (dark: $dark)", async ({ dark }) => {
     await newPage({ dark, sampling: { max_tokens: 12 } });
     await page.goto(program.url);
