@@ -100,8 +100,12 @@ function Welcome() {
     <div class="welcome">
       <h1>A frozen model, steered</h1>
       <p>
-        {model === null || model.adapter === null ? (
-          "This model answers as it is."
+        {model === null ? (
+          "Here a frozen language model is steered by a small adapter, as strongly as you like."
+        ) : model.adapter === null ? (
+          <>
+            <b>{model.id}</b> answers as it is. Choose a model with an adapter below to steer it.
+          </>
         ) : (
           <>
             <b>{model.root}</b> is frozen and only continues text. The adapter <b>{model.adapter}</b> picks what matters

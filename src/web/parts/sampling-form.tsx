@@ -22,7 +22,7 @@ export function SamplingForm({
               min={min}
               max={max}
               step={step}
-              placeholder="default"
+              placeholder={name === "seed" ? "random" : "default"}
               value={settings.value.sampling[name] ?? ""}
               aria-describedby={`${idPrefix}-${name}-hint`}
               onChange={({ currentTarget }) => {
