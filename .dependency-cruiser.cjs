@@ -32,6 +32,11 @@ const doors = {
   preact: "^src/web/",
   marked: "^src/web/parts/markdown\\.tsx$",
   dompurify: "^src/web/parts/markdown\\.tsx$",
+  pino: "^src/server/request-log\\.ts$",
+  "prom-client": "^src/server/metrics\\.ts$",
+  "@opentelemetry": "^src/server/tracing\\.ts$",
+  "jsonc-parser": "^src/cli/read-config-file\\.ts$",
+  yaml: "^src/cli/read-config-file\\.ts$",
 };
 
 module.exports = {
