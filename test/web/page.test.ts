@@ -1,6 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
-import { createServer, request, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
@@ -8,9 +7,16 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { startTestServer } from "../contract/start-test-server.js";
 import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
 import { openBrowser } from "./open-browser.js";
-import { type Program, startProgram } from "./start-program.js";
+import { models, type Program, startProgram } from "./start-program.js";
 
 // The built page in a real browser, against the built program with the models that it ships. One of each for all tests.
+
+/** The base alone goes on and on after this one: there is time to interrupt it. */
+const endless = { model: "toast-tiny", sampling: { max_tokens: 900 } };
+const endlessQuestion = "How do I make tea?";
+
+/** Enough where another program is started for one test. */
+const tinyOnly = ["--model", join(models, "toast-tiny")];
 
 let browser: Browser;
 let program: Program;
@@ -20,8 +26,16 @@ let page: Page;
 let errors: string[];
 let asked: URL[];
 
+/** What the built server can do; parts of it are made apart from the page. */
+let explains: boolean;
+let hasArena: boolean;
+
 beforeAll(async () => {
   [browser, program] = await Promise.all([openBrowser(), startProgram()]);
+  const messages = [{ role: "user", content: "Hi" }];
+  const body = { model: "toast-tiny:alpaca", messages, max_tokens: 1, steering: { explain: true } };
+  explains = (await fetch(`${program.url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) })).ok;
+  hasArena = (await fetch(`${program.url}/v1/contestants`)).ok;
 });
 afterAll(async () => {
   await browser?.close();
@@ -37,7 +51,12 @@ afterEach(async () => {
 
 /** A page of somebody who was never here, or who has set something before. */
 async function newPage(
-  options: { readonly sampling?: object; readonly dark?: boolean; readonly narrow?: boolean } = {},
+  options: {
+    readonly model?: string;
+    readonly sampling?: object;
+    readonly dark?: boolean;
+    readonly narrow?: boolean;
+  } = {},
 ) {
   await context?.close();
   context = await browser.newContext({
@@ -54,7 +73,10 @@ async function newPage(
     if (message.type() === "error") errors.push(message.text());
   });
   page.on("request", (sent) => asked.push(new URL(sent.url())));
-  const settings = JSON.stringify({ sampling: { seed: 1, temperature: 0.7, top_p: 0.9, ...options.sampling } });
+  const settings = JSON.stringify({
+    model: options.model,
+    sampling: { seed: 1, temperature: 0.7, top_p: 0.9, ...options.sampling },
+  });
   await page.addInitScript(
     `localStorage.getItem("toast-serve:settings") ?? localStorage.setItem("toast-serve:settings", ${JSON.stringify(settings)})`,
   );
@@ -123,9 +145,9 @@ describe("the chat", () => {
   });
 
   it("stops where it is told to, and the server stops too", async () => {
-    await newPage({ sampling: { max_tokens: 700 } });
+    await newPage(endless);
     await page.goto(program.url);
-    await ask("Write a poem about the sea.");
+    await ask(endlessQuestion);
     await eventually(lastText).not.toBe("");
     await button("Stop").click();
     await button("Send").waitFor();
@@ -234,14 +256,14 @@ describe("the chat", () => {
   });
 
   it("can be used by keyboard alone: skip link, answer, Escape", async () => {
-    await newPage({ sampling: { max_tokens: 700 } });
+    await newPage(endless);
     await page.goto(program.url);
     await page.keyboard.press("Tab");
     expect(await page.evaluate("document.activeElement.textContent")).toBe("Skip to content");
     await page.keyboard.press("Enter");
     expect(await page.evaluate("document.activeElement.id")).toBe("main");
     await page.getByLabel("Message", { exact: true }).focus();
-    await page.keyboard.type("Write a poem about the sea.");
+    await page.keyboard.type(endlessQuestion);
     await page.keyboard.press("Enter");
     await eventually(lastText).not.toBe("");
     await page.keyboard.press("Escape");
@@ -262,13 +284,19 @@ describe("the chat", () => {
 });
 
 describe("two answers side by side", () => {
-  it("differ from the same seed, the mark says where, and strength 0 is the base", async () => {
+  it("differ from the same seed, the mark says where, and strength 0 is the base", async ({ skip }) => {
+    skip(!explains, "the server cannot explain yet");
     await newPage({ sampling: { max_tokens: 24 } });
     await page.goto(`${program.url}/#/steering`);
     await button("Run both").click();
     await page.getByText("The two agree for").waitFor();
     const column = (name: RegExp) => page.getByRole("region", { name });
     expect(await column(/^Base/).locator(".fork-mark").count()).toBe(1);
+    expect(
+      await column(/^Steered/)
+        .locator(".token.fork")
+        .count(),
+    ).toBe(1);
     await page.getByLabel(/^Steering strength/).press("Home");
     await page.getByText("Strength 0 is the base model: the same text, bit for bit.").waitFor();
     const [left, right] = await Promise.all(
@@ -276,6 +304,33 @@ describe("two answers side by side", () => {
     );
     expect(left).toBe(right);
     expect(left).not.toBe("");
+    expect(errors).toEqual([]);
+  });
+
+  it("explain the steered one token by token, by keyboard too", async ({ skip }) => {
+    skip(!explains, "the server cannot explain yet");
+    await newPage({ sampling: { max_tokens: 24 } });
+    await page.goto(`${program.url}/#/steering`);
+    await button("Run both").click();
+    const answer = page.getByRole("listbox", { name: "Tokens of the steered answer" });
+    await page.getByText(/\d+ of \d+ drafts accepted/).waitFor();
+    const tokens = await answer.getByRole("option").allTextContents();
+    const messages = [{ role: "user", content: "Give three tips for staying healthy." }];
+    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, max_tokens: 24 };
+    expect(tokens.join("").trim()).toContain(await textOf({ model: "toast-tiny:alpaca", messages, ...sampling }));
+    expect(await page.getByRole("listbox", { name: "Tokens of the prompt" }).textContent()).toContain("Instruction");
+    await answer.focus();
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("ArrowRight");
+    const chosen = answer.getByRole("option", { selected: true });
+    expect(await chosen.textContent()).toBe(tokens[1]);
+    expect(await chosen.getAttribute("aria-label")).toMatch(/relevance [\d.]+, gain [\d.]+/);
+    expect(await answer.getAttribute("aria-activedescendant")).toBe(await chosen.getAttribute("id"));
+    expect(await page.getByRole("img", { name: /^Gain of each layer/ }).getAttribute("aria-label")).toMatch(
+      /layer 5: /,
+    );
+    await page.getByLabel("Drafts").check();
+    expect(await answer.locator(".draft-accepted").count()).toBeGreaterThan(0);
     expect(errors).toEqual([]);
   });
 
@@ -297,19 +352,52 @@ describe("two answers side by side", () => {
   });
 });
 
+describe("the arena", () => {
+  it("lands a blind vote in the leaderboard, names no one before it, and takes it by keyboard", async ({ skip }) => {
+    skip(!hasArena, "the server has no arena yet");
+    await newPage({ sampling: { max_tokens: 16 } });
+    await page.goto(`${program.url}/#/arena`);
+    await button("Start a blind battle").click();
+    await button("Tie T").waitFor();
+    expect(await page.locator(".column h2").allTextContents()).toEqual(["Left", "Right"]);
+    expect(await page.locator("main").textContent()).not.toContain("toast-tiny");
+    await page.keyboard.press("ArrowLeft");
+    await page.getByText("You voted left is better.").waitFor();
+    const [winner = "", loser = ""] = await page.locator(".column > h2").allTextContents();
+    expect([winner, loser].every((name) => name.startsWith("toast-tiny"))).toBe(true);
+    await page.getByRole("link", { name: "Leaderboard", exact: true }).click();
+    const row = (name: string) =>
+      page
+        .getByRole("region", { name: "Ratings", exact: true })
+        .getByRole("row")
+        .filter({
+          has: page.getByRole("rowheader", { name: name.split(",", 1)[0] ?? "", exact: true }),
+        });
+    expect(await row(winner).textContent()).toContain("1 / 0 / 0 / 0");
+    expect(await row(loser).textContent()).toContain("0 / 1 / 0 / 0");
+    expect(await findings()).toEqual([]);
+    const [file] = await Promise.all([page.waitForEvent("download"), button("Export records (JSONL)").click()]);
+    const exported = await readFile(await file.path(), "utf8");
+    expect(JSON.parse(exported)).toMatchObject({ source: "arena", vote: { winner: "left", judge: "human" } });
+    await page.getByLabel("Import records").setInputFiles(await file.path());
+    await page.getByText("0 records imported, 1 were known already.").first().waitFor();
+    expect(errors).toEqual([]);
+  });
+});
+
 describe("a server that is not well", () => {
   it("dies in the middle of an answer: the page says so, and recovers when it is back", async () => {
-    await newPage({ sampling: { max_tokens: 700 } });
-    let other = await startProgram();
+    await newPage(endless);
+    let other = await startProgram(...tinyOnly);
     try {
       await page.goto(other.url);
-      await ask("Write a poem about the sea.");
+      await ask(endlessQuestion);
       await eventually(lastText).not.toBe("");
       await other.kill();
       await page.getByText("The connection to the server broke in the middle of this answer.").waitFor();
       await page.getByText("The server cannot be reached.").waitFor();
       expect(await lastText()).not.toBe("");
-      other = await startProgram(other.port);
+      other = await startProgram(...tinyOnly, "--port", String(other.port));
       await page.getByText("The server cannot be reached.").waitFor({ state: "hidden" });
       await button("Try again").click();
       await eventually(() => lastAnswer().getAttribute("aria-busy")).toBe("true");
@@ -361,36 +449,17 @@ describe("a server that is not well", () => {
 });
 
 describe("an API key", () => {
-  /** The program behind a door that wants a key, with the error body of OpenAI's. */
-  function startDoor(key: string): Promise<Server> {
-    const door = createServer((incoming, outgoing) => {
-      const open = !incoming.url?.startsWith("/v1/") || incoming.headers.authorization === `Bearer ${key}`;
-      if (!open) {
-        const error = { message: "Incorrect API key provided.", type: "invalid_request_error", param: null };
-        outgoing.writeHead(401, { "content-type": "application/json" });
-        outgoing.end(JSON.stringify({ error: { ...error, code: "invalid_api_key" } }));
-        return;
-      }
-      const { method, headers, url } = incoming;
-      const sent = request(`${program.url}${url}`, { method: method ?? "GET", headers }, (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(outgoing);
-      });
-      incoming.pipe(sent);
-    });
-    return new Promise((resolve) => door.listen(0, "127.0.0.1", () => resolve(door)));
-  }
-
   it("is asked for when the server wants one, and opens the chat", async () => {
     await newPage({ sampling: { max_tokens: 8 } });
-    const door = await startDoor("right-key");
+    const key = "a-key-of-this-test";
+    const closed = await startProgram(...tinyOnly, "--api-key", key);
     try {
-      await page.goto(`http://127.0.0.1:${(door.address() as AddressInfo).port}`);
+      await page.goto(closed.url);
       await page.getByText("This server wants an API key.").waitFor();
-      await page.getByLabel("API key").fill("wrong-key");
+      await page.getByLabel("API key").fill("another-key");
       await button("Use key").click();
-      await page.getByText("Incorrect API key provided.").waitFor();
-      await page.getByLabel("API key").fill("right-key");
+      await page.getByText("Incorrect API key provided").first().waitFor();
+      await page.getByLabel("API key").fill(key);
       await button("Use key").click();
       await page.getByLabel("API key").waitFor({ state: "hidden" });
       await ask("Hi");
@@ -402,8 +471,7 @@ describe("an API key", () => {
       expect(await page.evaluate("localStorage.getItem('toast-serve:key')")).toBe('""');
     } finally {
       await context.close();
-      door.closeAllConnections();
-      door.close();
+      await closed.kill();
     }
   });
 });
@@ -456,7 +524,7 @@ describe("accessibility", () => {
     await ask("What makes a good friend?");
     await answered();
     expect(await findings()).toEqual([]);
-    for (const [view, run] of Object.entries({ steering: "Run both", compare: "Compare" })) {
+    for (const [view, run] of Object.entries({ ...(explains ? { steering: "Run both" } : {}), compare: "Compare" })) {
       await page.goto(`${program.url}/#/${view}`);
       await button(run).click();
       await page
