@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { startTestServer } from "../contract/start-test-server.js";
 import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
 import { openBrowser } from "./open-browser.js";
@@ -14,6 +14,9 @@ import { models, type Program, startProgram } from "./start-program.js";
 /** The base alone goes on and on after this one: there is time to interrupt it. */
 const endless = { model: "toast-tiny", sampling: { max_tokens: 900 } };
 const endlessQuestion = "How do I make tea?";
+
+// A browser, a page and a model share what cores there are with the rest of the suite.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** Enough where another program is started for one test. */
 const tinyOnly = ["--model", join(models, "toast-tiny")];
