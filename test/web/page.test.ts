@@ -316,7 +316,11 @@ describe("two answers side by side", () => {
     await page.goto(`${program.url}/#/steering`);
     await button("Run both").click();
     const answer = page.getByRole("listbox", { name: "Tokens of the steered answer" });
-    await page.getByText(/\d+ of \d+ drafts accepted/).waitFor();
+    await page
+      .getByText(/tokens\/s/)
+      .nth(1)
+      .waitFor();
+    expect(await page.getByText(/\d+ of \d+ drafts accepted/).count()).toBe(1);
     const tokens = await answer.getByRole("option").allTextContents();
     const messages = [{ role: "user", content: "Give three tips for staying healthy." }];
     const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, max_tokens: 24 };
