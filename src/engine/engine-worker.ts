@@ -1,10 +1,19 @@
 import { ToastError } from "../errors.js";
+import type { AdapterManifest } from "../model/manifest.js";
 import type { ModelFolder } from "../model/model-folder.js";
 import { ChatTemplate } from "../text/chat-template.js";
+import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
 import { checkLength, checkTokens, type EngineLimits } from "./admission.js";
 import { EngineLoop } from "./engine-loop.js";
-import { type LoadedModel, loadModel, releaseModel } from "./load-model.js";
-import type { EngineCommand, EngineEvent, GenerationRequest, ModelInfo } from "./messages.js";
+import { type LoadedModel, loadAdapter, loadModel } from "./load-model.js";
+import type {
+  AdapterInfo,
+  AdapterToLoad,
+  EngineCommand,
+  EngineEvent,
+  GenerationRequest,
+  ModelInfo,
+} from "./messages.js";
 
 export interface EngineWorkerOptions {
   readonly folder: string;
@@ -16,28 +25,48 @@ export interface EngineWorkerOptions {
 export class EngineWorker {
   readonly model: ModelInfo;
   readonly #loaded: LoadedModel;
-  /** By adapter name; `null` is the base. */
-  readonly #templates: ReadonlyMap<string | null, ChatTemplate>;
+  readonly #adapters = new AdapterSet();
+  /** Of the base. */
+  readonly #template: ChatTemplate | null;
+  /** Loads that are under way: the thread must not end in one. */
+  readonly #loads = new Set<Promise<void>>();
   readonly #loop: EngineLoop;
   readonly #send: (event: EngineEvent) => void;
 
   private constructor(loaded: LoadedModel, limits: EngineLimits, send: (event: EngineEvent) => void) {
     this.#loaded = loaded;
     this.#send = send;
-    this.#templates = templatesOf(loaded.folder);
-    this.model = modelInfo(loaded.folder);
+    this.#template = this.#templateOf(loaded.folder.manifest.chatTemplate);
+    for (const { manifest } of loaded.folder.adapters) {
+      const adapter = loaded.adapters.get(manifest.name);
+      if (adapter === undefined) throw new Error(`adapter ${manifest.name} is in the folder but was not loaded`);
+      this.#adapters.put({
+        info: adapterInfo(manifest.name, manifest),
+        adapter,
+        template: this.#templateFor(manifest),
+      });
+    }
+    this.model = modelInfo(loaded.folder, this.#adapters.infos);
     this.#loop = new EngineLoop(
-      { ...loaded, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
+      {
+        ...loaded,
+        adapters: this.#adapters.byKey,
+        eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)),
+        limits,
+      },
       {
         started: ({ requestId }, queueMs) => send({ kind: "started", requestId, queueMs }),
         prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
         delta: ({ requestId, choice }, text, tokens, reports) =>
           send({ kind: "delta", requestId, choice, text, tokens, reports }),
-        finished: ({ requestId, choice }, reason, usage) =>
-          send({ kind: "finished", requestId, choice, reason, usage }),
+        finished: ({ requestId, choice }, reason, usage) => {
+          send({ kind: "finished", requestId, choice, reason, usage });
+          this.#adapters.settle(this.#loop);
+        },
         errored: ({ requestId }, error) => {
           send({ kind: "errored", requestId, error });
           this.#loop.cancel(requestId);
+          this.#adapters.settle(this.#loop);
         },
       },
     );
@@ -54,7 +83,7 @@ export class EngineWorker {
   handle(command: Exclude<EngineCommand, { kind: "shutdown" }>): void {
     switch (command.kind) {
       case "generate":
-        this.#admit(command.requestId, command.request);
+        this.#admit(command);
         break;
       case "cancel":
         this.#loop.cancel(command.requestId);
@@ -62,25 +91,84 @@ export class EngineWorker {
       case "inspect":
         this.#send({ kind: "status", inspectId: command.inspectId, status: this.#loop.status() });
         break;
+      case "loadAdapter": {
+        const load = this.#load(command.callId, command.adapter);
+        this.#loads.add(load);
+        void load.finally(() => this.#loads.delete(load));
+        break;
+      }
+      case "unloadAdapter":
+        this.#unload(command.callId, command.name);
+        break;
     }
   }
 
   /** Cancels what runs, then frees the sessions. */
   async close(): Promise<void> {
     await this.#loop.close();
-    await releaseModel(this.#loaded);
+    await Promise.all(this.#loads);
+    await this.#loaded.decoder.release();
+    await this.#adapters.release();
   }
 
-  #admit(requestId: string, request: GenerationRequest): void {
+  async #load(callId: number, { name, folder, mode }: AdapterToLoad): Promise<void> {
     try {
-      if (request.steering.kind === "steered" && !this.#loaded.adapters.has(request.steering.adapter)) {
-        throw new ToastError(
-          "model_not_found",
-          `Model ${this.model.id} has no adapter ${request.steering.adapter}. It has: ${[...this.#loaded.adapters.keys()].join(", ") || "none"}.`,
-          { param: "steering.adapter" },
-        );
+      this.#refuseTaken(name, mode);
+      const loaded = await loadAdapter(folder, this.#loaded.folder.manifest);
+      const { manifest } = loaded.folder;
+      let template: ChatTemplate | null;
+      try {
+        this.#refuseTaken(name, mode);
+        template = this.#templateFor(manifest);
+      } catch (error) {
+        await loaded.adapter.release();
+        throw error;
       }
-      const promptIds = this.#tokenize(request);
+      const before = this.#adapters.put({ info: adapterInfo(name, manifest), adapter: loaded.adapter, template });
+      this.#send({ kind: "adapters", callId, adapters: this.#adapters.infos });
+      this.#send({ kind: "adapterCall", callId, error: null });
+      if (before !== null) this.#adapters.retire(before, this.#loop, () => {});
+    } catch (cause) {
+      this.#send({ kind: "adapterCall", callId, error: asToastError(cause).toData() });
+    }
+  }
+
+  /** Answered once its memory is free. */
+  #unload(callId: number, name: string): void {
+    const version = this.#adapters.take(name);
+    if (version === null) {
+      this.#send({ kind: "adapterCall", callId, error: this.#unknown(name).toData() });
+      return;
+    }
+    this.#send({ kind: "adapters", callId, adapters: this.#adapters.infos });
+    this.#adapters.retire(version, this.#loop, () => this.#send({ kind: "adapterCall", callId, error: null }));
+  }
+
+  #refuseTaken(name: string, mode: AdapterToLoad["mode"]): void {
+    if (mode === "replace" || this.#adapters.find(name) === undefined) return;
+    throw new ToastError("adapter_exists", `Model ${this.model.id} has an adapter ${name} already.`, { param: "name" });
+  }
+
+  /** @throws ToastError `model_not_found`, `server_loading` when another version has just taken its place */
+  #versionOf(name: string, fingerprint: string | null): AdapterVersion {
+    const version = this.#adapters.find(name);
+    if (version === undefined) throw this.#unknown(name);
+    if (fingerprint === null || version.info.fingerprint === fingerprint) return version;
+    throw new ToastError("server_loading", `The adapter ${name} is being replaced. Try again in a moment.`);
+  }
+
+  #unknown(name: string): ToastError {
+    const names = this.#adapters.infos.map((info) => info.name).join(", ") || "none";
+    return new ToastError("model_not_found", `Model ${this.model.id} has no adapter ${name}. It has: ${names}.`, {
+      param: "steering.adapter",
+    });
+  }
+
+  #admit({ requestId, request, adapterFingerprint }: Extract<EngineCommand, { kind: "generate" }>): void {
+    try {
+      const { steering } = request;
+      const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
+      const promptIds = this.#tokenize(request, version);
       const length = checkLength(promptIds.length, request.maxTokens, this.model.contextLength);
       if (length.kind === "refused") throw ToastError.fromData(length.error);
       const wishes = { ...request, logitBias: request.sampling.logitBias };
@@ -92,7 +180,8 @@ export class EngineWorker {
         // A chat answer is a text of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
         textContext: request.prompt.kind === "chat" ? [] : promptIds.slice(-8),
         maxTokens: length.maxTokens,
-        steering: request.steering,
+        // The version that is current now steers to the end, whatever is loaded under the name meanwhile.
+        steering: steering.kind === "plain" || version === null ? steering : { ...steering, adapter: version.key },
         sampling: request.sampling,
         choices: request.choices,
         stopStrings: request.stopStrings,
@@ -108,7 +197,7 @@ export class EngineWorker {
     }
   }
 
-  #tokenize({ prompt, steering }: GenerationRequest): readonly number[] {
+  #tokenize({ prompt }: GenerationRequest, version: AdapterVersion | null): readonly number[] {
     switch (prompt.kind) {
       case "tokens": {
         const { vocabSize } = this.model;
@@ -121,8 +210,8 @@ export class EngineWorker {
       case "text":
         return this.#loaded.tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
       case "chat": {
-        const template = this.#templates.get(steering.kind === "steered" ? steering.adapter : null);
-        if (template === undefined) {
+        const template = version === null ? this.#template : version.template;
+        if (template === null) {
           throw new ToastError(
             "chat_template_missing",
             `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
@@ -136,23 +225,19 @@ export class EngineWorker {
       }
     }
   }
+
+  #templateFor({ chatTemplate }: AdapterManifest): ChatTemplate | null {
+    return chatTemplate === null ? this.#template : this.#templateOf(chatTemplate);
+  }
+
+  #templateOf(source: string | null): ChatTemplate | null {
+    const { bos, eos } = this.#loaded.folder.manifest.tokens;
+    const tokens = { bosToken: bos?.text ?? "", eosToken: eos[0]?.text ?? "" };
+    return source === null ? null : new ChatTemplate(source, tokens);
+  }
 }
 
-function templatesOf({ manifest, adapters }: ModelFolder): Map<string | null, ChatTemplate> {
-  const tokens = { bosToken: manifest.tokens.bos?.text ?? "", eosToken: manifest.tokens.eos[0]?.text ?? "" };
-  const sources: [string | null, string | null][] = [
-    [null, manifest.chatTemplate],
-    ...adapters.map(({ manifest: adapter }): [string, string | null] => [
-      adapter.name,
-      adapter.chatTemplate ?? manifest.chatTemplate,
-    ]),
-  ];
-  return new Map(
-    sources.flatMap(([name, source]) => (source === null ? [] : [[name, new ChatTemplate(source, tokens)]])),
-  );
-}
-
-function modelInfo({ manifest, adapters }: ModelFolder): ModelInfo {
+function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]): ModelInfo {
   return {
     id: manifest.id,
     layers: manifest.architecture.layers,
@@ -161,11 +246,15 @@ function modelInfo({ manifest, adapters }: ModelFolder): ModelInfo {
     quantization: manifest.quantization,
     licence: manifest.licence,
     fingerprint: manifest.files.weights.sha256.slice(0, 12),
-    adapters: adapters.map(({ manifest: adapter }) => ({
-      name: adapter.name,
-      stage: adapter.stage,
-      licence: adapter.licence,
-      fingerprint: adapter.files.weights.sha256.slice(0, 12),
-    })),
+    adapters,
   };
+}
+
+function adapterInfo(name: string, { stage, licence, files }: AdapterManifest): AdapterInfo {
+  return { name, stage, licence, fingerprint: files.weights.sha256.slice(0, 12) };
+}
+
+function asToastError(cause: unknown): ToastError {
+  if (cause instanceof ToastError) return cause;
+  return new ToastError("engine_failed", cause instanceof Error ? cause.message : String(cause), { cause });
 }

@@ -3,6 +3,7 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
+import { addAdapterRoutes } from "./adapter-routes.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { installEdge } from "./edge.js";
 import type { RequestEnvironment } from "./request-environment.js";
@@ -40,6 +41,12 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
 
+  if (deps.adapters !== undefined) {
+    const { library, maxBytes } = deps.adapters;
+    const { running, limits } = deps;
+    const { maxBodyBytes } = limits;
+    addAdapterRoutes(app, { adapters: library, running, maxAdapterBytes: maxBytes, maxBodyBytes });
+  }
   app.route("/", webPage());
 
   app.notFound((context) => {
@@ -91,7 +98,15 @@ function health(context: Context, { registry, running }: ServerDeps): Response {
       return context.json({ status: "loading", stage: phase.stage, fraction: phase.fraction }, 503);
     case "failed":
       return context.json({ status: "failed", message: phase.message }, 503);
-    case "ready":
-      return context.json({ status: "ready", running: running.count, models: registry.models.map(({ id }) => id) });
+    case "ready": {
+      const models = registry.models.map(({ id }) => id);
+      const { failures } = registry;
+      return context.json({
+        status: "ready",
+        running: running.count,
+        models,
+        ...(failures.length === 0 ? {} : { failures }),
+      });
+    }
   }
 }
