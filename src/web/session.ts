@@ -110,6 +110,10 @@ export function startSession(): void {
   addEventListener("hashchange", () => {
     place.value = placeOf(location.hash) ?? place.value;
   });
+  // Adapters come and go while the page lies in another tab.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") watchServer();
+  });
   effect(() => {
     document.documentElement.setAttribute("data-theme", theme.value);
   });
