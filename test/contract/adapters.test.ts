@@ -338,7 +338,7 @@ describe("an adapter is refused, with a sentence and nothing left behind,", () =
     });
     socket.on("error", () => {});
     socket.write(
-      "POST /v1/adapters HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ntransfer-encoding: chunked\r\n\r\n",
+      "POST /v1/adapters HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\ntransfer-encoding: chunked\r\n\r\n",
     );
     const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="a.safetensors"\r\n\r\n';
     socket.write(`${part.length.toString(16)}\r\n${part}\r\n`);
@@ -354,7 +354,7 @@ describe("an adapter is refused, with a sentence and nothing left behind,", () =
     socket.on("error", () => {});
     const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="a.safetensors"\r\n\r\nxxxx';
     socket.write(
-      `POST /v1/adapters HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 5000\r\n\r\n${part}`,
+      `POST /v1/adapters HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 5000\r\n\r\n${part}`,
     );
     const incoming = async () => (await readdir(adaptersDir)).filter((name) => name.startsWith(".incoming-"));
     await expect.poll(incoming).toHaveLength(1);

@@ -180,7 +180,7 @@ describe("a watched folder", () => {
     await library.rescan("at once");
     expect(fingerprint()).not.toBe(before);
     expect((await readdir(join(directory, ".converted", "gqa"))).length).toBe(1);
-    expect(await engine.inspect()).toMatchObject({ running: 1 });
+    expect((await engine.inspect()).running).toBeGreaterThan(0);
     running.abort();
     await expect.poll(() => engine.inspect()).toMatchObject({ running: 0, lanesInUse: 0, violations: [] });
   });
@@ -248,7 +248,8 @@ async function startLong(host: EngineClient): Promise<AbortController> {
         logitBias: [],
         seed: 1,
       },
-      choices: 1,
+      // Far more work than the test takes, on any machine.
+      choices: 128,
       maxTokens: 480,
       stopStrings: [],
       ...ordinaryText,
