@@ -14,6 +14,7 @@ const rooms = {
   model: ["steering"],
   steering: [],
   convert: ["model", "steering", "text"],
+  web: [],
   errors: [],
 };
 
@@ -30,6 +31,11 @@ const doors = {
   hono: "^src/server/",
   "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
+  "eventsource-parser":
+    "^src/(cli/bench/completion-stream|cli/chat/chat-server|arena/contestants/remote-contestant|web/wire/call)\\.ts$",
+  preact: "^src/web/",
+  marked: "^src/web/parts/markdown\\.tsx$",
+  dompurify: "^src/web/parts/markdown\\.tsx$",
   pino: "^src/server/request-log\\.ts$",
   "prom-client": "^src/server/metrics\\.ts$",
   "@opentelemetry": "^src/server/tracing\\.ts$",
@@ -39,8 +45,6 @@ const doors = {
   "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
   pg: "^src/arena/store/postgres-store\\.ts$",
   "drizzle-orm": "^src/arena/store/",
-  "eventsource-parser":
-    "^src/(cli/(bench/completion-stream|chat/chat-server)|arena/contestants/remote-contestant)\\.ts$",
 };
 
 module.exports = {

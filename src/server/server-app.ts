@@ -15,6 +15,7 @@ import { attachRequestId } from "./request-id.js";
 import { handleResponses } from "./responses.js";
 import type { ServerDeps } from "./server-deps.js";
 import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
+import { webPage } from "./web-page.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
@@ -60,6 +61,7 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
     const { maxBodyBytes } = limits;
     addAdapterRoutes(app, { adapters: library, running, maxAdapterBytes: maxBytes, maxBodyBytes });
   }
+  app.route("/", webPage());
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;
