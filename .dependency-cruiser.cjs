@@ -3,9 +3,9 @@
 const rooms = {
   main: ["cli"],
   cli: ["app", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "openai", "engine", "model"],
+  app: ["config", "server", "openai", "engine", "convert", "model"],
   config: [],
-  server: ["openai", "engine", "config"],
+  server: ["openai", "engine", "config", "convert", "model"],
   openai: ["engine", "steering", "text"],
   engine: ["sampling", "text", "model", "steering"],
   sampling: [],
@@ -27,13 +27,14 @@ const doors = {
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
+  "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
   pino: "^src/server/request-log\\.ts$",
   "prom-client": "^src/server/metrics\\.ts$",
   "@opentelemetry": "^src/server/tracing\\.ts$",
   "jsonc-parser": "^src/cli/read-config-file\\.ts$",
   yaml: "^src/cli/read-config-file\\.ts$",
-  "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
+  "eventsource-parser": "^src/cli/(bench/completion-stream|chat/chat-server)\\.ts$",
 };
 
 module.exports = {

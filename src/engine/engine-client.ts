@@ -5,7 +5,15 @@ import { ToastError } from "../errors.js";
 import type { EngineLimits } from "./admission.js";
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "./engine.js";
 import type { EngineWorkerOptions } from "./engine-worker.js";
-import type { EngineCommand, EngineEvent, EngineStatus, GenerationRequest, ModelInfo } from "./messages.js";
+import type {
+  AdapterInfo,
+  AdapterToLoad,
+  EngineCommand,
+  EngineEvent,
+  EngineStatus,
+  GenerationRequest,
+  ModelInfo,
+} from "./messages.js";
 import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What the worker thread is started with. */
@@ -49,10 +57,14 @@ export class EngineClient implements Engine {
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
   readonly #questions = new Map<number, PromiseWithResolvers<TextAnswers[keyof TextAnswers]>>();
+  #nextQuestion = 0;
+  readonly #adapterCalls = new Map<number, PromiseWithResolvers<void>>();
+  /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
+  readonly #unloading = new Map<number, string>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
-  #nextQuestion = 0;
+  #nextAdapterCall = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
@@ -94,12 +106,55 @@ export class EngineClient implements Engine {
     const requestId = randomUUID();
     const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
     this.#requests.set(requestId, pending);
-    this.#send({ kind: "generate", requestId, request });
+    this.#send({ kind: "generate", requestId, request, adapterFingerprint: this.#fingerprintOf(request) });
     const cancel = (): void => pending.cancel();
     if (signal.aborted) cancel();
     signal.addEventListener("abort", cancel, { once: true });
     pending.whenDone(() => signal.removeEventListener("abort", cancel));
     return pending.accepted;
+  }
+
+  /** Read in the turn in which the request was made, so it is the one that its answer will name. */
+  #fingerprintOf({ steering }: GenerationRequest): string | null {
+    if (steering.kind === "plain" || this.#phase.kind !== "ready") return null;
+    return this.#phase.model.adapters.find(({ name }) => name === steering.adapter)?.fingerprint ?? null;
+  }
+
+  /**
+   * @returns once it is served, and named by `phase`.
+   * @throws ToastError as `loadAdapter` of load-model.ts, and `adapter_exists` for a name that is taken.
+   */
+  async loadAdapter(adapter: AdapterToLoad): Promise<void> {
+    await this.#callForAdapter((callId) => ({ kind: "loadAdapter", callId, adapter }));
+  }
+
+  /**
+   * New requests do not find it from now on.
+   * @returns once the last request that uses it has ended and its memory is free.
+   * @throws ToastError `model_not_found`
+   */
+  async unloadAdapter(name: string): Promise<void> {
+    return this.#callForAdapter((callId) => {
+      this.#unloading.set(callId, name);
+      if (this.#phase.kind === "ready") this.#setAdapters(this.#phase.model.adapters);
+      return { kind: "unloadAdapter", callId, name };
+    });
+  }
+
+  async #callForAdapter(command: (callId: number) => EngineCommand): Promise<void> {
+    this.#requireReady();
+    const callId = this.#nextAdapterCall++;
+    const call = withResolvers<void>();
+    this.#adapterCalls.set(callId, call);
+    this.#send(command(callId));
+    return call.promise;
+  }
+
+  #setAdapters(adapters: readonly AdapterInfo[]): void {
+    if (this.#phase.kind !== "ready") return;
+    const gone = new Set(this.#unloading.values());
+    const model = { ...this.#phase.model, adapters: adapters.filter(({ name }) => !gone.has(name)) };
+    this.#setPhase({ kind: "ready", model });
   }
 
   /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
@@ -178,6 +233,18 @@ export class EngineClient implements Engine {
         this.#questions.get(event.askId)?.reject(ToastError.fromData(event.error));
         this.#questions.delete(event.askId);
         break;
+      case "adapters":
+        this.#unloading.delete(event.callId);
+        this.#setAdapters(event.adapters);
+        break;
+      case "adapterCall": {
+        const call = this.#adapterCalls.get(event.callId);
+        this.#adapterCalls.delete(event.callId);
+        this.#unloading.delete(event.callId);
+        if (event.error === null) call?.resolve();
+        else call?.reject(ToastError.fromData(event.error));
+        break;
+      }
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
@@ -201,7 +268,8 @@ export class EngineClient implements Engine {
 
   #fail(error: ToastError): void {
     if (this.#phase.kind === "failed" || this.#phase.kind === "closed") return;
-    this.#setPhase({ kind: "failed", message: error.message });
+    const model = this.#phase.kind === "ready" ? this.#phase.model : null;
+    this.#setPhase({ kind: "failed", message: error.message, model });
     this.#end(error);
   }
 
@@ -213,6 +281,8 @@ export class EngineClient implements Engine {
     this.#inspections.clear();
     for (const question of this.#questions.values()) question.reject(error);
     this.#questions.clear();
+    for (const call of this.#adapterCalls.values()) call.reject(error);
+    this.#adapterCalls.clear();
   }
 }
 

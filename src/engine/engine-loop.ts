@@ -15,6 +15,7 @@ import {
   type AdmittedRequest,
   bottomUpPrefix,
   type ChoiceId,
+  isSteeredBy,
   type Lanes,
   type LoopAdapter,
   RunningSequence,
@@ -31,6 +32,7 @@ export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "gra
 
 export interface EngineParts {
   readonly decoder: LoopDecoder;
+  /** By the `adapter` of requests' steering: a name, or the key of one version of it (see AdapterSet). A live view. */
   readonly adapters: ReadonlyMap<string, LoopAdapter>;
   readonly tokenizer: Tokenizer;
   readonly eosIds: ReadonlySet<number>;
@@ -88,6 +90,8 @@ export class EngineLoop {
   readonly #prefixTokens = { queried: 0, hit: 0 };
   #preemptions = 0;
   #stepMs = 0;
+  /** Of adapters that are gone. */
+  #pastAdapterMs = 0;
   #busy = false;
   #ended: Promise<void> = Promise.resolve();
 
@@ -133,6 +137,18 @@ export class EngineLoop {
     if ([...this.#running.values()].some(({ sequence }) => isOf(sequence))) this.#toCancel.add(requestId);
   }
 
+  /** Whether a waiting or running sequence is steered by the adapter of this key. */
+  usesAdapter(key: string): boolean {
+    const isSteered = ({ request: { steering } }: Sequence) => steering.kind === "steered" && steering.adapter === key;
+    return this.#waiting.some(isSteered) || [...this.#running.values()].some(({ sequence }) => isSteered(sequence));
+  }
+
+  /** Drops what is kept of an adapter that nobody uses and nobody will: its key never comes back. */
+  forgetAdapter(key: string): void {
+    this.#pastAdapterMs += this.#parts.adapters.get(key)?.graphMs ?? 0;
+    this.#prefixes.forget((prefix) => isSteeredBy(prefix, key));
+  }
+
   /** Cancels everything. @returns once no forward runs any more: only then may the thread end. */
   async close(): Promise<void> {
     const all = [...this.#waiting, ...[...this.#running.values()].map(({ sequence }) => sequence)];
@@ -167,7 +183,10 @@ export class EngineLoop {
 
   #graphMs(): number {
     const { decoder, adapters } = this.#parts;
-    return [...adapters.values()].reduce((sum, adapter) => sum + adapter.graphMs, decoder.graphMs);
+    return [...adapters.values()].reduce(
+      (sum, adapter) => sum + adapter.graphMs,
+      decoder.graphMs + this.#pastAdapterMs,
+    );
   }
 
   async #runUntilIdle(): Promise<void> {

@@ -27,7 +27,12 @@ export interface Generation {
 export type EnginePhase =
   | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
   | { readonly kind: "ready"; readonly model: ModelInfo }
-  | { readonly kind: "failed"; readonly message: string }
+  | {
+      readonly kind: "failed";
+      readonly message: string;
+      /** What it served before; null or absent when it has never been ready. */
+      readonly model?: ModelInfo | null;
+    }
   | { readonly kind: "closed" };
 
 /** The engine of one model folder, seen from the HTTP thread. Knows nothing of HTTP or of OpenAI's wire format. */

@@ -122,11 +122,28 @@ export interface ModelInfo {
 
 /** HTTP thread → engine worker. */
 export type EngineCommand =
-  | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
+  | {
+      readonly kind: "generate";
+      readonly requestId: string;
+      readonly request: GenerationRequest;
+      /** Of the adapter that the client is told of: one that has replaced it meanwhile must not answer in its place. */
+      readonly adapterFingerprint: string | null;
+    }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
   | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
+  | { readonly kind: "loadAdapter"; readonly callId: number; readonly adapter: AdapterToLoad }
+  | { readonly kind: "unloadAdapter"; readonly callId: number; readonly name: string }
   | { readonly kind: "shutdown" };
+
+/** A converted adapter folder that is to be served while the engine runs. */
+export interface AdapterToLoad {
+  /** Served as `<base>:<name>`, whatever the folder or its manifest is called. */
+  readonly name: string;
+  readonly folder: string;
+  /** What becomes of an adapter that has the name: `add` is refused then, `replace` lets it end with the requests that use it. */
+  readonly mode: "add" | "replace";
+}
 
 /** What the engine holds right now; waiting, running, lanes and cache are zero when idle. */
 export interface EngineStatus {
@@ -191,4 +208,8 @@ export type EngineEvent =
   | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
   | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
   /** A question that cannot be answered. */
-  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData };
+  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData }
+  /** The adapters from now on, changed by the call; always before that call's `adapterCall`. */
+  | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
+  /** A `loadAdapter` or `unloadAdapter` is done with; null: as it was asked for. */
+  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null };

@@ -187,7 +187,16 @@ export const bottomUpPrefix: PrefixKey = "bottomUp";
 
 export function steeredPrefix({ steering }: AdmittedRequest, gains: Float32Array): PrefixKey {
   if (steering.kind === "plain") throw new Error("a plain request has no steered lane");
-  return `steered ${steering.adapter} ${gains.join(" ")}`;
+  return `${prefixOf(steering.adapter)}${gains.join(" ")}`;
+}
+
+export function isSteeredBy(key: PrefixKey, adapter: string): boolean {
+  return key.startsWith(prefixOf(adapter));
+}
+
+/** No adapter's key holds a space. */
+function prefixOf(adapter: string): string {
+  return `steered ${adapter} `;
 }
 
 /** Tokens `from` … `from + count − 1` of [L,N,kv], as [L,count,kv]; the array itself when that is all of it. */

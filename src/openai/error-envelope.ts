@@ -31,7 +31,8 @@ const ownFault: Row = [500, "server_error", null];
 
 /**
  * The one table from error code to status. Clients retry 408, 409, 429 and everything from 500 on, so a failure that
- * would repeat itself must never be one of those. The codes of files can reach a client only as our own fault.
+ * would repeat itself must never be one of those. What is wrong with an adapter's files is told to whoever sent them; the other
+ * codes of files can reach a client only as our own fault.
  */
 const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_json: badRequest,
@@ -56,22 +57,24 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   server_loading: [503, "server_error", 2],
   server_draining: [503, "server_error", 5],
   engine_failed: ownFault,
-  file_missing: ownFault,
+  file_missing: badRequest,
   unsupported_architecture: ownFault,
   unsupported_rope: ownFault,
   unsupported_tokenizer: ownFault,
   invalid_config: ownFault,
-  missing_tensor: ownFault,
-  misshapen_tensor: ownFault,
-  corrupt_safetensors: ownFault,
-  not_finite_weights: ownFault,
-  adapter_mismatch: ownFault,
-  invalid_adapter: ownFault,
-  output_exists: ownFault,
+  missing_tensor: badRequest,
+  misshapen_tensor: badRequest,
+  corrupt_safetensors: badRequest,
+  not_finite_weights: badRequest,
+  adapter_mismatch: badRequest,
+  invalid_adapter: badRequest,
+  // Not 409, which clients retry.
+  adapter_exists: badRequest,
+  output_exists: badRequest,
   disk_full: ownFault,
   write_failed: ownFault,
-  invalid_manifest: ownFault,
-  file_hash_mismatch: ownFault,
+  invalid_manifest: badRequest,
+  file_hash_mismatch: badRequest,
   invalid_option: ownFault,
   server_refused: ownFault,
 };

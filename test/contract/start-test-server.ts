@@ -58,7 +58,7 @@ export async function startTestServer(
   const { edge, observe, log, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const routes = createServerApp({
-    registry: new EngineRegistry(engines, observe),
+    registry: new EngineRegistry(engines, { observe }),
     running,
     limits: { maxBodyBytes: options.maxBodyBytes ?? 200_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,

@@ -15,7 +15,7 @@ export function buildApp(
   const { edge, observe, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const app = createServerApp({
-    registry: new EngineRegistry(engines, observe),
+    registry: new EngineRegistry(engines, { observe }),
     running,
     limits: { maxBodyBytes: options.maxBodyBytes ?? 10_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,
