@@ -56,15 +56,15 @@ export class EngineClient implements Engine {
   readonly #onPhase: (phase: EnginePhase) => void;
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
-  readonly #questions = new Map<number, PromiseWithResolvers<TextAnswers[keyof TextAnswers]>>();
-  #nextQuestion = 0;
   readonly #adapterCalls = new Map<number, PromiseWithResolvers<void>>();
   /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
   readonly #unloading = new Map<number, string>();
+  readonly #questions = new Map<number, PromiseWithResolvers<TextAnswers[keyof TextAnswers]>>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
   #nextAdapterCall = 0;
+  #nextQuestion = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
@@ -225,14 +225,6 @@ export class EngineClient implements Engine {
         this.#inspections.get(event.inspectId)?.resolve(event.status);
         this.#inspections.delete(event.inspectId);
         break;
-      case "answer":
-        this.#questions.get(event.askId)?.resolve(event.answer);
-        this.#questions.delete(event.askId);
-        break;
-      case "unanswered":
-        this.#questions.get(event.askId)?.reject(ToastError.fromData(event.error));
-        this.#questions.delete(event.askId);
-        break;
       case "adapters":
         this.#unloading.delete(event.callId);
         this.#setAdapters(event.adapters);
@@ -245,6 +237,14 @@ export class EngineClient implements Engine {
         else call?.reject(ToastError.fromData(event.error));
         break;
       }
+      case "answer":
+        this.#questions.get(event.askId)?.resolve(event.answer);
+        this.#questions.delete(event.askId);
+        break;
+      case "unanswered":
+        this.#questions.get(event.askId)?.reject(ToastError.fromData(event.error));
+        this.#questions.delete(event.askId);
+        break;
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
@@ -279,10 +279,10 @@ export class EngineClient implements Engine {
     this.#requests.clear();
     for (const inspection of this.#inspections.values()) inspection.reject(error);
     this.#inspections.clear();
-    for (const question of this.#questions.values()) question.reject(error);
-    this.#questions.clear();
     for (const call of this.#adapterCalls.values()) call.reject(error);
     this.#adapterCalls.clear();
+    for (const question of this.#questions.values()) question.reject(error);
+    this.#questions.clear();
   }
 }
 

@@ -27,6 +27,8 @@ export interface EngineWorkerOptions {
   readonly limits: EngineLimits;
 }
 
+type GenerateCommand = Extract<EngineCommand, { kind: "generate" }>;
+
 /** One model folder, loaded: turns commands into loop calls and what the loop says into events. */
 export class EngineWorker {
   readonly model: ModelInfo;
@@ -105,9 +107,6 @@ export class EngineWorker {
       case "inspect":
         this.#send({ kind: "status", inspectId: command.inspectId, status: this.#loop.status() });
         break;
-      case "ask":
-        this.#answer(command.askId, command.question);
-        break;
       case "loadAdapter": {
         const load = this.#load(command.callId, command.adapter);
         this.#loads.add(load);
@@ -116,6 +115,9 @@ export class EngineWorker {
       }
       case "unloadAdapter":
         this.#unload(command.callId, command.name);
+        break;
+      case "ask":
+        this.#answer(command.askId, command.question);
         break;
     }
   }
@@ -189,13 +191,13 @@ export class EngineWorker {
     try {
       const answer = answerQuestion(question, {
         tokenizer,
-        template: (adapter) => this.#requireTemplate(this.#templateOfAdapter(adapter)),
-        encode: (prompt, adapter) => this.#tokenize(prompt, this.#templateOfAdapter(adapter)),
+        template: (adapter) => this.#requireTemplate(this.#templateNamed(adapter)),
+        encode: (prompt, adapter) => this.#tokenize(prompt, this.#templateNamed(adapter)),
         info: (adapter) => ({
           vocabSize: this.model.vocabSize,
           bosToken: tokens.bos,
           eosTokens: tokens.eos,
-          chatTemplate: this.#templateOfAdapter(adapter)?.source ?? null,
+          chatTemplate: this.#templateNamed(adapter)?.source ?? null,
         }),
       });
       this.#send({ kind: "answer", askId, answer });
@@ -206,7 +208,7 @@ export class EngineWorker {
   }
 
   /** Everything in one turn, but for a request whose constraint has to be compiled first. */
-  async #admit(command: Extract<EngineCommand, { kind: "generate" }>): Promise<void> {
+  async #admit(command: GenerateCommand): Promise<void> {
     const { requestId, request } = command;
     try {
       const constraint = request.constraint === null ? null : await this.#compile(requestId, request.constraint);
@@ -239,10 +241,7 @@ export class EngineWorker {
   }
 
   /** @throws ToastError for a request that cannot be honoured */
-  #enqueue(
-    { requestId, request, adapterFingerprint }: Extract<EngineCommand, { kind: "generate" }>,
-    constraint: CompiledConstraint | null,
-  ): void {
+  #enqueue({ requestId, request, adapterFingerprint }: GenerateCommand, constraint: CompiledConstraint | null): void {
     const { prompt, steering } = request;
     const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
     const promptIds = this.#tokenize(prompt, version === null ? this.#template : version.template);
@@ -292,21 +291,6 @@ export class EngineWorker {
     }
   }
 
-  /** @throws ToastError `chat_template_missing` */
-  #requireTemplate(template: ChatTemplate | null): ChatTemplate {
-    if (template !== null) return template;
-    throw new ToastError(
-      "chat_template_missing",
-      `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
-      { param: "model" },
-    );
-  }
-
-  /** @throws ToastError `model_not_found` */
-  #templateOfAdapter(adapter: string | null): ChatTemplate | null {
-    return adapter === null ? this.#template : this.#versionOf(adapter, null).template;
-  }
-
   #templateFor({ chatTemplate }: AdapterManifest): ChatTemplate | null {
     return chatTemplate === null ? this.#template : this.#templateOf(chatTemplate);
   }
@@ -316,12 +300,25 @@ export class EngineWorker {
     const tokens = { bosToken: bos?.text ?? "", eosToken: eos[0]?.text ?? "" };
     return source === null ? null : new ChatTemplate(source, tokens);
   }
+
+  /** @param adapter null: the base's. @throws ToastError `model_not_found` */
+  #templateNamed(adapter: string | null): ChatTemplate | null {
+    return adapter === null ? this.#template : this.#versionOf(adapter, null).template;
+  }
+
+  #requireTemplate(template: ChatTemplate | null): ChatTemplate {
+    if (template !== null) return template;
+    throw new ToastError(
+      "chat_template_missing",
+      `Model ${this.#loaded.folder.manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`,
+      { param: "model" },
+    );
+  }
 }
 
 /**
- * Whether what is generated is a text of its own, and not the rest of one. Of a text of its own, the blank that its first token marks
- * a word with is taken off. A grammar has every byte in its place: a text that is bound to one keeps the blank (which free text around
- * calls is not).
+ * Whether what is generated is a text of its own, and not the rest of one: then the blank that its first token marks a word with is
+ * taken off. A grammar has every byte in its place: a text that is bound to one keeps the blank (free text around calls is not bound).
  */
 function isTextOfItsOwn({ prompt, constraint }: GenerationRequest): boolean {
   if (prompt.kind !== "chat" || prompt.rendering?.continueFinalMessage === true) return false;

@@ -131,9 +131,9 @@ export type EngineCommand =
     }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
-  | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
   | { readonly kind: "loadAdapter"; readonly callId: number; readonly adapter: AdapterToLoad }
   | { readonly kind: "unloadAdapter"; readonly callId: number; readonly name: string }
+  | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
   | { readonly kind: "shutdown" };
 
 /** A converted adapter folder that is to be served while the engine runs. */
@@ -206,10 +206,10 @@ export type EngineEvent =
   /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
   | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
-  | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
-  /** A question that cannot be answered. */
-  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData }
   /** The adapters from now on, changed by the call; always before that call's `adapterCall`. */
   | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
   /** A `loadAdapter` or `unloadAdapter` is done with; null: as it was asked for. */
-  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null };
+  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null }
+  | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
+  /** A question that cannot be answered. */
+  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData };
