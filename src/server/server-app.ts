@@ -6,6 +6,7 @@ import { modelList, modelObject } from "../openai/served-model.js";
 import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
 import { addAdapterRoutes } from "./adapter-routes.js";
 import { installApiDocs } from "./api-docs.js";
+import { arenaRoutes } from "./arena-routes.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { handleCompletions } from "./completions.js";
 import { installEdge } from "./edge.js";
@@ -52,6 +53,7 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
   installApiDocs(app);
 
+  if (deps.arena !== undefined) app.route("/", arenaRoutes(deps, deps.arena));
   if (deps.adapters !== undefined) {
     const { library, maxBytes } = deps.adapters;
     const { running, limits } = deps;
