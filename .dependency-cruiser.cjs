@@ -27,6 +27,11 @@ const doors = {
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
   commander: "^src/cli/",
+  pino: "^src/server/request-log\\.ts$",
+  "prom-client": "^src/server/metrics\\.ts$",
+  "@opentelemetry": "^src/server/tracing\\.ts$",
+  "jsonc-parser": "^src/cli/read-config-file\\.ts$",
+  yaml: "^src/cli/read-config-file\\.ts$",
   "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
 };
 

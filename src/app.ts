@@ -8,10 +8,13 @@ import { createEngine, defaultLimits, type EngineClient } from "./engine/engine-
 import { ToastError } from "./errors.js";
 import { manifestFileName } from "./model/model-folder.js";
 import type { ServedModel } from "./openai/served-model.js";
+import { createEdge, openKeys } from "./server/create-edge.js";
 import { EngineRegistry } from "./server/engine-registry.js";
-import { type HttpServer, listen } from "./server/http-server.js";
+import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
+import { createLog, type Log } from "./server/request-log.js";
 import { RunningRequests } from "./server/running-requests.js";
 import { createServerApp } from "./server/server-app.js";
+import { openTracing } from "./server/tracing.js";
 
 /** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
 export interface RunningApp {
@@ -27,30 +30,45 @@ export interface RunningApp {
 }
 
 export interface AppHooks {
+  /** Default: warnings and errors to standard error. */
+  readonly log?: Log;
+  /** Where OpenTelemetry's variables are looked for; default: nowhere. */
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Of this package, for traces. */
+  readonly version?: string;
   readonly onPhase?: (folder: string, phase: EnginePhase) => void;
-  readonly logError?: (requestId: string, error: unknown) => void;
   /** Compiled worker entry, for a process that runs from source. */
   readonly workerUrl?: URL;
 }
 
 /**
  * Puts the whole server together: engines, registry, routes, port.
- * @throws ToastError `file_missing` when there is no model, `invalid_option` when the port cannot be had.
+ * @throws ToastError `file_missing` when there is no model or no keys file, `invalid_option` when the port cannot be had.
  */
 export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promise<RunningApp> {
   const folders = await modelFolders(config);
-  const running = new RunningRequests();
+  const running = new RunningRequests({ timeoutMs: config.requestTimeoutMs });
   const engines: EngineClient[] = [];
-  const registry = new EngineRegistry(engines);
+  const log = hooks.log ?? createLog("warn", "pretty", (line) => process.stderr.write(`${line}\n`));
+  const tracing = await openTracing(hooks.environment ?? {}, hooks.version ?? "unknown");
+  const keys = await openKeys(config, log);
+  const { edge, observe } = createEdge(config, { keys, engines: () => engines, log, tracing, processMetrics: true });
+  const registry = new EngineRegistry(engines, observe);
   const routes = createServerApp({
     registry,
     running,
     limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
+    edge,
     startedAt: Math.floor(Date.now() / 1000),
-    logError: hooks.logError ?? logToStderr,
+    logError: (requestId, error) => log.error({ requestId, err: error }, "A request failed."),
   });
   // The port first: a port that is taken should not cost the loading of a model.
-  const server: HttpServer = await listen((request) => routes.fetch(request), { ...config, running });
+  const server: HttpServer = await listen((request, bindings) => routes.fetch(request, bindings), {
+    host: config.host,
+    port: config.port,
+    running,
+    limits: connectionLimitsOf(config),
+  });
   for (const folder of folders) {
     engines.push(
       createEngine({
@@ -73,8 +91,14 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     async stop() {
       await server.shutdown(config.drainMs);
       await registry.close();
+      await tracing?.close();
     },
   };
+}
+
+function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }: ServeConfig) {
+  const requestMs = Math.min(defaultConnectionLimits.requestMs, requestTimeoutMs ?? Number.POSITIVE_INFINITY);
+  return { maxHeaderBytes, requestMs, stallMs: stallTimeoutMs };
 }
 
 /** Each model gets an equal part of the memory. */
@@ -126,9 +150,4 @@ function refuseDoubleIds(models: readonly ServedModel[]): void {
     }
     seen.add(id);
   }
-}
-
-function logToStderr(requestId: string, error: unknown): void {
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`${new Date().toISOString()} ${requestId} ${text}\n`);
 }

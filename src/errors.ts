@@ -11,7 +11,14 @@ export type ErrorCode =
   | "method_not_allowed"
   | "chat_template_missing"
   | "chat_template_failed"
+  // who asks
+  | "invalid_api_key"
+  | "insufficient_permissions"
+  | "host_not_allowed"
+  | "origin_not_allowed"
+  | "rate_limit_exceeded"
   // server state
+  | "request_timeout"
   | "server_loading"
   | "server_draining"
   | "server_overloaded"

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { ToastError } from "../errors.js";
 import { benchCommand } from "./bench-command.js";
 import { convertCommand } from "./convert-command.js";
+import { keysCommand } from "./keys-command.js";
 import { packageVersion } from "./package-version.js";
 import { perplexityCommand } from "./perplexity-command.js";
 import { serveCommand } from "./serve-command.js";
@@ -27,8 +28,9 @@ export async function runCli(
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
-    .addCommand(perplexityCommand(terminal));
-  for (const command of [program, ...program.commands]) {
+    .addCommand(perplexityCommand(terminal))
+    .addCommand(keysCommand(terminal));
+  for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
       writeErr: (text) => terminal.err(text.trimEnd()),
@@ -69,6 +71,8 @@ Examples:
       makes a model folder of Hugging Face weights and a steering adapter
   $ toast-serve bench ./my-model
       measures speed, plain and steered; also of random weights or of another server
+  $ toast-serve keys create alice --file keys.json
+      makes an API key; 'serve --keys-file keys.json' then needs one
   $ toast-serve perplexity ./my-model --text held-out.txt
       measures how well it predicts a text
 

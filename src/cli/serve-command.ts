@@ -1,11 +1,20 @@
 import { basename } from "node:path";
 import { Command, Option } from "commander";
 import { type RunningApp, startApp } from "../app.js";
-import { parseServeConfig, type ServeFlags, type Setting, settings } from "../config.js";
+import { parseServeConfig, type ServeConfig, type ServeFlags, type Setting, settings } from "../config.js";
 import { defaultServedModel, type ServedModel } from "../openai/served-model.js";
+import { createLog } from "../server/request-log.js";
+import { packageVersion } from "./package-version.js";
+import { configLines } from "./print-config.js";
 import { progressLine } from "./progress-line.js";
+import { readConfigFile } from "./read-config-file.js";
 import { stopSignalOfProcess } from "./stop-signal.js";
 import type { Terminal } from "./terminal.js";
+
+interface FileFlags {
+  readonly config?: string;
+  readonly printConfig?: true;
+}
 
 /** @param stop ends the server; default: SIGINT and SIGTERM. */
 export function serveCommand(terminal: Terminal, stop?: AbortSignal): Command {
@@ -14,14 +23,38 @@ export function serveCommand(terminal: Terminal, stop?: AbortSignal): Command {
     command.addOption(optionOf(setting));
   }
   return command
+    .option("--config <file>", "a .json, .jsonc, .yaml or .yml file with these settings, by their names (CONFIG_FILE)")
+    .option("--print-config", "print the settings, and where each comes from, and end")
     .addHelpText("after", examples)
-    .action((flags: ServeFlags) => serve(flags, terminal, stop ?? stopSignalOfProcess()));
+    .action(async ({ config: path, printConfig, ...options }: FileFlags) => {
+      const flags = flagsOf(options);
+      const { environment } = terminal;
+      const { CONFIG_FILE } = environment;
+      const named = path ?? (CONFIG_FILE === "" ? undefined : CONFIG_FILE);
+      const file = named === undefined ? null : await readConfigFile(named);
+      if (printConfig === true) {
+        for (const line of configLines(flags, environment, file)) terminal.out(line);
+      } else {
+        await serve(parseServeConfig(flags, environment, file), terminal, stop ?? stopSignalOfProcess());
+      }
+    });
 }
 
 /** The values stay text here: flags and environment are checked in one place, config.ts. */
 function optionOf({ flag, placeholder, description, fallback, variable, repeatable }: Setting): Option {
-  const option = new Option(`--${flag} <${placeholder}>`, `${description} (${variable}; default: ${fallback})`);
-  return repeatable === true ? option.argParser(append) : option;
+  const words = placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`;
+  const option = new Option(words, `${description} (${variable}; default: ${fallback})`);
+  return repeatable === undefined ? option : option.argParser(append);
+}
+
+/** Commander names values after flags, `settings` after what they mean. */
+function flagsOf(options: object): ServeFlags {
+  const given = new Map<string, unknown>(Object.entries(options));
+  const named = Object.entries<Setting>(settings).map(([name, setting]) => [
+    name,
+    given.get(optionOf(setting).attributeName()),
+  ]);
+  return Object.fromEntries(named);
 }
 
 function append(value: string, before: readonly string[] | undefined): readonly string[] {
@@ -29,22 +62,33 @@ function append(value: string, before: readonly string[] | undefined): readonly 
 }
 
 const examples = `
-Each option can also be given by the environment variable named behind it; the option wins.
+Each option can also be given by the environment variable named behind it, or under its own name in a --config file. Options
+win over the environment, the environment over the file.
 
 Examples:
   $ toast-serve serve --port 9000
   $ toast-serve serve --model ./base --model ./rival
       serves both; a request picks one by its id, see GET /v1/models
   $ HOST=0.0.0.0 PORT=80 toast-serve
-      serves every network, as a container does`;
+      serves every network, as a container does
+  $ toast-serve serve --config toast.yaml --log-level debug --print-config
+      says what the server would go by, and why; the output is a config file itself
+  $ toast-serve serve --keys-file keys.json --requests-per-minute 60 --max-concurrent 4
+      asks for a key (see toast-serve keys --help), and limits each`;
 
-async function serve(flags: ServeFlags, terminal: Terminal, stop: AbortSignal): Promise<void> {
-  const config = parseServeConfig(flags, terminal.environment);
-  const progress = progressLine(terminal, "Loading");
+async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal): Promise<void> {
+  const pretty = config.logFormat === "pretty" || (config.logFormat === "auto" && terminal.interactive);
+  const log = createLog(config.logLevel, pretty ? "pretty" : "json", terminal.err);
+  // Where the log is JSON, everything on standard error is.
+  const told = pretty ? terminal.err : (line: string) => log.info(line);
+  const progress = progressLine({ ...terminal, err: told }, "Loading");
   const fractions = new Map<string, number>();
   let app: RunningApp;
   try {
     app = await startApp(config, {
+      log,
+      environment: terminal.environment,
+      version: packageVersion(),
       onPhase(folder, phase) {
         fractions.set(folder, phase.kind === "loading" ? phase.fraction : 1);
         const stage = phase.kind === "loading" ? phase.stage : phase.kind;
@@ -65,7 +109,7 @@ async function serve(flags: ServeFlags, terminal: Terminal, stop: AbortSignal): 
       }
       await aborted(stop);
     }
-    terminal.err("Stopping: running answers may end.");
+    told("Stopping: running answers may end.");
   } finally {
     progress.end();
     await app.stop();

@@ -155,6 +155,9 @@ export class EngineClient implements Engine {
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
+      case "started":
+        this.#requests.get(event.requestId)?.start(event.queueMs);
+        break;
       case "delta":
       case "prompt":
         this.#requests.get(event.requestId)?.push(event);
@@ -188,6 +191,7 @@ export class EngineClient implements Engine {
 /** One request's way back: a promise of acceptance, then a queue of events for one reader. */
 class PendingRequest {
   readonly #accepted = withResolvers<Generation>();
+  readonly #started = withResolvers<number>();
   readonly #queue: GenerationEvent[] = [];
   readonly #sendCancel: () => void;
   /** Choices that go on. */
@@ -215,7 +219,11 @@ class PendingRequest {
   }
 
   accept(promptTokens: number): void {
-    this.#accepted.resolve({ promptTokens, events: this.#events() });
+    this.#accepted.resolve({ promptTokens, started: this.#started.promise, events: this.#events() });
+  }
+
+  start(queueMs: number): void {
+    this.#started.resolve(queueMs);
   }
 
   push(event: GenerationEvent): void {

@@ -38,6 +38,8 @@ export interface EngineParts {
 
 /** Told of what happens to each choice of a request, in order. */
 export interface LoopListener {
+  /** The request leaves the queue, for the first time. */
+  started(choice: ChoiceId, queueMs: number): void;
   /** Before any delta of a request that wants to know of its prompt. */
   prompt(requestId: string, reports: readonly TokenReport[]): void;
   delta(choice: ChoiceId, text: string, tokens: number, reports: readonly TokenReport[]): void;
@@ -78,6 +80,7 @@ export class EngineLoop {
   readonly #toCancel = new Set<string>();
   #previousPhase: StepPlan["phase"] = "decode";
   #forwards = 0;
+  #prefillForwards = 0;
   readonly #rows = { bottomUp: 0, steered: 0 };
   readonly #drafts = { proposed: 0, accepted: 0 };
   readonly #prefixTokens = { queried: 0, hit: 0 };
@@ -150,7 +153,9 @@ export class EngineLoop {
       lanesInUse: cache.lanesInUse,
       cacheBytes: cache.blocksInUse * cache.blockBytes,
       prefixBytes: this.#prefixes.bytes,
+      cacheLimitBytes: this.#parts.limits.cacheBytes,
       forwards: this.#forwards,
+      prefillForwards: this.#prefillForwards,
       rows: { ...this.#rows },
       drafts: { ...this.#drafts },
       prefixTokens: { ...this.#prefixTokens },
@@ -260,6 +265,7 @@ export class EngineLoop {
     this.#prefixes.restore(bottomUp, lanes.bottomUp, hiddenStates);
     if (sequence.cachedTokens !== null) return;
     sequence.cachedTokens = reused;
+    this.#listener.started(sequence.choiceId, performance.now() - sequence.queuedAt);
     this.#prefixTokens.queried += tokenIds.length;
     this.#prefixTokens.hit += reused;
   }
@@ -329,6 +335,7 @@ export class EngineLoop {
         planned.map(({ row, running }, index) => running.decoderRow(row, fedBack[index]?.topDown ?? null)),
       );
       this.#forwards++;
+      if (plan.phase === "prefill") this.#prefillForwards++;
       const computed: ComputedRow[] = [];
       for (const [index, { row, running }] of planned.entries()) {
         const result = results[index];

@@ -29,6 +29,7 @@ export class EngineWorker {
     this.#loop = new EngineLoop(
       { ...loaded, eosIds: new Set(loaded.folder.manifest.tokens.eos.map(({ id }) => id)), limits },
       {
+        started: ({ requestId }, queueMs) => send({ kind: "started", requestId, queueMs }),
         prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
         delta: ({ requestId, choice }, text, tokens, reports) =>
           send({ kind: "delta", requestId, choice, text, tokens, reports }),

@@ -16,6 +16,8 @@ export type GenerationEvent =
 
 export interface Generation {
   readonly promptTokens: number;
+  /** Resolves when the request leaves the queue, to the milliseconds that it waited there; never, if it does not. */
+  readonly started: Promise<number>;
   /** To be read once. Ends after every choice's `finished`; throws a ToastError when the engine fails half-way. */
   readonly events: AsyncIterable<GenerationEvent>;
 }

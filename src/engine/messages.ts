@@ -150,8 +150,12 @@ export interface EngineStatus {
   readonly cacheBytes: number;
   /** Bytes that the prefix cache holds for later requests. */
   readonly prefixBytes: number;
+  /** Bytes that both may take together. */
+  readonly cacheLimitBytes: number;
   /** Forwards since loading; their ratio to tokens is what steering costs. */
   readonly forwards: number;
+  /** Of these, those that computed a longer stretch of a prompt; the others decode. */
+  readonly prefillForwards: number;
   /** Rows computed in those forwards, by lane. */
   readonly rows: { readonly bottomUp: number; readonly steered: number };
   /** Tokens guessed by the bottom-up pass, and those of them that the steered pass then chose. */
@@ -173,6 +177,8 @@ export type EngineEvent =
   /** The engine cannot go on (loading failed, or the native run failed). */
   | { readonly kind: "failed"; readonly error: ErrorData }
   | { readonly kind: "accepted"; readonly requestId: string; readonly promptTokens: number }
+  /** Once for each request: its first choice has its lanes. */
+  | { readonly kind: "started"; readonly requestId: string; readonly queueMs: number }
   /** Before any token: a bad prompt, a template that failed, a context too small. */
   | { readonly kind: "rejected"; readonly requestId: string; readonly error: ErrorData }
   | {

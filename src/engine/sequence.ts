@@ -72,6 +72,8 @@ export class Sequence {
   promptReport: PromptReport | null = null;
   /** Prompt tokens that were found in the prefix cache when the sequence first started; null before. */
   cachedTokens: number | null = null;
+  /** On the clock of `performance.now()`. */
+  readonly queuedAt = performance.now();
 
   /** @param eosIds the model's end-of-sequence tokens */
   constructor(request: AdmittedRequest, choice: number, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {

@@ -14,7 +14,7 @@ export interface ErrorEnvelope {
 
 /** An error as the wire shows it. */
 export interface HttpError {
-  readonly status: 400 | 404 | 405 | 413 | 429 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
   /** Seconds for the `retry-after` header, null where trying again as it stands cannot help. */
   readonly retryAfter: number | null;
   readonly envelope: ErrorEnvelope;
@@ -40,6 +40,14 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   route_not_found: [404, "invalid_request_error", null],
   method_not_allowed: [405, "invalid_request_error", null],
   body_too_large: [413, "invalid_request_error", null],
+  invalid_api_key: [401, "invalid_request_error", null],
+  insufficient_permissions: [403, "invalid_request_error", null],
+  host_not_allowed: [403, "invalid_request_error", null],
+  origin_not_allowed: [403, "invalid_request_error", null],
+  // The limiter knows how long to wait, and says so itself.
+  rate_limit_exceeded: [429, "rate_limit_error", null],
+  // Clients are told not to try again: what took too long once will do so again.
+  request_timeout: [408, "invalid_request_error", null],
   server_overloaded: [429, "rate_limit_error", 1],
   server_loading: [503, "server_error", 2],
   server_draining: [503, "server_error", 5],

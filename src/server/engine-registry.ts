@@ -14,9 +14,12 @@ export type ServerPhase =
  */
 export class EngineRegistry {
   readonly #engines: readonly Engine[];
+  readonly #observe: (engine: Engine) => Engine;
 
-  constructor(engines: readonly Engine[]) {
+  /** @param observe what requests get to see of an engine; default: itself. */
+  constructor(engines: readonly Engine[], observe: (engine: Engine) => Engine = (engine) => engine) {
     this.#engines = engines;
+    this.#observe = observe;
   }
 
   /** Ready only when every engine is: a model list that grows while clients look at it would be a riddle. */
@@ -57,7 +60,7 @@ export class EngineRegistry {
     }
     const entry = this.#entries().find(({ model }) => model.id === id);
     if (entry !== undefined) {
-      return entry;
+      return { ...entry, engine: this.#observe(entry.engine) };
     }
     if (phase.kind === "failed") {
       throw new ToastError("engine_failed", phase.message);

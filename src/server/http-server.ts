@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { requestIdFor } from "./request-id.js";
@@ -12,11 +12,32 @@ export interface HttpServer {
   /** `http://host:port`, with a host that a client can call. */
   readonly url: string;
   /**
-   * Refuses new connections, lets running answers end, cancels those that are not done at the deadline, closes.
+   * Lets running answers end, cancels those that are not done at the deadline, closes. Until then the port stays open, so that
+   * whoever asks is told to go elsewhere.
    * @returns once no connection is left.
    */
   shutdown(drainMs: number): Promise<void>;
 }
+
+/** What a slow or silent client may take of the server. */
+export interface ConnectionLimits {
+  /** All headers of a request together. */
+  readonly maxHeaderBytes: number;
+  /** Until the last byte of a request's headers, from the first of its connection. */
+  readonly headersMs: number;
+  /** Until the last byte of a request's body. */
+  readonly requestMs: number;
+  /** Without taking a byte of what is sent. */
+  readonly stallMs: number;
+}
+
+export const defaultConnectionLimits: ConnectionLimits = {
+  maxHeaderBytes: 16 * 1024,
+  headersMs: 20_000,
+  // A body may be as large as an adapter; waiting for one costs no more than its socket.
+  requestMs: 300_000,
+  stallMs: 60_000,
+};
 
 /** How long the last bytes of an answer may take to leave once everything is cancelled. */
 const flushMs = 1_000;
@@ -27,20 +48,45 @@ const flushMs = 1_000;
  * @throws ToastError `invalid_option` when the address cannot be had.
  */
 export async function listen(
-  fetch: (request: Request) => Response | Promise<Response>,
-  options: { readonly host: string; readonly port: number; readonly running: RunningRequests },
+  fetch: (request: Request, bindings: HttpBindings) => Response | Promise<Response>,
+  options: {
+    readonly host: string;
+    readonly port: number;
+    readonly running: RunningRequests;
+    readonly limits?: Partial<ConnectionLimits>;
+  },
 ): Promise<HttpServer> {
-  const answer = getRequestListener(fetch, {
+  const limits = { ...defaultConnectionLimits, ...options.limits };
+  const answer = getRequestListener((request, bindings) => fetch(request, bindings as HttpBindings), {
     // Other code of the process keeps the platform's own Request and Response.
     overrideGlobalObjects: false,
     // Only requests that cannot be put into words (a bad host, a bad path) end here; routes answer their own errors.
     errorHandler: () => rawErrorResponse("The request's address is not valid."),
   });
-  const server = createServer((incoming: IncomingMessage, outgoing: ServerResponse) => {
+  /** Connections with a request that is not answered to its end. */
+  const busy = new Map<Socket, ServerResponse>();
+  const settings = {
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: Math.min(limits.headersMs, limits.requestMs),
+    requestTimeout: limits.requestMs,
+    connectionsCheckingInterval: Math.min(1_000, limits.headersMs),
+  };
+  const server = createServer(settings, (incoming: IncomingMessage, outgoing: ServerResponse) => {
     if (options.running.draining) {
       outgoing.setHeader("connection", "close");
     }
+    const { socket } = incoming;
+    busy.set(socket, outgoing);
+    outgoing.once("close", () => busy.get(socket) === outgoing && busy.delete(socket));
     void answer(incoming, outgoing);
+  });
+  // Neither a byte came nor one left for so long: fine while an answer is computed, not while one waits to be taken.
+  server.setTimeout(limits.stallMs, (socket) => {
+    if (busy.has(socket) && socket.writableLength === 0) {
+      socket.setTimeout(limits.stallMs);
+    } else {
+      socket.destroy();
+    }
   });
   // Longer than the minute that load balancers and client pools keep a connection: the end that closes first must be theirs.
   server.keepAliveTimeout = 65_000;
@@ -50,9 +96,12 @@ export async function listen(
       socket.destroy();
       return;
     }
-    socket.end(
-      rawHttpError(error.code === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request"),
-    );
+    // In the middle of an answer there is no room for another one.
+    if (busy.get(socket)?.headersSent === true) {
+      socket.destroy();
+      return;
+    }
+    socket.end(rawHttpError(error.code));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(options, cause)));
@@ -65,12 +114,12 @@ export async function listen(
     async shutdown(drainMs) {
       const { running } = options;
       running.stopAccepting();
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const drained = running.idle();
       if ((await within(drained, drainMs)) === "late") {
         running.abortAll();
         await within(drained, flushMs);
       }
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       // Keep-alive connections become idle only when their last bytes are out; a reader that stalls loses them.
       const sweep = setInterval(() => server.closeIdleConnections(), 20);
       const force = setTimeout(() => server.closeAllConnections(), flushMs);
@@ -111,10 +160,12 @@ function rawErrorResponse(message: string): Response {
   });
 }
 
-function rawHttpError(statusLine: string): string {
-  const body = rawEnvelope("The request is not valid HTTP, or its headers are too large.");
+/** @param code node's word for what was wrong */
+function rawHttpError(code: string | undefined): string {
+  const { status, message } = rawProblem(code);
+  const body = rawEnvelope(message);
   return [
-    `HTTP/1.1 ${statusLine}`,
+    `HTTP/1.1 ${status}`,
     "content-type: application/json",
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${requestIdFor(undefined)}`,
@@ -122,4 +173,18 @@ function rawHttpError(statusLine: string): string {
     "",
     body,
   ].join("\r\n");
+}
+
+function rawProblem(code: string | undefined): { readonly status: string; readonly message: string } {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return {
+        status: "431 Request Header Fields Too Large",
+        message: "The request's headers are larger than this server takes.",
+      };
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return { status: "408 Request Timeout", message: "The request took too long to arrive." };
+    default:
+      return { status: "400 Bad Request", message: "The request is not valid HTTP." };
+  }
 }

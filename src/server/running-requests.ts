@@ -9,11 +9,17 @@ export interface RunningRequest {
   end(): void;
 }
 
-/** Counts generations, so that a shutdown can wait for them, then end them. Knows no sockets and no time. */
+/** Counts generations, so that a shutdown can wait for them, then end them, and ends those that take too long. Knows no sockets. */
 export class RunningRequests {
   readonly #running = new Set<AbortController>();
   #state: "accepting" | "draining" = "accepting" as "accepting" | "draining";
   #whenIdle: (() => void)[] = [];
+  readonly #timeoutMs: number | null;
+
+  /** @param options.timeoutMs from `begin` to `end`; null: no limit. */
+  constructor(options: { readonly timeoutMs: number | null } = { timeoutMs: null }) {
+    this.#timeoutMs = options.timeoutMs;
+  }
 
   get draining(): boolean {
     return this.#state === "draining";
@@ -42,7 +48,10 @@ export class RunningRequests {
       abort();
     }
     this.#running.add(controller);
+    const timer =
+      this.#timeoutMs === null ? undefined : setTimeout(expire, this.#timeoutMs, controller, this.#timeoutMs);
     const end = () => {
+      clearTimeout(timer);
       client.removeEventListener("abort", abort);
       if (this.#running.delete(controller) && this.#running.size === 0) {
         const waiting = this.#whenIdle;
@@ -69,4 +78,9 @@ export class RunningRequests {
       controller.abort();
     }
   }
+}
+
+function expire(controller: AbortController, timeoutMs: number): void {
+  const message = `The answer was not complete after ${timeoutMs / 1000} seconds, the limit of this server. Ask for fewer tokens.`;
+  controller.abort(new ToastError("request_timeout", message));
 }

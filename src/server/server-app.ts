@@ -1,20 +1,20 @@
 import { type Context, Hono } from "hono";
-import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
 import { handleChatCompletions } from "./chat-completions.js";
-import { attachRequestId, type RequestIdVariables } from "./request-id.js";
+import { installEdge } from "./edge.js";
+import type { RequestEnvironment } from "./request-environment.js";
+import { attachRequestId } from "./request-id.js";
 import type { ServerDeps } from "./server-deps.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
-export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVariables }> {
-  const app = new Hono<{ Variables: RequestIdVariables }>();
+export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
+  const app = new Hono<RequestEnvironment>();
 
   app.use(attachRequestId);
-  // Without `allowHeaders` the preflight's own list is reflected: OpenAI's browser clients send `x-stainless-*` headers.
-  app.use(cors({ origin: "*", exposeHeaders: ["x-request-id", "retry-after"], maxAge: 600 }));
+  installEdge(app, deps.edge);
   app.use(
     methodNotAllowed({
       app,
@@ -26,7 +26,9 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
     }),
   );
 
-  app.get("/health", (context) => health(context, deps));
+  // Alive as long as it answers: a restart would not load models sooner.
+  app.get("/livez", (context) => context.json({ status: "alive" }));
+  app.on("GET", ["/health", "/readyz"], (context) => health(context, deps));
   app.get("/v1/models", (context) => {
     requireLoaded(deps);
     return context.json(modelList(deps.registry.models, deps.startedAt));
@@ -54,6 +56,13 @@ export function createServerApp(deps: ServerDeps): Hono<{ Variables: RequestIdVa
 
 function errorResponse(context: Context, error: unknown): Response {
   const { status, retryAfter, envelope } = toHttpError(error);
+  if (status === 401) {
+    context.header("www-authenticate", "Bearer");
+  }
+  if (status === 408) {
+    // OpenAI's clients try 408 again otherwise.
+    context.header("x-should-retry", "false");
+  }
   if (retryAfter !== null) {
     context.header("retry-after", String(retryAfter));
   }

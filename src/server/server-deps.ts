@@ -1,3 +1,4 @@
+import type { Edge } from "./edge.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
 
@@ -12,6 +13,7 @@ export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
   readonly limits: ServerLimits;
+  readonly edge: Edge;
   /** Unix seconds: `created` of the models. */
   readonly startedAt: number;
   /** Hears of failures that are the server's own, never of a client's mistake. */

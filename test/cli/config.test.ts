@@ -1,6 +1,6 @@
 import { delimiter, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parseServeConfig, type ServeFlags } from "../../src/config.js";
+import { type ConfigFile, parseServeConfig, type ServeFlags } from "../../src/config.js";
 
 describe("parseServeConfig", () => {
   it("has defaults that serve the package's own models to this machine only", () => {
@@ -17,6 +17,22 @@ describe("parseServeConfig", () => {
       maxWaiting: null,
       cacheBytes: null,
       prefixShare: 0.5,
+      apiKeys: [],
+      adminKeys: [],
+      keysFile: null,
+      corsOrigins: null,
+      allowedHosts: [],
+      metricsAccess: "open",
+      requestsPerMinute: null,
+      tokensPerMinute: null,
+      maxConcurrent: null,
+      requestTimeoutMs: 600_000,
+      queueTimeoutMs: null,
+      stallTimeoutMs: 60_000,
+      maxHeaderBytes: 16_384,
+      logLevel: "info",
+      logFormat: "auto",
+      logPrompts: false,
     });
   });
 
@@ -48,7 +64,54 @@ describe("parseServeConfig", () => {
     expect(parseServeConfig({}, { PORT: "", MODELS: "" })).toMatchObject({ port: 8000, models: [] });
   });
 
+  it("lets the environment win over a config file, and flags over both; of a list the strongest has all", () => {
+    const file: ConfigFile = {
+      path: "/etc/toast/toast.json",
+      values: {
+        port: ["1"],
+        threads: ["2"],
+        model: ["m", "/n"],
+        corsOrigin: ["https://a.example"],
+        logPrompts: ["true"],
+      },
+    };
+    const environment = { PORT: "3", CORS_ORIGINS: "https://b.example, https://C.example" };
+    expect(parseServeConfig({ threads: "4" }, environment, file)).toMatchObject({
+      port: 3,
+      threads: 4,
+      // Paths of a file start at the file.
+      models: ["/etc/toast/m", "/n"],
+      corsOrigins: ["https://b.example", "https://c.example"],
+      logPrompts: true,
+    });
+    expect(parseServeConfig({}, {}, file)).toMatchObject({ port: 1, threads: 2, corsOrigins: ["https://a.example"] });
+  });
+
+  it("takes 0 seconds for no time limit, and a switch for yes", () => {
+    const flags = { requestTimeoutSeconds: "0", queueTimeoutSeconds: "1.5", logPrompts: true } as const;
+    expect(parseServeConfig(flags, {})).toMatchObject({
+      requestTimeoutMs: null,
+      queueTimeoutMs: 1_500,
+      logPrompts: true,
+    });
+    expect(parseServeConfig({}, { LOG_PROMPTS: "no" })).toMatchObject({ logPrompts: false });
+  });
+
+  it("never repeats a secret in an error", () => {
+    const parse = () => parseServeConfig({}, { API_KEYS: "hunter2" });
+    expect(parse).toThrow("API_KEYS must have 16 to 256 characters");
+    expect(parse).not.toThrow(/hunter2/);
+  });
+
   it.each<[string, ServeFlags, NodeJS.ProcessEnv]>([
+    ["--log-level must be one of trace, debug, info, warn, error, silent; got 'loud'.", { logLevel: "loud" }, {}],
+    [
+      "--cors-origin must be an origin such as https://chat.example, without a path, or '*'; got 'https://a.example/x'.",
+      { corsOrigin: ["https://a.example/x"] },
+      {},
+    ],
+    ["--allowed-host must be a name or an address without a port, or '*'; got 'a:1'.", { allowedHost: ["a:1"] }, {}],
+    ["METRICS_ACCESS must be one of open, keyed; got 'closed'.", {}, { METRICS_ACCESS: "closed" }],
     ["--port must be an integer from 0 to 65535; got 'abc'.", { port: "abc" }, {}],
     ["--port must be an integer from 0 to 65535; got '65536'.", { port: "65536" }, {}],
     ["--port must be an integer from 0 to 65535; got '-1'.", { port: "-1" }, {}],

@@ -87,6 +87,72 @@ describe("the built program", () => {
     expect(await run.exit).toBe(0);
   });
 
+  const endless = JSON.stringify({
+    model: "tiny:alpaca",
+    stream: true,
+    messages: [{ role: "user", content: "Hi" }],
+    max_tokens: 350,
+    ignore_eos: true,
+  });
+
+  it("drains on SIGTERM: /readyz is 503 at once, the running answer ends, then it exits with 0", async () => {
+    const run = start("serve", "--model", folder, "--port", "0", "--drain-seconds", "60");
+    const url = await run.line(/Serving on (\S+)/);
+    expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({ status: "ready" });
+    const answers = await Promise.all(
+      [1, 2].map(() => fetch(`${url}/v1/chat/completions`, { method: "POST", body: endless })),
+    );
+    run.child.kill("SIGTERM");
+    await expect.poll(() => run.text().err, { interval: 5 }).toContain("Stopping");
+    const [ready, live] = await Promise.all([fetch(`${url}/readyz`), fetch(`${url}/livez`)]);
+    expect([ready.status, live.status]).toEqual([503, 200]);
+    expect(await ready.json()).toMatchObject({ status: "draining" });
+    for (const answer of answers) {
+      const text = await answer.text();
+      expect(text).toContain('"finish_reason":"length"');
+      expect(text.endsWith("data: [DONE]\n\n")).toBe(true);
+    }
+    expect(await run.exit).toBe(0);
+    // Nobody watches: each line of standard error is a record.
+    const records = run
+      .text()
+      .err.trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const done = records.filter(({ route }) => route === "/v1/chat/completions");
+    expect(done.map(({ completionTokens }) => completionTokens)).toEqual([350, 350]);
+  });
+
+  it("ends at once on a second signal", async () => {
+    const run = start("serve", "--model", folder, "--port", "0", "--drain-seconds", "60");
+    const url = await run.line(/Serving on (\S+)/);
+    const answer = await fetch(`${url}/v1/chat/completions`, { method: "POST", body: endless });
+    run.child.kill("SIGTERM");
+    await expect.poll(() => run.text().err).toContain("Stopping");
+    run.child.kill("SIGTERM");
+    expect(await run.exit).toBe("SIGTERM");
+    await expect(answer.text()).rejects.toThrow();
+  });
+
+  it("asks for a key of its keys file, and follows the file while it runs", async () => {
+    const file = join(scratch, "keys.json");
+    const keyOf = async (...words: string[]) => {
+      const run = start("keys", ...words, "--file", file);
+      expect(await run.exit).toBe(0);
+      return run.text().out.trim();
+    };
+    const key = await keyOf("create", "alice");
+    const run = start("serve", "--model", folder, "--port", "0", "--keys-file", file);
+    const url = await run.line(/Serving on (\S+)/);
+    const statusWith = async (authorization: string) =>
+      (await fetch(`${url}/v1/models`, { headers: { authorization } })).status;
+    expect([await statusWith(`Bearer ${key}`), await statusWith("Bearer sk-wrong")]).toEqual([200, 401]);
+    await keyOf("revoke", "alice");
+    await expect.poll(() => statusWith(`Bearer ${key}`), { timeout: 10_000, interval: 200 }).toBe(401);
+    run.child.kill("SIGTERM");
+    expect(await run.exit).toBe(0);
+  });
+
   it("stops in the middle of loading", async () => {
     const run = start("serve", "--model", folder, "--port", "0");
     await expect.poll(() => run.text().err, { timeout: 30_000, interval: 5 }).toMatch(/Loading/);

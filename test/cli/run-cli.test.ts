@@ -66,7 +66,10 @@ describe("the command line", () => {
     [["bench", "--tokens", "0"], "It must be a positive integer."],
     [["bench", "--streams", "1,,4"], "It must be positive integers with commas between them."],
     [["bench", "--streams", "4,4"], "Each number can stand there once."],
-    [["bench", "--only", "decode,speed"], "Allowed are prefill, contexts, acceptance, decode, bandwidth, health"],
+    [
+      ["bench", "--only", "decode,speed"],
+      "Allowed are prefill, contexts, acceptance, decode, reports, bandwidth, health",
+    ],
     [["bench", "--temperature", "2.5"], "It must be a number from 0 to 2."],
     [["bench", "--shape", "giant"], "Allowed choices are tinyllama-1.1b"],
     [["bench", "x", "--shape", "tiny"], "give one of them"],

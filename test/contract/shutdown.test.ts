@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
 import { ScriptedEngine } from "../server/scripted-engine.js";
-import { answerOf, framesOf, startTestServer, streamedText } from "./start-test-server.js";
+import { answerOf, errorOf, framesOf, startTestServer, streamedText } from "./start-test-server.js";
 
 const question = { model: "tiny", messages: [{ role: "user", content: "Hi" }] };
 const words = Array.from({ length: 10 }, (_, at) => `w${at} `);
@@ -13,16 +13,29 @@ async function slowServer(delayMs: number) {
 }
 
 describe("a shutdown", () => {
-  it("lets running answers end, and takes no new connection", async () => {
+  it("lets running answers end, and sends new requests away while they do", async () => {
     const { server } = await slowServer(50);
     const streamed = server.chat({ ...question, stream: true });
     const whole = server.chat(question);
     await expect.poll(() => server.running.count, { interval: 5 }).toBe(2);
     const stopped = server.shutdown(5_000);
-    await expect(server.exchange("/health")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    // Over new connections: a probe and a balancer learn of it at once.
+    const ready = await server.exchange("/readyz");
+    expect([ready.status, ready.headers.connection]).toEqual([503, "close"]);
+    expect(JSON.parse(ready.text)).toEqual({ status: "draining", running: 2 });
+    expect((await server.exchange("/livez")).status).toBe(200);
+    const refused = await server.chat(question);
+    expect([refused.status, refused.headers["retry-after"], errorOf(refused).code]).toEqual([
+      503,
+      "5",
+      "server_draining",
+    ]);
     expect(streamedText(await streamed)).toBe(words.join(""));
     expect(answerOf(await whole).choices[0]?.message.content).toBe(words.join(""));
     await stopped;
+    // Refused, or reset when the client tries a connection that it had kept.
+    const code: unknown = expect.stringMatching(/^ECONNRE(FUSED|SET)$/);
+    await expect(server.exchange("/livez")).rejects.toMatchObject({ code });
   });
 
   it("ends what is not done at the deadline, with an error that says so", async () => {

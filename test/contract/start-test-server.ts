@@ -2,9 +2,10 @@ import { type IncomingHttpHeaders, request } from "node:http";
 import OpenAI from "openai";
 import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/server/engine-registry.js";
-import { listen } from "../../src/server/http-server.js";
+import { type ConnectionLimits, listen } from "../../src/server/http-server.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
+import { type TestEdgeOptions, testEdge } from "../server/test-edge.js";
 
 export interface TestServer {
   readonly url: string;
@@ -12,6 +13,8 @@ export interface TestServer {
   readonly running: RunningRequests;
   /** What the server logged as its own failures. */
   readonly logged: unknown[];
+  /** The records of its log, all of them. */
+  readonly lines: Record<string, unknown>[];
   readonly openai: OpenAI;
   /** Sends bytes and reads bytes; nothing in between parses or retries. */
   exchange(path: string, options?: ExchangeOptions): Promise<Exchange>;
@@ -37,24 +40,41 @@ export interface Exchange {
 /** The real routes on a real socket of any free port, over whatever engines a test brings. */
 export async function startTestServer(
   engines: readonly Engine[],
-  limits: { readonly maxBodyBytes?: number; readonly keepAliveMs?: number } = {},
+  options: {
+    readonly maxBodyBytes?: number;
+    readonly keepAliveMs?: number;
+    readonly requestTimeoutMs?: number;
+    readonly edge?: TestEdgeOptions;
+    readonly connections?: Partial<ConnectionLimits>;
+  } = {},
 ): Promise<TestServer> {
-  const running = new RunningRequests();
+  const running = new RunningRequests({ timeoutMs: options.requestTimeoutMs ?? null });
+  const { edge, observe, log, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const routes = createServerApp({
-    registry: new EngineRegistry(engines),
+    registry: new EngineRegistry(engines, observe),
     running,
-    limits: { maxBodyBytes: limits.maxBodyBytes ?? 100_000, keepAliveMs: limits.keepAliveMs ?? 10_000 },
+    limits: { maxBodyBytes: options.maxBodyBytes ?? 100_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    edge,
     startedAt: Math.floor(Date.now() / 1000),
-    logError: (_, error) => logged.push(error),
+    logError: (requestId, error) => {
+      logged.push(error);
+      log.error({ requestId, err: error }, "A request failed.");
+    },
   });
-  const server = await listen((incoming) => routes.fetch(incoming), { host: "127.0.0.1", port: 0, running });
+  const server = await listen((incoming, bindings) => routes.fetch(incoming, bindings), {
+    host: "127.0.0.1",
+    port: 0,
+    running,
+    limits: options.connections ?? {},
+  });
   const exchange = (path: string, options: ExchangeOptions = {}) => exchangeBytes(server.url + path, options);
   return {
     url: server.url,
     port: server.port,
     running,
     logged,
+    lines,
     openai: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 }),
     exchange,
     chat: (body, options) =>
@@ -88,6 +108,18 @@ function exchangeBytes(url: string, { onText, body, ...options }: ExchangeOption
     sent.on("error", reject);
     sent.end(body);
   });
+}
+
+/** Resolves once a stream that `onText` listens to has had two comments: a wait that no slow machine makes too short. */
+export function untilCommented(): { readonly promise: Promise<void>; readonly onText: (text: string) => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return {
+    promise,
+    onText: (text) => text.split("\n\n").filter((frame) => frame.startsWith(":")).length >= 2 && resolve(),
+  };
 }
 
 /** A chunk as the wire has it; every key is looked at by some test. */

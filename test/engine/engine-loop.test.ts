@@ -164,6 +164,8 @@ const nameOf = (requestId: string, choice: number) => (choice === 0 ? requestId 
 function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
+  /** Request ids, in the order in which they left the queue. */
+  const starts: string[] = [];
   const drafts: string[] = [];
   const outcome = (id: string): Outcome => {
     const known = outcomes.get(id) ?? nothingYet();
@@ -182,6 +184,10 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
       limits: { ...limits, ...overrides },
     },
     {
+      started: ({ requestId }, queueMs) => {
+        starts.push(requestId);
+        expect(queueMs).toBeGreaterThanOrEqual(0);
+      },
       prompt: (requestId, reports) => {
         expect(outcome(requestId)).toEqual(nothingYet());
         outcome(requestId).prompt.push(...reports);
@@ -206,7 +212,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
     do await nextTurn();
     while (loop.status().running + loop.status().waiting > 0);
   };
-  return { loop, decoder, outcomes, drafts, idle };
+  return { loop, decoder, outcomes, starts, drafts, idle };
 }
 
 function request(index: number): AdmittedRequest {
@@ -569,6 +575,16 @@ describe("EngineLoop", () => {
     expect(outcomes.get("request-2")?.end).toMatch(/^cancelled \d+\+0$/);
     await idle();
     expect(outcomes.get("request-1")?.end).toMatch(/^(stop|length)/);
+  });
+
+  it("tells once of each request that it has left the queue, however many choices it has", async () => {
+    const { loop, starts, idle } = startLoop({ maxRunning: 2 });
+    loop.add({ ...request(1), choices: 3 });
+    loop.add(request(2));
+    loop.add(request(3));
+    loop.cancel("request-3");
+    await idle();
+    expect(starts).toEqual(["request-1", "request-2"]);
   });
 
   it("refuses what would wait behind too many", () => {

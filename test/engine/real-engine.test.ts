@@ -99,6 +99,7 @@ async function run(
       limits: { maxRunning: 8, maxWaiting: 64, cacheBytes: 1 << 30, prefixBytes: 1 << 30, chunkTokens: 16, schedule },
     },
     {
+      started: () => {},
       prompt: () => {},
       delta: () => {},
       finished: () => {},

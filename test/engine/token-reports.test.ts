@@ -74,6 +74,7 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
         },
       },
       {
+        started: () => {},
         prompt: (requestId, reports) => answerOf(requestId).prompt.push(...reports),
         delta: ({ requestId }, _, __, reports) => answerOf(requestId).reports.push(...reports),
         finished: ({ requestId }, reason, usage) =>

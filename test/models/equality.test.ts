@@ -133,6 +133,7 @@ function startLoop(limits: EngineLimits) {
   const loop = new EngineLoop(
     { ...model, adapters: adaptersOf(model), eosIds, limits },
     {
+      started: () => {},
       // Reports are part of what has to be the same, to the last bit.
       prompt: (requestId, reports) => {
         const name = nameOf(requestId, 0);

@@ -2,16 +2,22 @@ import { EngineRegistry } from "../../src/server/engine-registry.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
 import { ScriptedEngine } from "./scripted-engine.js";
+import { type TestEdgeOptions, testEdge } from "./test-edge.js";
 
 /** The routes over a scripted engine, and what a test may look at behind them. */
-export function buildApp(options: { engines?: ScriptedEngine[]; maxBodyBytes?: number; keepAliveMs?: number } = {}) {
+export function buildApp(
+  options: { engines?: ScriptedEngine[]; maxBodyBytes?: number; keepAliveMs?: number; edge?: TestEdgeOptions } = {},
+) {
   const engine = options.engines?.[0] ?? new ScriptedEngine();
+  const engines = options.engines ?? [engine];
   const running = new RunningRequests();
+  const { edge, observe, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const app = createServerApp({
-    registry: new EngineRegistry(options.engines ?? [engine]),
+    registry: new EngineRegistry(engines, observe),
     running,
     limits: { maxBodyBytes: options.maxBodyBytes ?? 10_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    edge,
     startedAt: 1_700_000_000,
     logError: (_, error) => logged.push(error),
   });
@@ -21,7 +27,7 @@ export function buildApp(options: { engines?: ScriptedEngine[]; maxBodyBytes?: n
       body: typeof body === "string" ? body : JSON.stringify(body),
       ...init,
     });
-  return { app, engine, running, logged, chat };
+  return { app, engine, running, logged, lines, chat };
 }
 
 export const question = { model: "tiny:alpaca", messages: [{ role: "user", content: "Who are you?" }] };

@@ -22,7 +22,11 @@ export interface Script {
   readonly texts?: readonly string[];
   /** Milliseconds before each event; Infinity: never. */
   readonly delayMs?: number;
+  /** Resolves before the first event. */
+  readonly until?: Promise<void>;
   readonly reason?: FinishReason;
+  /** It stays in the queue. */
+  readonly startsNever?: true;
   /** Thrown by `generate`. */
   readonly rejection?: ToastError;
   /** Thrown in place of the event of this number. */
@@ -56,7 +60,8 @@ export class ScriptedEngine implements Engine {
       throw new ToastError("context_length_exceeded", message, { param: "messages" });
     }
     await Promise.resolve();
-    return { promptTokens: words.length, events: this.#play(request, script, words.length, signal) };
+    const started = script.startsNever === true ? new Promise<number>(() => {}) : Promise.resolve(5);
+    return { promptTokens: words.length, started, events: this.#play(request, script, words.length, signal) };
   }
 
   inspect(): Promise<EngineStatus> {
@@ -70,7 +75,9 @@ export class ScriptedEngine implements Engine {
       lanesInUse: running,
       cacheBytes: 0,
       prefixBytes: 0,
+      cacheLimitBytes: 1_000_000,
       forwards,
+      prefillForwards: 0,
       rows,
       drafts,
       prefixTokens: { queried: 0, hit: 0 },
@@ -102,6 +109,7 @@ export class ScriptedEngine implements Engine {
     }
     const usage = () => ({ promptTokens, cachedTokens: 0, completionTokens: said });
     try {
+      await script.until;
       for (const [at, text] of textsOf(script, request).entries()) {
         if (script.delayMs !== undefined) {
           await sleep(script.delayMs, signal);
