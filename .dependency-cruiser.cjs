@@ -3,10 +3,10 @@
 const rooms = {
   main: ["cli"],
   cli: ["app", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "openai", "engine", "model"],
+  app: ["config", "server", "openai", "engine", "convert", "model"],
   config: [],
-  server: ["openai", "engine", "config"],
-  openai: ["engine", "steering"],
+  server: ["openai", "engine", "config", "convert", "model"],
+  openai: ["engine", "steering", "text"],
   engine: ["sampling", "text", "model", "steering"],
   sampling: [],
   text: [],
@@ -23,16 +23,18 @@ const doors = {
   "onnxruntime-node": "^src/model/onnx-session\\.ts$",
   "@huggingface/tokenizers": "^src/text/tokenizer\\.ts$",
   "@huggingface/jinja": "^src/text/chat-template\\.ts$",
+  "@mlc-ai/web-xgrammar": "^src/sampling/grammar/xgrammar\\.ts$",
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
+  "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
   pino: "^src/server/request-log\\.ts$",
   "prom-client": "^src/server/metrics\\.ts$",
   "@opentelemetry": "^src/server/tracing\\.ts$",
   "jsonc-parser": "^src/cli/read-config-file\\.ts$",
   yaml: "^src/cli/read-config-file\\.ts$",
-  "eventsource-parser": "^src/cli/bench/completion-stream\\.ts$",
+  "eventsource-parser": "^src/cli/(bench/completion-stream|chat/chat-server)\\.ts$",
 };
 
 module.exports = {

@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    reporters: ["default", "./test/contract/conformance-reporter.ts"],
     // Real models run in most files; two at a time is what two cores carry.
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -2,12 +2,14 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ServeConfig } from "./config.js";
+import { convertInThread } from "./convert/convert-in-thread.js";
 import type { EngineLimits } from "./engine/admission.js";
 import type { EnginePhase } from "./engine/engine.js";
 import { createEngine, defaultLimits, type EngineClient } from "./engine/engine-client.js";
 import { ToastError } from "./errors.js";
-import { manifestFileName } from "./model/model-folder.js";
+import { manifestFileName, readBackboneManifest } from "./model/model-folder.js";
 import type { ServedModel } from "./openai/served-model.js";
+import { AdapterLibrary } from "./server/adapter-library.js";
 import { createEdge, openKeys } from "./server/create-edge.js";
 import { EngineRegistry } from "./server/engine-registry.js";
 import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
@@ -21,10 +23,12 @@ export interface RunningApp {
   readonly url: string;
   readonly engines: readonly EngineClient[];
   /**
-   * Resolves to the served models once every engine is ready.
-   * @throws ToastError of the first engine that cannot load, `invalid_option` when two folders claim one model id.
+   * Resolves to the served models once no engine and no adapter loads any more. Engines that could not are told of by `failures`.
+   * @throws ToastError of the first engine when none could load.
    */
   ready(): Promise<readonly ServedModel[]>;
+  /** What became of models that are not served, in a sentence each. */
+  readonly failures: readonly string[];
   /** Lets running answers end within the configured time, then closes port and engines. */
   stop(): Promise<void>;
 }
@@ -37,26 +41,37 @@ export interface AppHooks {
   /** Of this package, for traces. */
   readonly version?: string;
   readonly onPhase?: (folder: string, phase: EnginePhase) => void;
-  /** Compiled worker entry, for a process that runs from source. */
+  /** Compiled entries of the engines' and the converter's threads, for a process that runs from source. */
   readonly workerUrl?: URL;
+  readonly converterUrl?: URL;
 }
 
 /**
  * Puts the whole server together: engines, registry, routes, port.
- * @throws ToastError `file_missing` when there is no model or no keys file, `invalid_option` when the port cannot be had.
+ * @throws ToastError `file_missing` when there is no model or no keys file, `invalid_option` when the port cannot be had or two
+ * folders claim one model id.
  */
 export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promise<RunningApp> {
   const folders = await modelFolders(config);
+  await refuseDoubleIds(folders);
   const running = new RunningRequests({ timeoutMs: config.requestTimeoutMs });
   const engines: EngineClient[] = [];
   const log = hooks.log ?? createLog("warn", "pretty", (line) => process.stderr.write(`${line}\n`));
   const tracing = await openTracing(hooks.environment ?? {}, hooks.version ?? "unknown");
   const keys = await openKeys(config, log);
   const { edge, observe } = createEdge(config, { keys, engines: () => engines, log, tracing, processMetrics: true });
-  const registry = new EngineRegistry(engines, observe);
+  const library = new AdapterLibrary({
+    hosts: engines,
+    directory: config.adaptersDir,
+    convert: (job, signal) => convertInThread(job, { workerUrl: hooks.converterUrl, signal }),
+    log,
+  });
+  let preparing: string | null = config.adaptersDir === null ? null : "loading adapters";
+  const registry = new EngineRegistry(engines, { observe, preparing: () => preparing });
   const routes = createServerApp({
     registry,
     running,
+    adapters: { library, maxBytes: config.maxAdapterBytes },
     limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
     edge,
     startedAt: Math.floor(Date.now() / 1000),
@@ -80,16 +95,26 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       }),
     );
   }
+  const prepared = Promise.allSettled(engines.map((engine) => engine.ready())).then(async (outcomes) => {
+    // Uploaded adapters are there as soon as the server says that it is ready.
+    await library.start();
+    preparing = null;
+    const firstFailure = outcomes.find((outcome) => outcome.status === "rejected");
+    if (firstFailure !== undefined && outcomes.every(({ status }) => status === "rejected")) throw firstFailure.reason;
+    return registry.models;
+  });
+  // Whoever does not ask for `ready()` still learns of a failure from the registry's phase.
+  prepared.catch(() => {});
   return {
     url: server.url,
     engines,
-    async ready() {
-      await Promise.all(engines.map((engine) => engine.ready()));
-      refuseDoubleIds(registry.models);
-      return registry.models;
+    ready: () => prepared,
+    get failures() {
+      return registry.failures;
     },
     async stop() {
       await server.shutdown(config.drainMs);
+      await library.stop();
       await registry.close();
       await tracing?.close();
     },
@@ -142,12 +167,20 @@ export async function modelFolders({
   return found;
 }
 
-function refuseDoubleIds(models: readonly ServedModel[]): void {
-  const seen = new Set<string>();
-  for (const { id } of models) {
-    if (seen.has(id)) {
-      throw new ToastError("invalid_option", `Two of the model folders have the id '${id}'. Serve one of them only.`);
+/** Before anything is loaded. A manifest that cannot be read is its engine's to complain about. */
+async function refuseDoubleIds(folders: readonly string[]): Promise<void> {
+  const seen = new Map<string, string>();
+  for (const folder of folders) {
+    const id = await readBackboneManifest(folder).then(
+      (manifest) => manifest.id,
+      () => null,
+    );
+    if (id === null) continue;
+    const other = seen.get(id);
+    if (other !== undefined) {
+      const message = `${other} and ${folder} both have the model id '${id}'. Serve one of them only, or convert one with another --model-id.`;
+      throw new ToastError("invalid_option", message);
     }
-    seen.add(id);
+    seen.set(id, folder);
   }
 }

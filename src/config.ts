@@ -11,6 +11,9 @@ export interface ServeConfig {
   /** Converted model folders, absolute. Empty: those inside `modelsDir`. */
   readonly models: readonly string[];
   readonly modelsDir: string;
+  /** Where adapters lie that come and go while the server runs, absolute; null: nowhere. */
+  readonly adaptersDir: string | null;
+  readonly maxAdapterBytes: number;
   readonly maxBodyBytes: number;
   readonly keepAliveMs: number;
   readonly drainMs: number;
@@ -110,6 +113,21 @@ export const settings = {
     description: "where to look for models when none is named",
     fallback: "the models/ of this package",
     path: true,
+  },
+  adaptersDir: {
+    flag: "adapters-dir",
+    variable: "ADAPTERS_DIR",
+    placeholder: "folder",
+    description: "adapters that come and go while the server runs: watched, and where POST /v1/adapters keeps them",
+    fallback: "none",
+    path: true,
+  },
+  maxAdapterBytes: {
+    flag: "max-adapter-bytes",
+    variable: "MAX_ADAPTER_BYTES",
+    placeholder: "number",
+    description: "largest adapter that POST /v1/adapters takes",
+    fallback: "4294967296",
   },
   threads: {
     flag: "threads",
@@ -356,6 +374,12 @@ export function parseServeConfig(
     port: one("port", integer(0, 65_535), 8000),
     models: all("model", text)?.map((folder) => resolve(folder)) ?? [],
     modelsDir: resolve(one("modelsDir", text, packagedModels())),
+    adaptersDir: one<string | null>(
+      "adaptersDir",
+      text.transform((folder) => resolve(folder)),
+      null,
+    ),
+    maxAdapterBytes: one("maxAdapterBytes", integer(1, 2 ** 46), 2 ** 32),
     maxBodyBytes: one("maxBodyBytes", integer(1, 2 ** 30), 4 * 2 ** 20),
     keepAliveMs: 1000 * one("keepAliveSeconds", seconds(0.1, 3600), 10),
     drainMs: 1000 * one("drainSeconds", seconds(0, 3600), 10),

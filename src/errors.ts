@@ -35,6 +35,7 @@ export type ErrorCode =
   | "not_finite_weights"
   | "adapter_mismatch"
   | "invalid_adapter"
+  | "adapter_exists"
   | "output_exists"
   | "disk_full"
   | "write_failed"

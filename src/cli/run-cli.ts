@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { ToastError } from "../errors.js";
 import { benchCommand } from "./bench-command.js";
+import { chatCommand } from "./chat-command.js";
 import { convertCommand } from "./convert-command.js";
 import { keysCommand } from "./keys-command.js";
 import { packageVersion } from "./package-version.js";
@@ -14,7 +15,7 @@ export type ExitCode = 0 | 1 | 2 | 130;
 /**
  * Runs one command to its end.
  * @param words the command line, without node and script.
- * @param stop ends `serve`, `convert` and `bench`; default: SIGINT and SIGTERM.
+ * @param stop ends `serve`, `chat`, `convert` and `bench`; default: SIGINT and SIGTERM.
  */
 export async function runCli(
   words: readonly string[],
@@ -26,6 +27,7 @@ export async function runCli(
     .version(packageVersion())
     .addHelpText("after", examples)
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
+    .addCommand(chatCommand(terminal, stop))
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
     .addCommand(perplexityCommand(terminal))
@@ -67,6 +69,8 @@ Examples:
       serves the models that come with this package on http://127.0.0.1:8000
   $ toast-serve serve --model ./my-model --port 9000
       serves one model folder; --model again for more
+  $ toast-serve chat ./my-model
+      talks to it in the terminal
   $ toast-serve convert ./tiny-llama --out ./my-model --adapter toast.safetensors --name alpaca
       makes a model folder of Hugging Face weights and a steering adapter
   $ toast-serve bench ./my-model

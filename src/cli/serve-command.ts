@@ -69,6 +69,8 @@ Examples:
   $ toast-serve serve --port 9000
   $ toast-serve serve --model ./base --model ./rival
       serves both; a request picks one by its id, see GET /v1/models
+  $ toast-serve serve --model ./base --adapters-dir ./adapters
+      adapters that appear in ./adapters, or come by POST /v1/adapters, are served as base:<name>
   $ HOST=0.0.0.0 PORT=80 toast-serve
       serves every network, as a container does
   $ toast-serve serve --config toast.yaml --log-level debug --print-config
@@ -103,6 +105,7 @@ async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal)
   try {
     const models = await Promise.race([app.ready(), aborted(stop)]);
     progress.end();
+    for (const failure of app.failures) terminal.err(`A model is not served: ${failure}`);
     if (models !== "stopped") {
       for (const line of welcome(app.url, models)) {
         terminal.out(line);

@@ -1,4 +1,4 @@
-import type { Quantization } from "../model/manifest.js";
+import type { AdapterManifest, Quantization } from "../model/manifest.js";
 import { adapterInputs, adapterOutputs } from "../model/tensor-names.js";
 import { GraphBuilder, type PlacedWeight, type Value } from "./graph-builder.js";
 import { linearLayers } from "./linear-layers.js";
@@ -77,6 +77,24 @@ export function adapterGraph(
   });
   b.output(scaled, "float32", [layers, "N", kvSize]);
   return b.build();
+}
+
+/**
+ * Whether `graph` is, byte for byte, what the converter writes for an adapter of this description: it computes what an adapter computes
+ * and reads no file but its own weights.
+ */
+export function isAdapterGraphOf(
+  { shape, quantization, files }: Pick<AdapterManifest, "shape" | "quantization" | "files">,
+  graph: Uint8Array,
+): boolean {
+  const unread = () => Promise.reject(new Error("a graph is made without its weights"));
+  const { graph: own } = adapterGraph(
+    shape,
+    { taskEmbedding: unread, folded: unread },
+    adapterQuantization(quantization),
+    files.weights.name,
+  );
+  return Buffer.compare(own, graph) === 0;
 }
 
 /** ξ / max(|ξ|, smallestNorm), float32 [D]. */

@@ -5,9 +5,11 @@ import type { AdapterWeights } from "./adapter-graph.js";
 import { foldFeedback, mergeLowRank } from "./fold.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { type PairMatrix, pairMatrix } from "./matrix-product.js";
+import type { AdapterConfig, AdapterParts } from "./model-writer.js";
 import { SafetensorsReader } from "./safetensors-reader.js";
 import { schemaIssue } from "./schema-issue.js";
 import { readJson } from "./source-folder.js";
+import { valueProjectionName } from "./value-projections.js";
 
 const shared = {
   format: z.literal("toast-adapter"),
@@ -47,33 +49,26 @@ export class AdapterSource {
    * @throws ToastError `file_missing`, `invalid_adapter`, `adapter_mismatch` for another shape, `missing_tensor`,
    * `misshapen_tensor`, `corrupt_safetensors`.
    */
-  static async open(file: string, config: LlamaConfig): Promise<AdapterSource> {
+  static async open(file: string, config: Pick<LlamaConfig, "layers" | "hiddenSize">): Promise<AdapterSource> {
     if (!file.endsWith(".safetensors")) {
       throw new ToastError("invalid_adapter", `${file}: an adapter is a .safetensors file with a .json beside it.`);
     }
     const reader = await SafetensorsReader.openFiles([file]);
     try {
-      const descriptionFile = file.replace(/\.safetensors$/, ".json");
-      const parsed = descriptionSchema.safeParse(await readJson(descriptionFile, "invalid_adapter"));
-      if (!parsed.success) {
-        throw new ToastError(
-          "invalid_adapter",
-          `${descriptionFile} does not describe an adapter: ${schemaIssue(parsed.error)}.`,
-        );
-      }
-      if (parsed.data.selection === "none") {
+      const description = await readDescription(file);
+      if (description.selection === "none") {
         const message = `${file} was trained without feature selection, as a comparison; adapters that select are served.`;
         throw new ToastError("invalid_adapter", message);
       }
-      const { hidden_size: hiddenSize, num_hidden_layers: layers } = parsed.data;
+      const { hidden_size: hiddenSize, num_hidden_layers: layers } = description;
       if (hiddenSize !== config.hiddenSize || layers !== config.layers) {
         throw new ToastError(
           "adapter_mismatch",
           `${file} was made for ${layers} layers of size ${hiddenSize}; this backbone has ${config.layers} of ${config.hiddenSize}.`,
         );
       }
-      for (const [name, shape] of adapterTensors(parsed.data)) reader.expect(name, shape);
-      return new AdapterSource(file, parsed.data, reader);
+      for (const [name, shape] of adapterTensors(description)) reader.expect(name, shape);
+      return new AdapterSource(file, description, reader);
     } catch (error) {
       await reader.close();
       throw error;
@@ -100,7 +95,7 @@ export class AdapterSource {
    * The adapter's weights, folded with the backbone's value projections. Ask for ξ first, then for the layers from the last to
    * the first.
    */
-  weights(backbone: SafetensorsReader, config: LlamaConfig): AdapterWeights {
+  weights(backbone: SafetensorsReader, config: AdapterConfig): AdapterWeights {
     const { layers, hiddenSize } = config;
     const square = (values: Float32Array): PairMatrix => pairMatrix(hiddenSize, hiddenSize, values);
     let fold: ReturnType<typeof foldFeedback> | null = null;
@@ -111,7 +106,7 @@ export class AdapterSource {
         value: pairMatrix(
           config.kvHeads * config.headDim,
           hiddenSize,
-          await readFrom(backbone, `model.layers.${layer}.self_attn.v_proj.weight`),
+          await readFrom(backbone, valueProjectionName(layer)),
         ),
       }));
     return {
@@ -144,6 +139,48 @@ export class AdapterSource {
   #read(name: string): Promise<Float32Array> {
     return readFrom(this.#reader, name);
   }
+}
+
+/**
+ * The hash of the backbone that a trained adapter was made for; its weights are not looked at.
+ * @throws ToastError `file_missing`, `invalid_adapter`
+ */
+export async function readBackboneHash(file: string): Promise<string> {
+  return (await readDescription(file)).backbone_sha256;
+}
+
+async function readDescription(file: string): Promise<Description> {
+  const descriptionFile = file.replace(/\.safetensors$/, ".json");
+  const parsed = descriptionSchema.safeParse(await readJson(descriptionFile, "invalid_adapter"));
+  if (parsed.success) return parsed.data;
+  throw new ToastError(
+    "invalid_adapter",
+    `${descriptionFile} does not describe an adapter: ${schemaIssue(parsed.error)}.`,
+  );
+}
+
+/** One adapter on its way from a source file to its folder. */
+export interface NamedAdapter {
+  readonly name: string;
+  readonly source: AdapterSource;
+}
+
+/** What the source says of an adapter, and its weights folded with the backbone's. */
+export function adapterParts(
+  { name, source }: NamedAdapter,
+  backbone: SafetensorsReader,
+  config: AdapterConfig,
+): AdapterParts {
+  const { description } = source;
+  return {
+    name,
+    weights: source.weights(backbone, config),
+    kind: description.kind,
+    rank: description.kind === "lite" ? description.rank : null,
+    stage: description.stage,
+    chatTemplate: source.chatTemplate,
+    licence: description.licence ?? null,
+  };
 }
 
 const carryOf = (layer: number): string => `model.decoders.${layer}.linear`;

@@ -3,7 +3,7 @@ import { basename, join, resolve } from "node:path";
 import { ToastError } from "../errors.js";
 import { type AdapterManifest, type BackboneManifest, modelIdPattern, type Quantization } from "../model/manifest.js";
 import { adaptersFolderName, readModelFolder } from "../model/model-folder.js";
-import { AdapterSource } from "./adapter-source.js";
+import { AdapterSource, adapterParts, type NamedAdapter } from "./adapter-source.js";
 import { backboneHash } from "./backbone-hash.js";
 import { type ConvertProgress, type ReportTo, reporter } from "./convert-progress.js";
 import type { LlamaConfig } from "./llama-config.js";
@@ -55,12 +55,6 @@ export interface ConvertResult {
   readonly adapters: readonly AdapterManifest[];
 }
 
-/** One adapter on its way from a source file to its folder. */
-interface NamedAdapter {
-  readonly name: string;
-  readonly source: AdapterSource;
-}
-
 /**
  * Turns a Hugging Face folder and its steering adapters into a folder that the engine serves. The output appears whole or not
  * at all: it is built beside its place, flushed to the disk and renamed.
@@ -104,26 +98,13 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
       tokenizer: folder.tokenizer,
       chatTemplate: options.chatTemplate ?? folder.chatTemplate,
       licence: options.licence ?? folder.licence,
+      valueProjections: weights,
     };
     return { out, kind: "created", ...(await createModelFolder(out, backbone, parts, reportTo)) };
   } finally {
     await weights.close();
     for (const { source } of adapters) await source.close();
   }
-}
-
-/** What the source says of an adapter, and its weights folded with the backbone's. */
-function adapterParts({ name, source }: NamedAdapter, weights: SafetensorsReader, config: LlamaConfig): AdapterParts {
-  const { description } = source;
-  return {
-    name,
-    weights: source.weights(weights, config),
-    kind: description.kind,
-    rank: description.kind === "lite" ? description.rank : null,
-    stage: description.stage,
-    chatTemplate: source.chatTemplate,
-    licence: description.licence ?? null,
-  };
 }
 
 /** All of them appear, or none. They are built inside `out`, so that renaming never crosses file systems. */

@@ -17,18 +17,24 @@ import type { PlacedWeight } from "./graph-builder.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { OutputFile } from "./output-file.js";
 import { createFolder, makeFolder, writeJson } from "./output-folder.js";
+import type { SafetensorsReader } from "./safetensors-reader.js";
+import { writeValueProjections } from "./value-projections.js";
 import type { TensorRows } from "./weight-source.js";
 import { writeWeights } from "./weights-file.js";
 
+/** What an adapter has to know of a backbone's shape. */
+export type AdapterConfig = Pick<LlamaConfig, "layers" | "hiddenSize" | "kvHeads" | "headDim">;
+
 /** What an adapter folder takes from the backbone it is made for. */
 export interface AdapterBinding {
-  readonly config: LlamaConfig;
+  readonly config: AdapterConfig;
   readonly backboneSha256: string;
   readonly quantization: Quantization;
 }
 
 /** Everything that a backbone's folder is made of, wherever it comes from. */
 export interface BackboneParts extends AdapterBinding {
+  readonly config: LlamaConfig;
   /** The served model id. */
   readonly id: string;
   /** Under Hugging Face's names (llama-tensors.ts). */
@@ -38,6 +44,8 @@ export interface BackboneParts extends AdapterBinding {
   readonly tokenizer: Uint8Array;
   readonly chatTemplate: string | null;
   readonly licence: string | null;
+  /** The source whose value projections stay beside the backbone, for adapters that come later; absent for random weights. */
+  readonly valueProjections?: SafetensorsReader;
 }
 
 /** Everything that an adapter's folder is made of. */
@@ -58,6 +66,16 @@ export async function createModelFolder(
 ): Promise<{ readonly manifest: BackboneManifest; readonly adapters: readonly AdapterManifest[] }> {
   return createFolder(out, async (unfinished) => {
     const files = await writeBackbone(unfinished, backbone, reportTo);
+    const values =
+      backbone.valueProjections === undefined
+        ? {}
+        : {
+            valueProjections: await writeValueProjections(
+              unfinished,
+              backbone.valueProjections,
+              backbone.config.layers,
+            ),
+          };
     const written: AdapterManifest[] = [];
     for (const adapter of adapters) {
       const path = join(unfinished, adaptersFolderName, adapter.name);
@@ -73,7 +91,7 @@ export async function createModelFolder(
       tokens: backbone.tokens,
       chatTemplate: backbone.chatTemplate,
       licence: backbone.licence,
-      files,
+      files: { ...files, ...values },
     } satisfies BackboneManifest);
     await writeJson(unfinished, manifestFileName, manifest);
     return { manifest, adapters: written };

@@ -23,24 +23,20 @@ export type LengthCheck =
 /** Whether a prompt and what it asks for fit the context. Pure. A prompt is never cut silently. */
 export function checkLength(promptTokens: number, maxTokens: number | null, contextLength: number): LengthCheck {
   if (promptTokens === 0) {
-    return refused(
-      "invalid_request",
-      "The prompt has no tokens. Send at least one message with some text.",
-      "messages",
-    );
+    return refused("invalid_request", "The prompt has no tokens. Send some text.", "messages");
   }
   const room = contextLength - promptTokens;
   if (room < (maxTokens === 0 ? 0 : 1)) {
     return refused(
       "context_length_exceeded",
-      `This model's context is ${contextLength} tokens; the prompt has ${promptTokens}, which leaves no room for an answer. Shorten the messages.`,
+      `This model's context is ${contextLength} tokens; the prompt has ${promptTokens}, which leaves no room for an answer. Shorten it.`,
       "messages",
     );
   }
   if (maxTokens !== null && maxTokens > room) {
     return refused(
       "context_length_exceeded",
-      `This model's context is ${contextLength} tokens; the prompt has ${promptTokens} and ${maxTokens} were asked for. Shorten the messages, or ask for ${room} tokens at most.`,
+      `This model's context is ${contextLength} tokens; the prompt has ${promptTokens} and ${maxTokens} were asked for. Shorten it, or ask for ${room} tokens at most.`,
       "messages",
     );
   }

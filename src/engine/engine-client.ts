@@ -5,7 +5,16 @@ import { ToastError } from "../errors.js";
 import type { EngineLimits } from "./admission.js";
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "./engine.js";
 import type { EngineWorkerOptions } from "./engine-worker.js";
-import type { EngineCommand, EngineEvent, EngineStatus, GenerationRequest, ModelInfo } from "./messages.js";
+import type {
+  AdapterInfo,
+  AdapterToLoad,
+  EngineCommand,
+  EngineEvent,
+  EngineStatus,
+  GenerationRequest,
+  ModelInfo,
+} from "./messages.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What the worker thread is started with. */
 export type EngineOptions = EngineWorkerOptions;
@@ -47,9 +56,15 @@ export class EngineClient implements Engine {
   readonly #onPhase: (phase: EnginePhase) => void;
   readonly #requests = new Map<string, PendingRequest>();
   readonly #inspections = new Map<number, PromiseWithResolvers<EngineStatus>>();
+  readonly #adapterCalls = new Map<number, PromiseWithResolvers<void>>();
+  /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
+  readonly #unloading = new Map<number, string>();
+  readonly #questions = new Map<number, PromiseWithResolvers<TextAnswers[keyof TextAnswers]>>();
   readonly #ready = withResolvers<ModelInfo>();
   readonly #exited: Promise<void>;
   #nextInspection = 0;
+  #nextAdapterCall = 0;
+  #nextQuestion = 0;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
   constructor(options: CreateEngineOptions) {
@@ -87,6 +102,63 @@ export class EngineClient implements Engine {
   }
 
   async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
+    this.#requireReady();
+    const requestId = randomUUID();
+    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
+    this.#requests.set(requestId, pending);
+    this.#send({ kind: "generate", requestId, request, adapterFingerprint: this.#fingerprintOf(request) });
+    const cancel = (): void => pending.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    pending.whenDone(() => signal.removeEventListener("abort", cancel));
+    return pending.accepted;
+  }
+
+  /** Read in the turn in which the request was made, so it is the one that its answer will name. */
+  #fingerprintOf({ steering }: GenerationRequest): string | null {
+    if (steering.kind === "plain" || this.#phase.kind !== "ready") return null;
+    return this.#phase.model.adapters.find(({ name }) => name === steering.adapter)?.fingerprint ?? null;
+  }
+
+  /**
+   * @returns once it is served, and named by `phase`.
+   * @throws ToastError as `loadAdapter` of load-model.ts, and `adapter_exists` for a name that is taken.
+   */
+  async loadAdapter(adapter: AdapterToLoad): Promise<void> {
+    await this.#callForAdapter((callId) => ({ kind: "loadAdapter", callId, adapter }));
+  }
+
+  /**
+   * New requests do not find it from now on.
+   * @returns once the last request that uses it has ended and its memory is free.
+   * @throws ToastError `model_not_found`
+   */
+  async unloadAdapter(name: string): Promise<void> {
+    return this.#callForAdapter((callId) => {
+      this.#unloading.set(callId, name);
+      if (this.#phase.kind === "ready") this.#setAdapters(this.#phase.model.adapters);
+      return { kind: "unloadAdapter", callId, name };
+    });
+  }
+
+  async #callForAdapter(command: (callId: number) => EngineCommand): Promise<void> {
+    this.#requireReady();
+    const callId = this.#nextAdapterCall++;
+    const call = withResolvers<void>();
+    this.#adapterCalls.set(callId, call);
+    this.#send(command(callId));
+    return call.promise;
+  }
+
+  #setAdapters(adapters: readonly AdapterInfo[]): void {
+    if (this.#phase.kind !== "ready") return;
+    const gone = new Set(this.#unloading.values());
+    const model = { ...this.#phase.model, adapters: adapters.filter(({ name }) => !gone.has(name)) };
+    this.#setPhase({ kind: "ready", model });
+  }
+
+  /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
+  #requireReady(): void {
     switch (this.#phase.kind) {
       case "loading":
         throw new ToastError("server_loading", "The model is still loading. Try again in a moment.");
@@ -97,15 +169,16 @@ export class EngineClient implements Engine {
       case "ready":
         break;
     }
-    const requestId = randomUUID();
-    const pending = new PendingRequest(request.choices, () => this.#send({ kind: "cancel", requestId }));
-    this.#requests.set(requestId, pending);
-    this.#send({ kind: "generate", requestId, request });
-    const cancel = (): void => pending.cancel();
-    if (signal.aborted) cancel();
-    signal.addEventListener("abort", cancel, { once: true });
-    pending.whenDone(() => signal.removeEventListener("abort", cancel));
-    return pending.accepted;
+  }
+
+  async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    this.#requireReady();
+    const asked = withResolvers<TextAnswers[keyof TextAnswers]>();
+    const askId = this.#nextQuestion++;
+    this.#questions.set(askId, asked);
+    this.#send({ kind: "ask", askId, question });
+    // The worker answers each kind of question with its kind of answer.
+    return (await asked.promise) as TextAnswers[Question["kind"]];
   }
 
   inspect(): Promise<EngineStatus> {
@@ -152,6 +225,26 @@ export class EngineClient implements Engine {
         this.#inspections.get(event.inspectId)?.resolve(event.status);
         this.#inspections.delete(event.inspectId);
         break;
+      case "adapters":
+        this.#unloading.delete(event.callId);
+        this.#setAdapters(event.adapters);
+        break;
+      case "adapterCall": {
+        const call = this.#adapterCalls.get(event.callId);
+        this.#adapterCalls.delete(event.callId);
+        this.#unloading.delete(event.callId);
+        if (event.error === null) call?.resolve();
+        else call?.reject(ToastError.fromData(event.error));
+        break;
+      }
+      case "answer":
+        this.#questions.get(event.askId)?.resolve(event.answer);
+        this.#questions.delete(event.askId);
+        break;
+      case "unanswered":
+        this.#questions.get(event.askId)?.reject(ToastError.fromData(event.error));
+        this.#questions.delete(event.askId);
+        break;
       case "accepted":
         this.#requests.get(event.requestId)?.accept(event.promptTokens);
         break;
@@ -175,7 +268,8 @@ export class EngineClient implements Engine {
 
   #fail(error: ToastError): void {
     if (this.#phase.kind === "failed" || this.#phase.kind === "closed") return;
-    this.#setPhase({ kind: "failed", message: error.message });
+    const model = this.#phase.kind === "ready" ? this.#phase.model : null;
+    this.#setPhase({ kind: "failed", message: error.message, model });
     this.#end(error);
   }
 
@@ -185,6 +279,10 @@ export class EngineClient implements Engine {
     this.#requests.clear();
     for (const inspection of this.#inspections.values()) inspection.reject(error);
     this.#inspections.clear();
+    for (const call of this.#adapterCalls.values()) call.reject(error);
+    this.#adapterCalls.clear();
+    for (const question of this.#questions.values()) question.reject(error);
+    this.#questions.clear();
   }
 }
 

@@ -15,6 +15,7 @@ import {
   type AdmittedRequest,
   bottomUpPrefix,
   type ChoiceId,
+  isSteeredBy,
   type Lanes,
   type LoopAdapter,
   RunningSequence,
@@ -30,6 +31,7 @@ export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "gra
 
 export interface EngineParts {
   readonly decoder: LoopDecoder;
+  /** By the `adapter` of requests' steering: a name, or the key of one version of it (see AdapterSet). A live view. */
   readonly adapters: ReadonlyMap<string, LoopAdapter>;
   readonly tokenizer: Tokenizer;
   readonly eosIds: ReadonlySet<number>;
@@ -88,6 +90,8 @@ export class EngineLoop {
   #fedBackStates = new Float32Array(0);
   #preemptions = 0;
   #stepMs = 0;
+  /** Of adapters that are gone. */
+  #pastAdapterMs = 0;
   #busy = false;
   #ended: Promise<void> = Promise.resolve();
 
@@ -133,6 +137,18 @@ export class EngineLoop {
     if ([...this.#running.values()].some(({ sequence }) => isOf(sequence))) this.#toCancel.add(requestId);
   }
 
+  /** Whether a waiting or running sequence is steered by the adapter of this key. */
+  usesAdapter(key: string): boolean {
+    const isSteered = ({ request: { steering } }: Sequence) => steering.kind === "steered" && steering.adapter === key;
+    return this.#waiting.some(isSteered) || [...this.#running.values()].some(({ sequence }) => isSteered(sequence));
+  }
+
+  /** Drops what is kept of an adapter that nobody uses and nobody will: its key never comes back. */
+  forgetAdapter(key: string): void {
+    this.#pastAdapterMs += this.#parts.adapters.get(key)?.graphMs ?? 0;
+    this.#prefixes.forget((prefix) => isSteeredBy(prefix, key));
+  }
+
   /** Cancels everything. @returns once no forward runs any more: only then may the thread end. */
   async close(): Promise<void> {
     const all = [...this.#waiting, ...[...this.#running.values()].map(({ sequence }) => sequence)];
@@ -167,7 +183,10 @@ export class EngineLoop {
 
   #graphMs(): number {
     const { decoder, adapters } = this.#parts;
-    return [...adapters.values()].reduce((sum, adapter) => sum + adapter.graphMs, decoder.graphMs);
+    return [...adapters.values()].reduce(
+      (sum, adapter) => sum + adapter.graphMs,
+      decoder.graphMs + this.#pastAdapterMs,
+    );
   }
 
   async #runUntilIdle(): Promise<void> {
@@ -199,6 +218,7 @@ export class EngineLoop {
 
   /** Of a sequence that has no lanes. */
   #tellCancelled(sequence: Sequence): void {
+    sequence.matcher?.dispose();
     this.#listener.finished(sequence.choiceId, "cancelled", usageOf(sequence));
     for (const follower of sequence.followers) this.#tellCancelled(follower);
   }
@@ -451,7 +471,7 @@ export class EngineLoop {
   }
 
   #nextToken(running: RunningSequence, logits: Float32Array): void {
-    const { request, choiceId, sampling, tokenIds, rules, output } = running.sequence;
+    const { request, choiceId, sampling, tokenIds, rules, matcher, output } = running.sequence;
     if (request.maxTokens === 0) {
       this.#finishPrompt(running);
       return;
@@ -474,12 +494,20 @@ export class EngineLoop {
       this.#startFollowers(running, logits);
     }
     tokenIds.push(tokenId);
-    rules.append(tokenId);
+    let place: "within" | "last" = "within";
+    try {
+      rules.append(tokenId);
+      // The next token's mask says so; it is computed once, and needed next in any case.
+      if (matcher?.isComplete === true) place = "last";
+    } catch (cause) {
+      this.#fail(running, asError(cause).toData());
+      return;
+    }
     const draft = this.#settleDraft(running.lanes, tokenId);
     const { logprob, top } = likelihood ?? { logprob: null, top: [] };
     const isAsked = likelihood !== null || request.report.explain;
     const facts: TokenFacts | null = isAsked ? { logprob, top, steering: running.lastSteering, draft } : null;
-    const { text, tokens, reports, finished } = output.push(tokenId, facts);
+    const { text, tokens, reports, finished } = output.push(tokenId, facts, place);
     if (text !== "" || reports.length > 0) this.#listener.delta(choiceId, text, tokens, reports);
     if (finished !== null) this.#finish(running, finished);
   }
@@ -552,6 +580,7 @@ export class EngineLoop {
     this.#finish(leader, "length");
     for (const follower of followers) {
       follower.cachedTokens = cachedTokens;
+      follower.matcher?.dispose();
       this.#listener.finished(follower.choiceId, "length", usageOf(follower));
     }
   }
@@ -559,12 +588,14 @@ export class EngineLoop {
   #finish(running: RunningSequence, reason: FinishReason): void {
     this.#rememberPrefix(running);
     this.#release(running);
+    running.sequence.matcher?.dispose();
     this.#listener.finished(running.sequence.choiceId, reason, usageOf(running.sequence));
   }
 
   #fail(running: RunningSequence, error: ErrorData): void {
     if (!this.#runs(running)) return;
     this.#release(running);
+    running.sequence.matcher?.dispose();
     // A request fails as a whole: its other choices are cancelled by whoever is told.
     this.#waiting.unshift(...running.sequence.followers);
     this.#listener.errored(running.sequence.choiceId, error);

@@ -1,4 +1,5 @@
 import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, TokenReport, Usage } from "./messages.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 /** What a running generation says, in order for each choice: any number of `delta`, then one `finished`; what the prompt has to tell before all. */
 export type GenerationEvent =
@@ -26,7 +27,12 @@ export interface Generation {
 export type EnginePhase =
   | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
   | { readonly kind: "ready"; readonly model: ModelInfo }
-  | { readonly kind: "failed"; readonly message: string }
+  | {
+      readonly kind: "failed";
+      readonly message: string;
+      /** What it served before; null or absent when it has never been ready. */
+      readonly model?: ModelInfo | null;
+    }
   | { readonly kind: "closed" };
 
 /** The engine of one model folder, seen from the HTTP thread. Knows nothing of HTTP or of OpenAI's wire format. */
@@ -39,6 +45,11 @@ export interface Engine {
    * Aborting `signal` cancels the request within one step; its events then end with `finished: cancelled`.
    */
   generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation>;
+  /**
+   * Asks about tokens and templates.
+   * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`, `server_loading` …
+   */
+  ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]>;
   /** Asks the worker what it holds; for health checks and tests. */
   inspect(): Promise<EngineStatus>;
   /** Cancels what runs and ends the worker. */

@@ -1,7 +1,16 @@
 import { join } from "node:path";
+import { ToastError } from "../errors.js";
 import { Adapter } from "../model/adapter.js";
 import { Decoder } from "../model/decoder.js";
-import { type ModelFolder, readModelFolder, verifyModelFolder } from "../model/model-folder.js";
+import type { BackboneManifest } from "../model/manifest.js";
+import {
+  type AdapterFolder,
+  type ModelFolder,
+  readAdapterFolder,
+  readModelFolder,
+  verifyAdapterFolder,
+  verifyModelFolder,
+} from "../model/model-folder.js";
 import { Tokenizer } from "../text/tokenizer.js";
 
 /** Everything of one model folder, in memory and checked. */
@@ -32,8 +41,7 @@ export async function loadModel(
   const adapters = new Map<string, Adapter>();
   for (const [index, adapter] of folder.adapters.entries()) {
     onProgress(`loading adapter ${adapter.manifest.name}`, 0.8 + (0.1 * index) / folder.adapters.length);
-    const graph = join(adapter.path, adapter.manifest.files.graph.name);
-    adapters.set(adapter.manifest.name, await Adapter.load(graph, adapter.manifest, { threads: 1 }));
+    adapters.set(adapter.manifest.name, await openAdapter(adapter));
   }
   onProgress("loading tokenizer", 0.9);
   const tokenizer = await Tokenizer.fromFile(join(folder.path, manifest.files.tokenizer.name));
@@ -46,6 +54,48 @@ export async function loadModel(
 export async function releaseModel({ decoder, adapters }: LoadedModel): Promise<void> {
   await decoder.release();
   for (const adapter of adapters.values()) await adapter.release();
+}
+
+/**
+ * An adapter that comes while the engine runs: checked, hashed and tried out. Hashing lets steps in between its chunks; only
+ * onnxruntime's reading of the graph holds them up.
+ * @throws ToastError `file_missing`, `invalid_manifest`, `adapter_mismatch`, `file_hash_mismatch`, `invalid_adapter` for a graph that
+ * is none of an adapter, `not_finite_weights`.
+ */
+export async function loadAdapter(
+  path: string,
+  backbone: BackboneManifest,
+): Promise<{ readonly folder: AdapterFolder; readonly adapter: Adapter }> {
+  const folder = await readAdapterFolder(path, backbone);
+  await verifyAdapterFolder(folder);
+  let adapter: Adapter | null = null;
+  try {
+    adapter = await openAdapter(folder);
+    await tryOut(adapter);
+    return { folder, adapter };
+  } catch (cause) {
+    await adapter?.release();
+    if (cause instanceof ToastError && cause.code === "not_finite_weights") throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ToastError("invalid_adapter", `${path} holds no adapter that can be run: ${reason}`, { cause });
+  }
+}
+
+function openAdapter({ path, manifest }: AdapterFolder): Promise<Adapter> {
+  return Adapter.load(join(path, manifest.files.graph.name), manifest, { threads: 1 });
+}
+
+/** One weight that is no number makes some output none, whatever goes in: zero times NaN or infinity is NaN. */
+async function tryOut(adapter: Adapter): Promise<void> {
+  const { layers, hiddenSize, kvSize } = adapter.manifest.shape;
+  const gains = new Float32Array(layers).fill(1);
+  const { relevance, topDownValues } = await adapter.topDown(new Float32Array(hiddenSize).fill(1), gains);
+  if (relevance.length !== 1 || topDownValues.length !== layers * kvSize) {
+    throw new Error("its outputs do not have the shapes that its manifest says");
+  }
+  if (!Number.isFinite(relevance[0]) || !topDownValues.every(Number.isFinite)) {
+    throw new ToastError("not_finite_weights", "The adapter has weights that are NaN or infinite. Train it again.");
+  }
 }
 
 /** One small forward of each graph: memory is mapped and threads are up before the first request. */

@@ -1,13 +1,9 @@
 import type { ErrorData } from "../errors.js";
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
-import type { ChatMessage } from "../text/chat-template.js";
-
-/** What to continue. Rendering and tokenizing happen in the worker: a long prompt must not hold up the HTTP thread. */
-export type Prompt =
-  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] }
-  | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean }
-  | { readonly kind: "tokens"; readonly ids: readonly number[] };
+import type { Prompt } from "./prompt.js";
+import type { TextAnswers, TextQuestion } from "./text-questions.js";
 
 export interface GenerationRequest {
   readonly prompt: Prompt;
@@ -28,16 +24,6 @@ export interface GenerationRequest {
   readonly constraint: OutputConstraint | null;
   readonly report: ReportRequest;
 }
-
-/** What generated text has to be. Grammars and schemas travel as text; the worker compiles them. */
-export type OutputConstraint =
-  /** Any JSON object. */
-  | { readonly kind: "jsonObject" }
-  /** JSON that a JSON Schema allows, itself as JSON text. */
-  | { readonly kind: "jsonSchema"; readonly schema: string }
-  | { readonly kind: "regex"; readonly pattern: string }
-  /** A grammar in GBNF, with a rule `root`. */
-  | { readonly kind: "grammar"; readonly grammar: string };
 
 /** What a client wants to know of each token beside its text. */
 export interface ReportRequest {
@@ -136,10 +122,28 @@ export interface ModelInfo {
 
 /** HTTP thread → engine worker. */
 export type EngineCommand =
-  | { readonly kind: "generate"; readonly requestId: string; readonly request: GenerationRequest }
+  | {
+      readonly kind: "generate";
+      readonly requestId: string;
+      readonly request: GenerationRequest;
+      /** Of the adapter that the client is told of: one that has replaced it meanwhile must not answer in its place. */
+      readonly adapterFingerprint: string | null;
+    }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "inspect"; readonly inspectId: number }
+  | { readonly kind: "loadAdapter"; readonly callId: number; readonly adapter: AdapterToLoad }
+  | { readonly kind: "unloadAdapter"; readonly callId: number; readonly name: string }
+  | { readonly kind: "ask"; readonly askId: number; readonly question: TextQuestion }
   | { readonly kind: "shutdown" };
+
+/** A converted adapter folder that is to be served while the engine runs. */
+export interface AdapterToLoad {
+  /** Served as `<base>:<name>`, whatever the folder or its manifest is called. */
+  readonly name: string;
+  readonly folder: string;
+  /** What becomes of an adapter that has the name: `add` is refused then, `replace` lets it end with the requests that use it. */
+  readonly mode: "add" | "replace";
+}
 
 /** What the engine holds right now; waiting, running, lanes and cache are zero when idle. */
 export interface EngineStatus {
@@ -201,4 +205,11 @@ export type EngineEvent =
     }
   /** After `accepted`: this request alone cannot go on, none of its choices. */
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
-  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus };
+  | { readonly kind: "status"; readonly inspectId: number; readonly status: EngineStatus }
+  /** The adapters from now on, changed by the call; always before that call's `adapterCall`. */
+  | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
+  /** A `loadAdapter` or `unloadAdapter` is done with; null: as it was asked for. */
+  | { readonly kind: "adapterCall"; readonly callId: number; readonly error: ErrorData | null }
+  | { readonly kind: "answer"; readonly askId: number; readonly answer: TextAnswers[keyof TextAnswers] }
+  /** A question that cannot be answered. */
+  | { readonly kind: "unanswered"; readonly askId: number; readonly error: ErrorData };

@@ -55,13 +55,17 @@ export class OutputProcessor {
     return this.#tokens;
   }
 
-  /** @param facts what to report of the token; null when nothing was asked for. */
-  push(tokenId: number, facts: TokenFacts | null): ProcessedToken {
+  /**
+   * @param facts what to report of the token; null when nothing was asked for.
+   * @param place `last`: the text is complete with this token, as its grammar has it.
+   */
+  push(tokenId: number, facts: TokenFacts | null, place: "within" | "last" = "within"): ProcessedToken {
     this.#tokens++;
     if (this.#endIds.has(tokenId)) return this.#end("", "stop");
     if (facts !== null) this.#reports.push(tokenReport(tokenId, facts, (id) => this.#detokenizer.bytesOf(id)));
     const { emit, stopped } = this.#match(this.#detokenizer.push(tokenId));
     if (stopped !== null) return this.#tell(emit, this.#reports.cut(emit), "stop");
+    if (place === "last") return this.#end(emit, "stop");
     if (this.#tokens >= this.#maxTokens) return this.#end(emit, "length");
     return this.#tell(emit, this.#reports.take(emit), null);
   }

@@ -165,6 +165,17 @@ export class PrefixCache {
     return true;
   }
 
+  /** Drops all that is kept under the keys of which `isGone` is true. */
+  forget(isGone: (key: PrefixKey) => boolean): void {
+    const gone = new Set([...this.#roots].flatMap(([key, root]) => (isGone(key) ? [root] : [])));
+    for (const block of [...this.#blocks]) {
+      if (!gone.has(block.root)) continue;
+      this.#blocks.delete(block);
+      this.#bytes -= bytesOf(block);
+    }
+    for (const key of [...this.#roots.keys()]) if (isGone(key)) this.#roots.delete(key);
+  }
+
   /** A block without children. */
   #drop(block: PrefixBlock): void {
     const siblings = block.parent?.children ?? block.root;

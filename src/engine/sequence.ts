@@ -2,6 +2,7 @@ import type { Adapter } from "../model/adapter.js";
 import type { DecoderRow, RowTopDown } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
 import type { DrawRules } from "../sampling/draw-rules.js";
+import type { CompiledConstraint, Matcher } from "../sampling/grammar/matcher.js";
 import { drawRules } from "../sampling/logits-processors.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -30,6 +31,7 @@ export interface AdmittedRequest {
   readonly minTokens: number;
   readonly stopTokenIds: readonly number[];
   readonly report: ReportRequest;
+  readonly constraint: CompiledConstraint | null;
 }
 
 /** What the loop needs of an adapter; scripted in the scheduling tests. */
@@ -65,6 +67,8 @@ export class Sequence {
   readonly endIds: ReadonlySet<number>;
   /** Under which draft and token are drawn. */
   readonly rules: DrawRules;
+  /** Where the text stands in its grammar; one of the rules. Null where any text will do. */
+  readonly matcher: Matcher | null;
   /** Other choices of the request, which begin when this one has computed the prompt. */
   followers: Sequence[] = [];
   readonly tokenIds: number[];
@@ -84,7 +88,8 @@ export class Sequence {
     this.output = new OutputProcessor(tokenizer, request, this.endIds);
     // An end of sequence that is to be ignored is not wanted early either (vLLM).
     const endIds = [...eosIds, ...request.stopTokenIds];
-    this.rules = drawRules({ ...request, sampling: this.sampling, endIds });
+    this.matcher = request.constraint?.matcher() ?? null;
+    this.rules = drawRules({ ...request, sampling: this.sampling, endIds, constraint: this.matcher });
     this.tokenIds = [...request.promptIds];
   }
 
@@ -182,5 +187,14 @@ export const bottomUpPrefix: PrefixKey = "bottomUp";
 
 export function steeredPrefix({ steering }: AdmittedRequest, gains: Float32Array): PrefixKey {
   if (steering.kind === "plain") throw new Error("a plain request has no steered lane");
-  return `steered ${steering.adapter} ${gains.join(" ")}`;
+  return `${prefixOf(steering.adapter)}${gains.join(" ")}`;
+}
+
+export function isSteeredBy(key: PrefixKey, adapter: string): boolean {
+  return key.startsWith(prefixOf(adapter));
+}
+
+/** No adapter's key holds a space. */
+function prefixOf(adapter: string): string {
+  return `steered ${adapter} `;
 }

@@ -48,8 +48,8 @@ export const backboneManifestSchema = z.strictObject({
   chatTemplate: z.string().nullable(),
   /** Free text or an SPDX id, as the source states it. */
   licence: z.string().nullable(),
-  /** The graph; its weights are external data in `weights`. */
-  files: z.strictObject({ graph: file, weights: file, tokenizer: file }),
+  /** The graph; its weights are external data in `weights`. `valueProjections`: what later adapters are folded with, if it was kept. */
+  files: z.strictObject({ graph: file, weights: file, tokenizer: file, valueProjections: file.optional() }),
 });
 export type BackboneManifest = z.infer<typeof backboneManifestSchema>;
 export type Architecture = BackboneManifest["architecture"];

@@ -32,15 +32,41 @@ export const adaptersFolderName = "adapters";
  * @throws ToastError `file_missing`, `invalid_manifest`, `adapter_mismatch`
  */
 export async function readModelFolder(path: string): Promise<ModelFolder> {
-  const manifest = await readManifest(join(path, manifestFileName), backboneManifestSchema);
+  const manifest = await readBackboneManifest(path);
   const adapters: AdapterFolder[] = [];
   for (const name of await listFolders(join(path, adaptersFolderName))) {
-    const adapterPath = join(path, adaptersFolderName, name);
-    const adapter = await readManifest(join(adapterPath, manifestFileName), adapterManifestSchema);
-    checkAdapter(adapter, name, manifest);
-    adapters.push({ path: adapterPath, manifest: adapter });
+    const adapter = await readAdapterFolder(join(path, adaptersFolderName, name), manifest);
+    if (adapter.manifest.name !== name) {
+      throw new ToastError("invalid_manifest", `the adapter in folder ${name} calls itself ${adapter.manifest.name}`);
+    }
+    adapters.push(adapter);
   }
   return { path, manifest, adapters };
+}
+
+/** The manifest of a model folder alone. @throws ToastError `file_missing`, `invalid_manifest` */
+export function readBackboneManifest(path: string): Promise<BackboneManifest> {
+  return readManifest(join(path, manifestFileName), backboneManifestSchema);
+}
+
+/** The manifest of an adapter folder alone. @throws ToastError `file_missing`, `invalid_manifest` */
+export function readAdapterManifest(path: string): Promise<AdapterManifest> {
+  return readManifest(join(path, manifestFileName), adapterManifestSchema);
+}
+
+/**
+ * An adapter's folder, wherever it lies, checked against the backbone that it is to steer; its files are not hashed.
+ * @throws ToastError `file_missing`, `invalid_manifest`, `adapter_mismatch`
+ */
+export async function readAdapterFolder(path: string, backbone: BackboneManifest): Promise<AdapterFolder> {
+  const manifest = await readAdapterManifest(path);
+  checkAdapter(manifest, backbone);
+  return { path, manifest };
+}
+
+/** Hashes every file that the adapter's manifest names. @throws ToastError `file_missing`, `file_hash_mismatch` */
+export async function verifyAdapterFolder({ path, manifest }: AdapterFolder): Promise<void> {
+  for (const file of Object.values(manifest.files)) await verifyFile(path, file, () => {});
 }
 
 /**
@@ -53,7 +79,9 @@ export async function verifyModelFolder(
   onProgress: (doneBytes: number, totalBytes: number) => void,
 ): Promise<void> {
   const files = [
-    ...Object.values(folder.manifest.files).map((file) => ({ folder: folder.path, file })),
+    ...Object.values(folder.manifest.files).flatMap((file) =>
+      file === undefined ? [] : [{ folder: folder.path, file }],
+    ),
     ...folder.adapters.flatMap((adapter) =>
       Object.values(adapter.manifest.files).map((file) => ({ folder: adapter.path, file })),
     ),
@@ -94,20 +122,17 @@ async function verifyFile(folder: string, file: ManifestFile, onBytes: (bytes: n
   }
 }
 
-function checkAdapter(adapter: AdapterManifest, folderName: string, backbone: BackboneManifest): void {
-  if (adapter.name !== folderName) {
-    throw new ToastError("invalid_manifest", `the adapter in folder ${folderName} calls itself ${adapter.name}`);
-  }
+function checkAdapter(adapter: AdapterManifest, backbone: BackboneManifest): void {
   if (adapter.backboneSha256 !== backbone.backboneSha256) {
     throw new ToastError(
       "adapter_mismatch",
-      `adapter ${adapter.name} was made for backbone ${adapter.backboneSha256.slice(0, 12)}, this one is ${backbone.backboneSha256.slice(0, 12)}`,
+      `Adapter ${adapter.name} was made for backbone ${adapter.backboneSha256.slice(0, 12)}, this one is ${backbone.backboneSha256.slice(0, 12)}: an adapter works only with the weights it was trained on.`,
     );
   }
   const { layers, hiddenSize, kvHeads, headDim } = backbone.architecture;
   const { shape } = adapter;
   if (shape.layers !== layers || shape.hiddenSize !== hiddenSize || shape.kvSize !== kvHeads * headDim) {
-    throw new ToastError("adapter_mismatch", `adapter ${adapter.name} does not have its backbone's shape`);
+    throw new ToastError("adapter_mismatch", `Adapter ${adapter.name} does not have its backbone's shape.`);
   }
 }
 

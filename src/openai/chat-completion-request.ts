@@ -1,7 +1,15 @@
 import { z } from "zod";
+import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
-import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
-import { field, firstIssueAsError, optional, refuse } from "./request-fields.js";
+import type { ChatMessage } from "../text/chat-message.js";
+import { generationFields, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
+import { toGenerationRequest } from "./generation-request.js";
+import { constraintFields, outputConstraint } from "./output-constraint.js";
+import { ignoredParameters, only, unsupportedChatParameters, unsupportedParameters } from "./parameter-policy.js";
+import { renderingFields, renderingOf } from "./rendering-fields.js";
+import { field, flag, integer, optional, refuse, shownAs, text } from "./request-fields.js";
+import type { ServedModel } from "./served-model.js";
+import { toolFields, toolUse } from "./tool-request.js";
 
 /** Text parts join with a line break, as vLLM and llama.cpp join them. */
 const partSeparator = "\n";
@@ -30,35 +38,52 @@ const contentPart = z
   });
 
 /** A string or `[{type: "text", text}]`, for every role; flattened to one string. */
-const content = z.preprocess(
-  (value) => (typeof value === "string" ? [{ type: "text", text: value }] : value),
+const content = shownAs(
   z
-    .array(contentPart, field("a string or an array of text parts"))
-    .transform((texts) => wellFormed(texts.join(partSeparator))),
+    .preprocess(
+      (value) => (typeof value === "string" ? [{ type: "text", text: value }] : value),
+      z.array(contentPart, field("a string or an array of text parts")).transform((texts) => texts.join(partSeparator)),
+    )
+    .pipe(text()),
+  z.union([z.string(), z.array(z.object({ type: z.literal("text"), text: z.string() }))]),
 );
 
-const roles = ["system", "developer", "user", "assistant"] as const;
-const rolesRefused: ReadonlySet<string> = new Set(["tool", "function"]);
+const roles = ["system", "developer", "user", "assistant", "tool"] as const;
 
-const role = z
-  .string(field(`one of ${roles.join(", ")}`))
-  .transform((value, context): "system" | "user" | "assistant" => {
+const role = shownAs(
+  z.string(field(`one of ${roles.join(", ")}`)).transform((value, context): ChatMessage["role"] => {
     switch (value) {
       case "system":
       case "user":
       case "assistant":
+      case "tool":
         return value;
       case "developer":
         // No template of an open model knows this newer word for the same thing.
         return "system";
       default:
-        if (rolesRefused.has(value)) {
-          return refuse(context, `Messages of role '${value}' are not supported: this server calls no tools yet.`);
+        if (value === "function") {
+          return refuse(context, "Messages of role 'function' are not supported; use 'tools' and the role 'tool'.");
         }
         context.addIssue({ code: "custom", message: `must be one of ${roles.join(", ")}.` });
         return z.NEVER;
     }
-  });
+  }),
+  z.enum(roles),
+);
+
+/** A call as an earlier answer had it. */
+const pastCall = z.object(
+  {
+    id: text("the call's id"),
+    type: z.literal("function", field("'function'")).optional(),
+    function: z.object(
+      { name: text("the function's name"), arguments: text("the arguments as JSON text") },
+      field("an object with `name` and `arguments`"),
+    ),
+  },
+  field("a call such as {id, type: 'function', function: {name, arguments}}"),
+);
 
 const message = z
   // What is not named here is dropped: clients send back whole answers (`annotations: []`, `refusal: null`), and `name`s
@@ -67,94 +92,66 @@ const message = z
     {
       role,
       content: content.nullish(),
-      tool_calls: only([[]], "Tool calls are not supported: this server calls no tools yet."),
-      function_call: only([], "Function calls are not supported."),
+      tool_calls: optional(z.array(pastCall, field("an array of calls"))),
+      tool_call_id: optional(text()),
+      function_call: only([], "'function_call' is not supported; use 'tool_calls'."),
     },
     field("an object with `role` and `content`"),
   )
-  .transform(({ role, content }, context) => {
+  .transform(({ role, content, tool_calls, tool_call_id }, context): ChatMessage => {
+    if (role === "assistant" && tool_calls !== null && tool_calls.length > 0) {
+      const toolCalls = tool_calls.map(({ id, function: { name, arguments: words } }) => ({
+        id,
+        name,
+        arguments: words,
+      }));
+      return { role, content: content ?? "", toolCalls };
+    }
+    if (role === "tool" && tool_call_id === null) {
+      context.addIssue({ code: "custom", path: ["tool_call_id"], message: "is missing; it must be the id of a call." });
+      return z.NEVER;
+    }
     if (content === undefined || content === null) {
       context.addIssue({ code: "custom", path: ["content"], message: "must be a string or an array of text parts." });
       return z.NEVER;
     }
-    return { role, content };
+    return role === "tool" && tool_call_id !== null ? { role, content, toolCallId: tool_call_id } : { role, content };
   });
 
-const steering = z.strictObject(
-  {
-    /** Adapter name without the base's id; default: the one of the model id. */
-    adapter: optional(z.string(field("an adapter's name"))),
-    /** Factor on the top-down values; 1 is what was trained, 0 is the base model itself. */
-    strength: optional(number(0, 4)),
-    /** Steered layers, both ends included, counted from 0. Checked against the model's depth where the model is known. */
-    layers: optional(
-      z
-        .tuple([layer(), layer()], field("[from, to], two layer numbers"))
-        .refine(([from, to]) => from <= to, "must be [from, to] with from ≤ to."),
-    ),
-    explain: optional(
-      z
-        .boolean(field("a boolean"))
-        .transform((value, context) =>
-          value ? refuse(context, "Explaining is not supported yet. Leave `steering.explain` out.") : value,
-        ),
-    ),
-  },
-  field("an object such as {strength: 0.5}"),
-);
+/** Messages, and how the template writes them: the same wherever messages are taken. */
+export const messageFields = {
+  messages: z.array(message, field("an array of messages")).min(1, "must hold at least one message."),
+  ...renderingFields,
+};
 
-const streamOptions = z.object(
-  {
-    include_usage: optional(z.boolean(field("a boolean"))),
-    include_obfuscation: only([false], "Stream obfuscation is not supported."),
-  },
-  field("an object"),
-);
-
-/** OpenAI's limit. */
-const maxChoices = 128;
-
-const stopString = z
-  .string(field("a string"))
-  .min(1, "must not be empty: an empty stop string matches everywhere.")
-  .transform(wellFormed);
-
-const schema = z.object(
-  {
-    model: z.string(field("the id of a served model (see GET /v1/models)")),
-    messages: z.array(message, field("an array of messages")).min(1, "must hold at least one message."),
-    stream: optional(z.boolean(field("a boolean"))),
-    stream_options: optional(streamOptions),
-    n: optional(integer(1).max(maxChoices, `must be ${maxChoices} at most.`)),
-    max_tokens: optional(integer(1)),
-    max_completion_tokens: optional(integer(1)),
-    temperature: optional(number(0, 2)),
-    top_p: optional(number(0, 1)),
-    top_k: optional(integer(-1)),
-    min_p: optional(number(0, 1).refine((value) => value < 1, "must be below 1.")),
-    presence_penalty: optional(number(-2, 2)),
-    frequency_penalty: optional(number(-2, 2)),
-    // Beyond these bounds the products of a few hundred repetitions leave the range of a float.
-    repetition_penalty: optional(number(0.01, 10)),
-    // Not z.int(): OpenAI documents 64-bit seeds, which JSON parsing has already rounded to the nearest double.
-    seed: optional(z.number(field("an integer")).refine(Number.isInteger, "must be an integer.")),
-    stop: optional(
-      z.preprocess(
-        (value) => (typeof value === "string" ? [value] : value),
-        z.array(stopString, field("a string or an array of up to 4 strings")).max(4, "takes up to 4 strings."),
+export const chatCompletionRequestSchema = z
+  .object(
+    {
+      ...generationFields,
+      ...messageFields,
+      max_tokens: optional(integer(1)).describe("Superseded by max_completion_tokens, which wins."),
+      max_completion_tokens: optional(integer(1)).describe(
+        "Tokens to write at most; default: what the context has room for.",
       ),
-    ),
-    /** vLLM's: go on after the end-of-sequence token. */
-    ignore_eos: optional(z.boolean(field("a boolean"))),
-    steering: optional(steering),
-    ...ignoredParameters,
-    ...unsupportedParameters,
-  },
-  field("a JSON object"),
-);
+      logprobs: optional(flag()).describe("Whether the answer tells how likely each token was."),
+      top_logprobs: optional(integer(0, maxTopLogprobs)).describe(
+        "So many of the likeliest tokens at each place, too.",
+      ),
+      prompt_logprobs: optional(integer(0, maxTopLogprobs)).describe(
+        "The same for the prompt's tokens, in vLLM's shape.",
+      ),
+      ...constraintFields,
+      ...toolFields,
+      ...ignoredParameters,
+      ...unsupportedParameters,
+      ...unsupportedChatParameters,
+    },
+    field("a JSON object"),
+  )
+  .describe("Body of POST /v1/chat/completions.");
 
 /** A request of POST /v1/chat/completions, checked; null stands for "not given" as OpenAI's clients send it. */
-export type ChatCompletionRequest = z.infer<typeof schema>;
+export type ChatCompletionRequest = z.output<typeof chatCompletionRequestSchema>;
 
 /**
  * Checks what a client sent. Knows no model: whether the adapter exists and the layers fit is decided where it is known.
@@ -162,34 +159,32 @@ export type ChatCompletionRequest = z.infer<typeof schema>;
  * @throws ToastError `invalid_request` or `unsupported_parameter`, with the `param` at fault.
  */
 export function parseChatCompletionRequest(body: unknown): ChatCompletionRequest {
-  const parsed = schema.safeParse(body);
-  if (!parsed.success) {
-    throw firstIssueAsError(parsed.error);
-  }
-  const request = parsed.data;
-  if (request.stream_options !== null && request.stream !== true) {
-    throw new ToastError("invalid_request", "'stream_options' is allowed only together with 'stream': true.", {
-      param: "stream_options",
+  const request = parseGenerationBody(chatCompletionRequestSchema, body);
+  if ((request.top_logprobs ?? 0) > 0 && request.logprobs !== true) {
+    throw new ToastError("invalid_request", "'top_logprobs' is allowed only together with 'logprobs': true.", {
+      param: "top_logprobs",
     });
   }
   return request;
 }
 
-function number(min: number, max: number) {
-  const expected = `a number from ${min} to ${max}`;
-  return z.number(field(expected)).min(min, `must be ${expected}.`).max(max, `must be ${expected}.`);
-}
-
-function integer(min: number) {
-  const expected = `an integer of at least ${min}`;
-  return z.int(field(expected)).min(min, `must be ${expected}.`);
-}
-
-function layer() {
-  return integer(0);
-}
-
-/** JSON may carry half of a surrogate pair (`"\ud800"`), which no tokenizer has a byte for; it becomes U+FFFD. */
-function wellFormed(text: string): string {
-  return Buffer.from(text, "utf8").toString("utf8");
+/** @throws ToastError `invalid_request` when the request does not fit the model. */
+export function chatGenerationRequest(request: ChatCompletionRequest, model: ServedModel): GenerationRequest {
+  const { tools, constraint: calls } = toolUse(request);
+  const constraint = outputConstraint(request);
+  if (calls !== null && constraint !== null) {
+    throw new ToastError(
+      "unsupported_parameter",
+      `'${constraint.param}' cannot be combined with 'tools' that may be called: a call is no such text. Set 'tool_choice' to 'none', or leave one of them out.`,
+      { param: constraint.param },
+    );
+  }
+  return toGenerationRequest(request, model, {
+    prompt: { kind: "chat", messages: request.messages, rendering: { ...renderingOf(request), tools } },
+    choices: request.n ?? 1,
+    maxTokens: request.max_completion_tokens ?? request.max_tokens,
+    constraint: calls ?? constraint,
+    logprobs: request.logprobs === true ? (request.top_logprobs ?? 0) : null,
+    promptLogprobs: request.prompt_logprobs,
+  });
 }

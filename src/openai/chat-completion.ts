@@ -1,106 +1,191 @@
-import { createHash, randomBytes } from "node:crypto";
-import type { FinishReason, Usage } from "../engine/messages.js";
-import type { Steering } from "../steering/steering.js";
-import type { ServedModel } from "./served-model.js";
+import { z } from "zod";
+import type { ReportRequest, TokenReport } from "../engine/messages.js";
+import { type AnswerEvent, type AnsweredReason, answered, type CollectedAnswer } from "./answer-events.js";
+import type { AnswerChunks } from "./answer-frames.js";
+import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
+import {
+  chatLogprobs,
+  chatLogprobsSchema,
+  explanation,
+  explanationSchema,
+  promptExplanation,
+  promptExplanationSchema,
+  promptLogprobs,
+  promptLogprobsSchema,
+} from "./token-reports.js";
+import { type AnswerPart, ToolCallParser } from "./tool-calls.js";
+import { usageSchema, wireUsage } from "./usage.js";
 
-/** What steered an answer, as the client is told; null: nothing, the base model spoke. */
-export interface SteeringReport {
-  readonly adapter: string;
-  readonly strength: number;
-  readonly layers: readonly [from: number, to: number];
-}
+const finishReason = z.enum(["stop", "length", "tool_calls"]);
 
-/** What all chunks of an answer share. */
-export interface AnswerHead {
-  readonly id: string;
-  /** Unix seconds. */
-  readonly created: number;
-  /** The served id that the client asked for, never a path. */
-  readonly model: string;
-  readonly systemFingerprint: string;
-  readonly steering: SteeringReport | null;
-}
+const calledFunction = z.object({ name: z.string(), arguments: z.string().describe("JSON text.") });
 
-/** @returns the head of a new answer; its id is unique. */
-export function answerHead(model: ServedModel, steering: Steering, now: Date): AnswerHead {
-  return {
-    id: `chatcmpl-${randomBytes(16).toString("hex")}`,
-    created: Math.floor(now.getTime() / 1000),
-    model: model.id,
-    systemFingerprint: systemFingerprint(model, steering),
-    steering: reportOf(steering),
-  };
-}
+const toolCallSchema = z.object({ id: z.string(), type: z.literal("function"), function: calledFunction });
 
-function reportOf(steering: Steering): SteeringReport | null {
-  switch (steering.kind) {
-    case "plain":
-      return null;
-    case "steered":
-      return { adapter: steering.adapter, strength: steering.strength, layers: steering.layers };
-  }
-}
+/** The first piece of a call has id, type and name; the arguments come in pieces that are to be joined. */
+const toolCallPieceSchema = z.object({
+  index: z.int(),
+  id: z.string().optional(),
+  type: z.literal("function").optional(),
+  function: z.object({ name: z.string().optional(), arguments: z.string() }),
+});
 
-/** Everything beside the request that decides the text: weights, adapter, strength, layers. */
-function systemFingerprint({ base }: ServedModel, steering: Steering): string {
-  const hash = createHash("sha256").update(base.fingerprint);
-  if (steering.kind === "steered") {
-    const adapter = base.adapters.find(({ name }) => name === steering.adapter);
-    hash.update(`:${adapter?.fingerprint ?? steering.adapter}:${steering.strength}:${steering.layers.join("-")}`);
-  }
-  return `fp_${hash.digest("hex").slice(0, 12)}`;
-}
+/** What a prompt has to tell, once in an answer. */
+const promptTold = {
+  prompt_explanation: promptExplanationSchema.optional(),
+  prompt_logprobs: promptLogprobsSchema.optional(),
+};
 
-/** The reasons that an answer can end with on the wire: a cancelled one has no reader. */
-export type AnsweredReason = Exclude<FinishReason, "cancelled">;
+const choiceTold = {
+  logprobs: chatLogprobsSchema.nullable(),
+  explanation: explanationSchema.optional(),
+};
 
-/** One choice of an unstreamed answer. */
-export interface Choice {
-  readonly text: string;
-  readonly reason: AnsweredReason;
-}
+export const chatCompletionSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("chat.completion"),
+    created: z.int().describe("Unix seconds."),
+    model: z.string(),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        message: z.object({
+          role: z.literal("assistant"),
+          content: z.string().nullable(),
+          refusal: z.null(),
+          annotations: z.array(z.never()),
+          tool_calls: z.array(toolCallSchema).optional(),
+        }),
+        ...choiceTold,
+        finish_reason: finishReason,
+      }),
+    ),
+    usage: usageSchema,
+    system_fingerprint: z.string(),
+    steering: steeringReportSchema,
+    ...promptTold,
+  })
+  .describe("Answer of POST /v1/chat/completions.");
 
-/** @param usages of every choice: they share the prompt. */
-function wireUsage(usages: readonly Usage[]) {
-  const promptTokens = usages[0]?.promptTokens ?? 0;
-  const completionTokens = usages.reduce((sum, usage) => sum + usage.completionTokens, 0);
-  return {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
-    prompt_tokens_details: { cached_tokens: usages[0]?.cachedTokens ?? 0 },
-  };
-}
+export const chatCompletionChunkSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("chat.completion.chunk"),
+    created: z.int().describe("Unix seconds."),
+    model: z.string(),
+    system_fingerprint: z.string(),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        delta: z.object({
+          role: z.literal("assistant").optional(),
+          content: z.string().optional(),
+          tool_calls: z.array(toolCallPieceSchema).optional(),
+        }),
+        ...choiceTold,
+        finish_reason: finishReason.nullable(),
+      }),
+    ),
+    usage: usageSchema
+      .nullable()
+      .optional()
+      .describe("Only with stream_options.include_usage, and null but on the last chunk."),
+    steering: steeringReportSchema.optional().describe("On the first chunk of each choice."),
+    ...promptTold,
+  })
+  .describe("One event of a streamed POST /v1/chat/completions.");
+
+type ChatCompletion = z.input<typeof chatCompletionSchema>;
+type ChatCompletionChunk = z.input<typeof chatCompletionChunkSchema>;
+type Delta = ChatCompletionChunk["choices"][number]["delta"];
+
+/** Whether the text may hold calls of functions, to be told from it. */
+export type Reading = "text" | "calls";
 
 /** The body of an unstreamed answer. */
-export function chatCompletion(head: AnswerHead, choices: readonly Choice[], usages: readonly Usage[]) {
+export function chatCompletion(
+  head: AnswerHead,
+  answer: CollectedAnswer,
+  report: ReportRequest,
+  reading: Reading = "text",
+): ChatCompletion {
   return {
     id: head.id,
-    object: "chat.completion" as const,
+    object: "chat.completion",
     created: head.created,
     model: head.model,
-    choices: choices.map(({ text, reason }, index) => ({
+    choices: answer.choices.map(({ text, reports, reason }, index) => ({
       index,
-      message: { role: "assistant" as const, content: text, refusal: null, annotations: [] },
-      logprobs: null,
-      finish_reason: reason,
+      ...(reading === "calls" ? callMessage(text, reason) : textMessage(text, reason)),
+      ...toldOfChoice(reports, report),
     })),
-    usage: wireUsage(usages),
+    usage: wireUsage(answer.usage),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
+    ...toldOfPrompt(answer.prompts[0] ?? [], report),
   };
 }
 
-interface Delta {
-  readonly role?: "assistant";
-  readonly content?: string;
+function textMessage(content: string, reason: AnsweredReason) {
+  const message = { role: "assistant" as const, content, refusal: null, annotations: [] };
+  return { message, finish_reason: reason };
+}
+
+/** Put together by the parser of streams: cut into pieces or not, an answer reads the same. */
+function callMessage(text: string, reason: AnsweredReason) {
+  const parser = new ToolCallParser();
+  const calls: z.input<typeof toolCallSchema>[] = [];
+  let content = "";
+  for (const part of [...parser.push(text), ...parser.flush()]) {
+    if (part.kind === "content") content += part.text;
+    else if (part.kind === "callStart") {
+      calls.push({ id: part.id, type: "function", function: { name: part.name, arguments: "" } });
+    } else {
+      const called = calls[part.index]?.function;
+      if (called !== undefined) called.arguments += part.text;
+    }
+  }
+  if (calls.length === 0) return textMessage(content, reason);
+  const message = {
+    role: "assistant" as const,
+    content: content === "" ? null : content,
+    refusal: null,
+    annotations: [],
+  };
+  return { message: { ...message, tool_calls: calls }, finish_reason: withCalls(reason, parser) };
+}
+
+/** A text that calls and is complete waits for the calls' results. */
+function withCalls(reason: AnsweredReason, { calls }: ToolCallParser) {
+  return reason === "stop" && calls > 0 ? ("tool_calls" as const) : reason;
+}
+
+function deltaOf(part: AnswerPart): Delta {
+  switch (part.kind) {
+    case "content":
+      return { content: part.text };
+    case "callStart": {
+      const { index, id, name } = part;
+      return { tool_calls: [{ index, id, type: "function", function: { name, arguments: "" } }] };
+    }
+    case "arguments":
+      return { tool_calls: [{ index: part.index, function: { arguments: part.text } }] };
+  }
 }
 
 /**
- * Builds the chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all
- * but the last.
+ * The chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all but the last.
  */
-export function chunkBuilder(head: AnswerHead, includeUsage: boolean) {
+export function chatCompletionChunks(
+  head: AnswerHead,
+  options: {
+    readonly choices: number;
+    readonly includeUsage: boolean;
+    readonly report: ReportRequest;
+    readonly reading?: Reading;
+  },
+): AnswerChunks {
   const shared = {
     id: head.id,
     object: "chat.completion.chunk" as const,
@@ -108,21 +193,83 @@ export function chunkBuilder(head: AnswerHead, includeUsage: boolean) {
     model: head.model,
     system_fingerprint: head.systemFingerprint,
   };
-  const noUsage = includeUsage ? { usage: null } : {};
-  const chunk = (index: number, delta: Delta, reason: AnsweredReason | null) => ({
-    ...shared,
-    choices: [{ index, delta, logprobs: null, finish_reason: reason }],
-    ...noUsage,
-  });
+  const noUsage = options.includeUsage ? { usage: null } : {};
+  /** Told on the next chunk, whichever choice it is of. */
+  let ofPrompt: ReturnType<typeof toldOfPrompt> = {};
+  const chunk = (
+    index: number,
+    delta: Delta,
+    reason: z.output<typeof finishReason> | null,
+    told: ReturnType<typeof toldOfChoice> = { logprobs: null },
+  ): ChatCompletionChunk => {
+    const prompt = ofPrompt;
+    ofPrompt = {};
+    return { ...shared, choices: [{ index, delta, ...told, finish_reason: reason }], ...noUsage, ...prompt };
+  };
+  /** For each choice, what tells its calls from its text. */
+  const readers =
+    (options.reading ?? "text") === "text"
+      ? null
+      : Array.from({ length: options.choices }, (_, index) => callReader(index));
+  function callReader(index: number) {
+    const parser = new ToolCallParser();
+    // Reports of markup have no text to go with; they come with the next chunk.
+    let reports: TokenReport[] = [];
+    const chunksOf = (parts: readonly AnswerPart[]): ChatCompletionChunk[] =>
+      parts.map((part) => {
+        const told = toldOfChoice(reports, options.report);
+        reports = [];
+        return chunk(index, deltaOf(part), null, told);
+      });
+    return {
+      delta(event: { readonly text: string; readonly reports: readonly TokenReport[] }) {
+        reports.push(...event.reports);
+        return chunksOf(parser.push(event.text));
+      },
+      finished(reason: AnsweredReason) {
+        const last = chunksOf(parser.flush());
+        if (reports.length > 0) last.push(chunk(index, {}, null, toldOfChoice(reports, options.report)));
+        return [...last, chunk(index, {}, withCalls(reason, parser))];
+      },
+    };
+  }
   return {
     /** A choice's only chunk with the role, and with what steers the answer. */
-    opening: (index: number) => ({
-      ...chunk(index, { role: "assistant", content: "" }, null),
-      steering: head.steering,
-    }),
-    text: (index: number, content: string) => chunk(index, { content }, null),
-    /** Carries no text: clients drop the delta of a chunk that has a reason. */
-    finish: (index: number, reason: AnsweredReason) => chunk(index, {}, reason),
-    usage: (usages: readonly Usage[]) => ({ ...shared, choices: [], usage: wireUsage(usages) }),
+    opening: () =>
+      Array.from({ length: options.choices }, (_, index) => ({
+        ...chunk(index, { role: "assistant", content: "" }, null),
+        steering: head.steering,
+      })),
+    event(event: AnswerEvent) {
+      switch (event.kind) {
+        case "prompt":
+          ofPrompt = toldOfPrompt(event.reports, options.report);
+          return [];
+        case "delta":
+          // Held-back text (half a character, a possible stop string) makes empty deltas; a client has no use for them.
+          if (event.text === "" && event.reports.length === 0) return [];
+          if (readers !== null) return readers[event.choice]?.delta(event) ?? [];
+          return [chunk(event.choice, { content: event.text }, null, toldOfChoice(event.reports, options.report))];
+        case "finished":
+          if (readers !== null) return readers[event.choice]?.finished(answered(event.reason)) ?? [];
+          // Carries no text: clients drop the delta of a chunk that has a reason.
+          return [chunk(event.choice, {}, answered(event.reason))];
+      }
+    },
+    usage: (usage): ChatCompletionChunk => ({ ...shared, choices: [], usage: wireUsage(usage) }),
+  };
+}
+
+function toldOfChoice(reports: readonly TokenReport[], report: ReportRequest) {
+  return {
+    logprobs: report.logprobs === null ? null : chatLogprobs(reports),
+    ...(report.explain ? { explanation: explanation(reports) } : {}),
+  };
+}
+
+function toldOfPrompt(reports: readonly TokenReport[], report: ReportRequest) {
+  return {
+    ...(report.explain ? { prompt_explanation: promptExplanation(reports) } : {}),
+    ...(report.promptLogprobs === null ? {} : { prompt_logprobs: promptLogprobs(reports) }),
   };
 }

@@ -1,16 +1,20 @@
+import { z } from "zod";
 import { type ErrorCode, type ErrorData, ToastError } from "../errors.js";
 
-/** The object inside `{"error": …}`. Clients read all four keys, so all four are always there. */
-export interface WireError {
-  readonly message: string;
-  readonly type: "invalid_request_error" | "rate_limit_error" | "server_error";
-  readonly param: string | null;
-  readonly code: string | null;
-}
+/** Clients read all four keys of the object inside, so all four are always there. */
+export const errorEnvelopeSchema = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.enum(["invalid_request_error", "rate_limit_error", "server_error"]),
+      param: z.string().nullable().describe("The request's field at fault, `messages[0].content` say."),
+      code: z.string().nullable(),
+    }),
+  })
+  .describe("What every refusal and failure says.");
 
-export interface ErrorEnvelope {
-  readonly error: WireError;
-}
+export type ErrorEnvelope = z.output<typeof errorEnvelopeSchema>;
+export type WireError = ErrorEnvelope["error"];
 
 /** An error as the wire shows it. */
 export interface HttpError {
@@ -27,7 +31,8 @@ const ownFault: Row = [500, "server_error", null];
 
 /**
  * The one table from error code to status. Clients retry 408, 409, 429 and everything from 500 on, so a failure that
- * would repeat itself must never be one of those. The codes of files can reach a client only as our own fault.
+ * would repeat itself must never be one of those. What is wrong with an adapter's files is told to whoever sent them; the other
+ * codes of files can reach a client only as our own fault.
  */
 const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_json: badRequest,
@@ -52,22 +57,24 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   server_loading: [503, "server_error", 2],
   server_draining: [503, "server_error", 5],
   engine_failed: ownFault,
-  file_missing: ownFault,
+  file_missing: badRequest,
   unsupported_architecture: ownFault,
   unsupported_rope: ownFault,
   unsupported_tokenizer: ownFault,
   invalid_config: ownFault,
-  missing_tensor: ownFault,
-  misshapen_tensor: ownFault,
-  corrupt_safetensors: ownFault,
-  not_finite_weights: ownFault,
-  adapter_mismatch: ownFault,
-  invalid_adapter: ownFault,
-  output_exists: ownFault,
+  missing_tensor: badRequest,
+  misshapen_tensor: badRequest,
+  corrupt_safetensors: badRequest,
+  not_finite_weights: badRequest,
+  adapter_mismatch: badRequest,
+  invalid_adapter: badRequest,
+  // Not 409, which clients retry.
+  adapter_exists: badRequest,
+  output_exists: badRequest,
   disk_full: ownFault,
   write_failed: ownFault,
-  invalid_manifest: ownFault,
-  file_hash_mismatch: ownFault,
+  invalid_manifest: badRequest,
+  file_hash_mismatch: badRequest,
   invalid_option: ownFault,
   server_refused: ownFault,
 };

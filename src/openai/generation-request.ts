@@ -1,18 +1,24 @@
 import { randomInt } from "node:crypto";
-import { type GenerationRequest, ordinaryText } from "../engine/messages.js";
-import { ToastError } from "../errors.js";
-import type { Steering } from "../steering/steering.js";
-import type { ChatCompletionRequest } from "./chat-completion-request.js";
+import type { GenerationRequest } from "../engine/messages.js";
+import type { SamplingRequest } from "./generation-fields.js";
 import type { ServedModel } from "./served-model.js";
+import { resolveSteering } from "./steering-field.js";
+
+/** What an endpoint says in words of its own. */
+export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | "maxTokens" | "constraint"> {
+  readonly logprobs: number | null;
+  readonly promptLogprobs: number | null;
+}
 
 /**
- * The engine's words for a checked request. Every default of the wire is decided here.
+ * The engine's words for a checked request. Every default of the wire's common fields is decided here.
  * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
-export function toGenerationRequest(request: ChatCompletionRequest, model: ServedModel): GenerationRequest {
+export function toGenerationRequest(request: SamplingRequest, model: ServedModel, own: OwnPart): GenerationRequest {
+  const { logprobs, promptLogprobs, ...ownFields } = own;
   return {
-    prompt: { kind: "chat", messages: request.messages },
-    steering: resolveSteering(request, model),
+    ...ownFields,
+    steering: resolveSteering(request.steering, model),
     sampling: {
       temperature: request.temperature ?? 1,
       ...candidates(request),
@@ -20,60 +26,23 @@ export function toGenerationRequest(request: ChatCompletionRequest, model: Serve
       presencePenalty: request.presence_penalty ?? 0,
       frequencyPenalty: request.frequency_penalty ?? 0,
       repetitionPenalty: request.repetition_penalty ?? 1,
-      logitBias: [],
+      logitBias: request.logit_bias ?? [],
       seed: request.seed === null ? randomInt(2 ** 32) : foldSeed(request.seed),
     },
-    choices: request.n ?? 1,
-    maxTokens: request.max_completion_tokens ?? request.max_tokens,
     stopStrings: request.stop ?? [],
     ignoreEos: request.ignore_eos ?? false,
-    ...ordinaryText,
+    minTokens: request.min_tokens ?? 0,
+    stopTokenIds: request.stop_token_ids ?? [],
+    report: { logprobs, promptLogprobs, explain: request.steering?.explain ?? false },
   };
 }
 
 /** `top_k` 0 and −1 are off (vLLM); `top_p` 0 asks for no mass beyond the best candidate, which is `top_k` 1. */
-function candidates(request: ChatCompletionRequest): { topP: number; topK: number | null } {
+function candidates(request: SamplingRequest): { topP: number; topK: number | null } {
   if (request.top_p === 0) {
     return { topP: 1, topK: 1 };
   }
   return { topP: request.top_p ?? 1, topK: request.top_k === null || request.top_k < 1 ? null : request.top_k };
-}
-
-/**
- * The body's `steering` over the model id's adapter. Strength 0 *is* the plain base model: it becomes the variant that
- * costs one pass and cannot differ from the base by a bit.
- */
-function resolveSteering(request: ChatCompletionRequest, { id, base, adapter: ownAdapter }: ServedModel): Steering {
-  const field = request.steering;
-  const adapter = field?.adapter ?? ownAdapter?.name ?? null;
-  const known = base.adapters.map(({ name }) => name);
-  if (adapter !== null && !known.includes(adapter)) {
-    throw new ToastError("invalid_request", `The model '${base.id}' has no adapter '${adapter}'. ${listed(known)}`, {
-      param: "steering.adapter",
-    });
-  }
-  const lastLayer = base.layers - 1;
-  const layers = field?.layers ?? null;
-  if (layers !== null && layers[1] > lastLayer) {
-    const message = `'steering.layers' must lie within 0 and ${lastLayer}: the model '${base.id}' has ${base.layers} layers.`;
-    throw new ToastError("invalid_request", message, { param: "steering.layers" });
-  }
-  const strength = field?.strength ?? null;
-  if (strength === 0) {
-    return { kind: "plain" };
-  }
-  if (adapter === null) {
-    if (strength !== null || layers !== null) {
-      const message = `'steering.adapter' is missing: the model id '${id}' names no adapter to steer with. ${listed(known)}`;
-      throw new ToastError("invalid_request", message, { param: "steering.adapter" });
-    }
-    return { kind: "plain" };
-  }
-  return { kind: "steered", adapter, strength: strength ?? 1, layers: layers ?? [0, lastLayer] };
-}
-
-function listed(adapters: readonly string[]): string {
-  return adapters.length === 0 ? "It has none." : `Its adapters: ${adapters.join(", ")}.`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { refuse } from "./request-fields.js";
+import { refuse, shownAs } from "./request-fields.js";
 
 /**
  * A parameter that is accepted is honoured; the few below are accepted and ignored on purpose. Each says why nothing of
@@ -16,58 +16,54 @@ export const ignoredParameters = {
   prompt_cache_key: z.unknown().optional(),
   prompt_cache_retention: z.unknown().optional(),
   prompt_cache_options: z.unknown().optional(),
-  /** Speaks of tools, which are refused; without tools it changes nothing. */
-  parallel_tool_calls: z.unknown().optional(),
 };
 
 /**
- * Known parameters that cannot be honoured yet. Each is accepted in the forms that ask for nothing (null, and the values
- * listed) and refused in every other: an answer without the promised JSON, tool or log-probability is worse than none.
+ * Known parameters that no endpoint honours. Each is accepted in the forms that ask for nothing (null, and the values
+ * listed) and refused in every other: an answer without what was promised is worse than none.
  */
 export const unsupportedParameters = {
   store: only([false], "Nothing is stored here: leave 'store' out or set it to false."),
-  tools: only([[]], "Tools are not supported yet."),
-  tool_choice: only(["none", "auto"], "Tools are not supported yet."),
-  functions: only([[]], "Functions are not supported."),
-  function_call: only(["none", "auto"], "Functions are not supported."),
-  response_format: unless(
-    (value) => isObject(value) && "type" in value && value.type === "text",
-    "Only 'response_format': {type: 'text'} is supported yet.",
-  ),
-  logprobs: only([false], "Log probabilities are not supported yet."),
-  top_logprobs: only([0], "Log probabilities are not supported yet."),
-  logit_bias: only([{}], "'logit_bias' is not supported yet."),
+  service_tier: only(["auto", "default"], "There is one service tier: 'default'."),
+  moderation: only([], "Moderation is not supported."),
+  // Not OpenAI's, but widely sent: extensions of vLLM and its kin that would change the text.
+  bad_words: only([[]], "'bad_words' is not supported."),
+  use_beam_search: only([false], "Beam search is not supported."),
+  length_penalty: only([1], "'length_penalty' belongs to beam search, which is not supported."),
+};
+
+/** Those that belong to chat. */
+export const unsupportedChatParameters = {
+  functions: only([[]], "'functions' is not supported; use 'tools'."),
+  function_call: only(["none", "auto"], "'function_call' is not supported; use 'tool_choice'."),
   modalities: only([["text"]], "This server writes text only: 'modalities' must be ['text']."),
   audio: only([], "This server writes text only."),
   prediction: only([], "Predicted outputs are not supported."),
   web_search_options: only([], "Web search is not supported."),
-  moderation: only([], "Moderation is not supported."),
   reasoning_effort: only(["none"], "The models served here have no reasoning effort to set."),
   verbosity: only(["medium"], "The models served here have no verbosity to set."),
-  service_tier: only(["auto", "default"], "There is one service tier: 'default'."),
-  // Not OpenAI's, but widely sent: extensions of vLLM and its kin that would change the text.
-  min_tokens: only([0], "'min_tokens' is not supported yet."),
-  stop_token_ids: only([[]], "'stop_token_ids' is not supported; use 'stop'."),
-  bad_words: only([[]], "'bad_words' is not supported."),
-  prompt_logprobs: only([0], "Log probabilities are not supported yet."),
-  echo: only([false], "'echo' is not supported for chat."),
+  echo: only([false], "'echo' is not supported for chat; see POST /v1/completions."),
   best_of: only([1], "'best_of' is not supported."),
-  use_beam_search: only([false], "Beam search is not supported."),
-  length_penalty: only([1], "'length_penalty' belongs to beam search, which is not supported."),
   chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
-  chat_template_kwargs: only([{}], "'chat_template_kwargs' is not supported."),
-  add_generation_prompt: only([true], "'add_generation_prompt' is always true here."),
-  continue_final_message: only([false], "'continue_final_message' is not supported."),
-  structured_outputs: only([], "Structured outputs are not supported yet."),
-  guided_json: only([], "Structured outputs are not supported yet."),
-  guided_regex: only([], "Structured outputs are not supported yet."),
-  guided_choice: only([], "Structured outputs are not supported yet."),
-  guided_grammar: only([], "Structured outputs are not supported yet."),
 };
 
 /** @returns a field that takes null and the values of `allowed`, compared one level deep, and refuses the rest. */
 export function only(allowed: readonly Neutral[], message: string) {
-  return unless((value) => allowed.some((neutral) => isNeutral(value, neutral)), message);
+  return shownAs(
+    unless((value) => allowed.some((neutral) => isNeutral(value, neutral)), message),
+    shapeOf(allowed).optional().describe(message),
+  );
+}
+
+/** What the document of the interface says of such a field: null and the neutral values. */
+function shapeOf(allowed: readonly Neutral[]): z.ZodType {
+  return z.union([
+    z.null(),
+    ...allowed.map((neutral) => {
+      if (Array.isArray(neutral)) return neutral.length === 0 ? z.array(z.unknown()).max(0) : z.array(z.enum(neutral));
+      return typeof neutral === "object" ? z.strictObject({}) : z.literal(neutral as string | number | boolean);
+    }),
+  ]);
 }
 
 type Neutral = string | number | boolean | readonly string[] | Readonly<Record<string, never>>;
@@ -83,7 +79,7 @@ function isNeutral(value: unknown, neutral: Neutral): boolean {
   return value === neutral;
 }
 
-function unless(asksForNothing: (value: unknown) => boolean, message: string) {
+export function unless(asksForNothing: (value: unknown) => boolean, message: string) {
   return z
     .unknown()
     .optional()

@@ -18,6 +18,40 @@ export function optional<Schema extends z.ZodType>(schema: Schema) {
   return schema.nullish().transform((value) => value ?? null);
 }
 
+export function number(min: number, max: number) {
+  const expected = `a number from ${min} to ${max}`;
+  return z.number(field(expected)).min(min, `must be ${expected}.`).max(max, `must be ${expected}.`);
+}
+
+export function integer(min: number, max?: number) {
+  const expected = max === undefined ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`;
+  const schema = z.int(field(expected)).min(min, `must be ${expected}.`);
+  return max === undefined ? schema : schema.max(max, `must be ${expected}.`);
+}
+
+export function flag() {
+  return z.boolean(field("a boolean"));
+}
+
+/** Text that goes to a tokenizer. */
+export function text(expected = "a string") {
+  return z.string(field(expected)).overwrite(wellFormed);
+}
+
+/** JSON may carry half of a surrogate pair (`"\ud800"`), which no tokenizer has a byte for; it becomes U+FFFD. */
+function wellFormed(value: string): string {
+  return Buffer.from(value, "utf8").toString("utf8");
+}
+
+/** What the document of the interface shows in place of a schema whose input zod cannot see, one behind `preprocess` say. */
+export const shownShapes = new WeakMap<z.core.$ZodType, z.ZodType>();
+
+/** @returns `schema`, documented as `shape`. */
+export function shownAs<Schema extends z.ZodType>(schema: Schema, shape: z.ZodType): Schema {
+  shownShapes.set(schema, shape);
+  return schema;
+}
+
 /** Marks an issue as a refusal; compared by identity. */
 const unsupported = { unsupported: true };
 
@@ -30,8 +64,20 @@ export function refuse(context: z.core.$RefinementCtx, message: string, path: Pr
   return z.NEVER;
 }
 
+/**
+ * @returns what `schema` makes of a request's body.
+ * @throws ToastError `invalid_request` or `unsupported_parameter`, with the `param` at fault.
+ */
+export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(body);
+  if (!parsed.success) {
+    throw firstIssueAsError(parsed.error);
+  }
+  return parsed.data;
+}
+
 /** @returns the first problem as the client should read it: its own name of the field, then what is wrong with it. */
-export function firstIssueAsError(error: z.ZodError): ToastError {
+function firstIssueAsError(error: z.ZodError): ToastError {
   const issue = error.issues[0];
   if (issue === undefined) {
     return new ToastError("invalid_request", "The request is not valid.");
@@ -51,12 +97,12 @@ export function firstIssueAsError(error: z.ZodError): ToastError {
   );
 }
 
-/** @returns `messages[0].content[1].text`, null for the body itself. */
+/** @returns `messages[0].content[1].text`, null for the body itself. A client's own keys may be long; what is shown is not. */
 function paramOf(path: readonly PropertyKey[]): string | null {
-  const text = path.reduce<string>(
+  const whole = path.reduce<string>(
     (sum, part) =>
       typeof part === "number" ? `${sum}[${part}]` : sum === "" ? String(part) : `${sum}.${String(part)}`,
     "",
   );
-  return text === "" ? null : text;
+  return whole === "" ? null : whole.slice(0, 200);
 }

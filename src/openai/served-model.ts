@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { AdapterInfo, ModelInfo } from "../engine/messages.js";
 
 /** One model id of the wire: a base, or a base with one of its adapters (`base:adapter`). */
@@ -21,11 +22,31 @@ export function defaultServedModel(models: readonly ServedModel[]): ServedModel 
   return models.find((model) => model.adapter !== null) ?? models[0] ?? null;
 }
 
-/** An entry of GET /v1/models: OpenAI's four keys, and what a client of this server may want to know. */
-export function modelObject(model: ServedModel, created: number) {
+export const modelSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("model"),
+    created: z.int().describe("Unix seconds."),
+    owned_by: z.string(),
+    root: z.string().describe("The base."),
+    parent: z.string().nullable().describe("The base of a steered model; null for a base."),
+    max_model_len: z.int(),
+    layers: z.int(),
+    quantization: z.string(),
+    licence: z.string().nullable(),
+    steering: z.object({ adapter: z.string(), stage: z.string() }).nullable(),
+  })
+  .describe("A served model: OpenAI's four keys, and what a client of this server may want to know.");
+
+export const modelListSchema = z
+  .object({ object: z.literal("list"), data: z.array(modelSchema) })
+  .describe("Answer of GET /v1/models.");
+
+/** An entry of GET /v1/models. */
+export function modelObject(model: ServedModel, created: number): z.input<typeof modelSchema> {
   return {
     id: model.id,
-    object: "model" as const,
+    object: "model",
     created,
     owned_by: "toast-serve",
     root: model.base.id,
@@ -38,6 +59,17 @@ export function modelObject(model: ServedModel, created: number) {
   };
 }
 
-export function modelList(models: readonly ServedModel[], created: number) {
-  return { object: "list" as const, data: models.map((model) => modelObject(model, created)) };
+export function modelList(models: readonly ServedModel[], created: number): z.input<typeof modelListSchema> {
+  return { object: "list", data: models.map((model) => modelObject(model, created)) };
 }
+
+export const healthSchema = z
+  .object({
+    status: z.enum(["ready", "loading", "draining", "failed"]),
+    running: z.int().optional().describe("Requests that are being answered."),
+    models: z.array(z.string()).optional(),
+    stage: z.string().optional(),
+    fraction: z.number().optional(),
+    message: z.string().optional(),
+  })
+  .describe("Answer of GET /health: 200 when ready, else 503.");

@@ -9,14 +9,17 @@ export interface DrawSettings {
   /** Tokens to be generated before one of `endIds` is drawn. */
   readonly minTokens: number;
   readonly endIds: Iterable<number>;
+  /** What the grammar of the text allows; null: anything. */
+  readonly constraint?: LogitsProcessor | null;
 }
 
 /**
- * Minimum length, then logit bias, then penalties: vLLM's order.
+ * The grammar's mask, minimum length, then logit bias, then penalties: vLLM's order.
  * @see vLLM, v1/sample/sampler.py (Sampler) and v1/sample/logits_processor/builtin.py
  */
-export function drawRules({ sampling, promptIds, minTokens, endIds }: DrawSettings): DrawRules {
+export function drawRules({ sampling, promptIds, minTokens, endIds, constraint = null }: DrawSettings): DrawRules {
   return new DrawRules([
+    ...(constraint === null ? [] : [constraint]),
     new MinTokens(minTokens, endIds),
     new LogitBias(sampling.logitBias),
     new Penalties(sampling, promptIds),

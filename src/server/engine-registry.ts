@@ -15,32 +15,46 @@ export type ServerPhase =
 export class EngineRegistry {
   readonly #engines: readonly Engine[];
   readonly #observe: (engine: Engine) => Engine;
+  readonly #preparing: () => string | null;
 
-  /** @param observe what requests get to see of an engine; default: itself. */
-  constructor(engines: readonly Engine[], observe: (engine: Engine) => Engine = (engine) => engine) {
+  /**
+   * @param options.observe what requests get to see of an engine; default: itself.
+   * @param options.preparing says what is still to be done when all engines are loaded; null: nothing.
+   */
+  constructor(
+    engines: readonly Engine[],
+    options: { readonly observe?: (engine: Engine) => Engine; readonly preparing?: () => string | null } = {},
+  ) {
     this.#engines = engines;
-    this.#observe = observe;
+    this.#observe = options.observe ?? ((engine) => engine);
+    this.#preparing = options.preparing ?? (() => null);
   }
 
-  /** Ready only when every engine is: a model list that grows while clients look at it would be a riddle. */
+  /**
+   * Ready once no engine loads any more: a model list that grows while clients look at it would be a riddle. A model that has failed
+   * does not take the others down: the server has failed only when none is left.
+   */
   get phase(): ServerPhase {
     let fraction = 0;
     let stage: string | null = null;
     for (const { phase } of this.#engines) {
-      switch (phase.kind) {
-        case "failed":
-          return { kind: "failed", message: phase.message };
-        case "closed":
-          return { kind: "failed", message: "The engine is closed." };
-        case "loading":
-          fraction += phase.fraction;
-          stage ??= phase.stage;
-          break;
-        case "ready":
-          fraction += 1;
-      }
+      if (phase.kind === "loading") stage ??= phase.stage;
+      fraction += phase.kind === "loading" ? phase.fraction : 1;
     }
-    return stage === null ? { kind: "ready" } : { kind: "loading", stage, fraction: fraction / this.#engines.length };
+    if (stage !== null) return { kind: "loading", stage, fraction: fraction / this.#engines.length };
+    const [failure] = this.failures;
+    const isAnyReady = this.#engines.some(({ phase }) => phase.kind === "ready");
+    if (!isAnyReady && failure !== undefined) return { kind: "failed", message: failure };
+    const preparing = this.#preparing();
+    return preparing === null ? { kind: "ready" } : { kind: "loading", stage: preparing, fraction: 1 };
+  }
+
+  /** What became of engines that do not run, in a sentence each. */
+  get failures(): readonly string[] {
+    return this.#engines.flatMap(({ phase }) => {
+      if (phase.kind === "failed") return [phase.message];
+      return phase.kind === "closed" ? ["The engine is closed."] : [];
+    });
   }
 
   /** Every served id, in the order of the folders; those of engines that are not ready are left out. */
@@ -62,12 +76,24 @@ export class EngineRegistry {
     if (entry !== undefined) {
       return { ...entry, engine: this.#observe(entry.engine) };
     }
-    if (phase.kind === "failed") {
-      throw new ToastError("engine_failed", phase.message);
+    const failure = this.#failureOf(id);
+    if (failure !== null) {
+      throw new ToastError("engine_failed", failure);
     }
     const served = this.models.map((model) => model.id).join(", ");
     const message = `The model '${id.slice(0, 100)}' is not served here. Served: ${served}.`;
     throw new ToastError("model_not_found", message, { param: "model" });
+  }
+
+  /** Why the model cannot be had, if it may be one of those that failed: one that never was ready may have any id. */
+  #failureOf(id: string): string | null {
+    for (const { phase } of this.#engines) {
+      if (phase.kind === "closed") return "The engine is closed.";
+      if (phase.kind !== "failed") continue;
+      const { model = null, message } = phase;
+      if (model === null || servedModelsOf(model).some((one) => one.id === id)) return message;
+    }
+    return null;
   }
 
   /** Cancels what runs and ends all workers. */

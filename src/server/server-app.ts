@@ -3,11 +3,17 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { modelList, modelObject } from "../openai/served-model.js";
+import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
+import { addAdapterRoutes } from "./adapter-routes.js";
+import { installApiDocs } from "./api-docs.js";
 import { handleChatCompletions } from "./chat-completions.js";
+import { handleCompletions } from "./completions.js";
 import { installEdge } from "./edge.js";
 import type { RequestEnvironment } from "./request-environment.js";
 import { attachRequestId } from "./request-id.js";
+import { handleResponses } from "./responses.js";
 import type { ServerDeps } from "./server-deps.js";
+import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
@@ -38,6 +44,20 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
     context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
   );
   app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
+  app.post("/v1/completions", (context) => handleCompletions(context, deps));
+  app.post("/v1/responses", (context) => handleResponses(context, deps));
+  app.post("/tokenize", (context) => handleTextQuestion(tokenize, context, deps));
+  app.post("/detokenize", (context) => handleTextQuestion(detokenize, context, deps));
+  app.post("/apply-template", (context) => handleTextQuestion(applyTemplate, context, deps));
+  app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
+  installApiDocs(app);
+
+  if (deps.adapters !== undefined) {
+    const { library, maxBytes } = deps.adapters;
+    const { running, limits } = deps;
+    const { maxBodyBytes } = limits;
+    addAdapterRoutes(app, { adapters: library, running, maxAdapterBytes: maxBytes, maxBodyBytes });
+  }
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;
@@ -88,7 +108,15 @@ function health(context: Context, { registry, running }: ServerDeps): Response {
       return context.json({ status: "loading", stage: phase.stage, fraction: phase.fraction }, 503);
     case "failed":
       return context.json({ status: "failed", message: phase.message }, 503);
-    case "ready":
-      return context.json({ status: "ready", running: running.count, models: registry.models.map(({ id }) => id) });
+    case "ready": {
+      const models = registry.models.map(({ id }) => id);
+      const { failures } = registry;
+      return context.json({
+        status: "ready",
+        running: running.count,
+        models,
+        ...(failures.length === 0 ? {} : { failures }),
+      });
+    }
   }
 }

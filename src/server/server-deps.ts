@@ -1,3 +1,4 @@
+import type { AdapterLibrary } from "./adapter-library.js";
 import type { Edge } from "./edge.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
@@ -12,6 +13,8 @@ export interface ServerLimits {
 export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
+  /** Absent: the server has no routes for adapters. */
+  readonly adapters?: { readonly library: AdapterLibrary; readonly maxBytes: number };
   readonly limits: ServerLimits;
   readonly edge: Edge;
   /** Unix seconds: `created` of the models. */

@@ -1,13 +1,25 @@
 import { Template } from "@huggingface/jinja";
 import { ToastError } from "../errors.js";
+import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
+import { callMarkup, toolObject, toolsAsText } from "./tool-call-format.js";
 
-export type ChatRole = "system" | "user" | "assistant";
-
-/** One message, content already flattened to text. */
-export interface ChatMessage {
-  readonly role: ChatRole;
-  readonly content: string;
+/** How a template is asked to write messages. */
+export interface Rendering {
+  /** Whether the text ends where the assistant's answer begins. */
+  readonly addGenerationPrompt: boolean;
+  /** Whether the text ends within the last message, for its author to go on. */
+  readonly continueFinalMessage: boolean;
+  /** Variables of the template's own, `enable_thinking` say. */
+  readonly variables: Readonly<Record<string, string | number | boolean | null>>;
+  /** What the model is told that it can call. */
+  readonly tools?: readonly ToolDefinition[];
 }
+
+export const ordinaryRendering: Rendering = {
+  addGenerationPrompt: true,
+  continueFinalMessage: false,
+  variables: {},
+};
 
 /** The texts that a template writes as `bos_token` and `eos_token`; empty for a tokenizer without them. */
 export interface TemplateTokens {
@@ -30,8 +42,12 @@ const prelude = "{% set raise_exception = toast_refuse %}{% set strftime_now = t
  * @see https://huggingface.co/docs/transformers/chat_templating
  */
 export class ChatTemplate {
+  /** Jinja. */
+  readonly source: string;
   readonly #template: Template;
   readonly #tokens: TemplateTokens;
+  /** Whether the template writes tools and their calls, in the form that answers are read in. */
+  readonly #knowsTools: boolean;
 
   /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
   constructor(source: string, specialTokens: TemplateTokens) {
@@ -40,22 +56,32 @@ export class ChatTemplate {
     } catch (cause) {
       throw new ToastError("chat_template_failed", `The chat template cannot be read: ${messageOf(cause)}`, { cause });
     }
+    this.source = source;
     this.#tokens = specialTokens;
+    this.#knowsTools = /\btools\b/.test(source) && source.includes(callMarkup.open);
   }
 
   /**
-   * @param options.addGenerationPrompt Whether the text ends where the assistant's answer begins.
+   * Tools go to a template that knows them; else they, and calls and results among the messages, are written as text.
    * @throws ToastError `chat_template_failed`, with the template's own sentence where it refuses the messages.
    */
-  render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): string {
+  render(messages: readonly ChatMessage[], asked: Partial<Rendering> & Pick<Rendering, "addGenerationPrompt">): string {
+    const rendering = { ...ordinaryRendering, ...asked };
+    const text = this.#render(messages, rendering);
+    return rendering.continueFinalMessage ? cutBehindFinalMessage(text, messages) : text;
+  }
+
+  #render(messages: readonly ChatMessage[], rendering: Rendering): string {
+    const { tools = [] } = rendering;
     try {
       return this.#template.render({
-        messages,
-        add_generation_prompt: options.addGenerationPrompt,
+        ...rendering.variables,
+        messages: (this.#knowsTools ? messages : toolsAsText(messages, tools)).map(templateMessage),
+        add_generation_prompt: rendering.addGenerationPrompt,
         bos_token: this.#tokens.bosToken,
         eos_token: this.#tokens.eosToken,
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
-        tools: null,
+        tools: this.#knowsTools && tools.length > 0 ? tools.map(toolObject) : null,
         documents: null,
         toast_refuse: (sentence: unknown) => {
           throw new TemplateRefusal(String(sentence));
@@ -68,6 +94,40 @@ export class ChatTemplate {
       throw new ToastError("chat_template_failed", message, { param: "messages", cause });
     }
   }
+}
+
+/** As templates of Hugging Face find it. */
+function templateMessage({ role, content, toolCalls, toolCallId }: ChatMessage): object {
+  return {
+    role,
+    content,
+    ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(templateCall) }),
+    ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
+  };
+}
+
+/** Templates write the arguments as JSON themselves, from an object; what is none stays the text that it is. */
+function templateCall({ id, name, arguments: text }: ToolCall): object {
+  let value: unknown = text;
+  try {
+    value = JSON.parse(text);
+  } catch {}
+  return { id, type: "function", function: { name, arguments: value } };
+}
+
+/**
+ * Takes off what the template writes behind the last message (the end of its turn).
+ * @see https://huggingface.co/docs/transformers/chat_templating#continuefinalmessage
+ */
+function cutBehindFinalMessage(text: string, messages: readonly ChatMessage[]): string {
+  const content = messages.at(-1)?.content ?? "";
+  const at = [content, content.trim()].map((words) => [text.lastIndexOf(words), words.length] as const);
+  const [start, length] = at.find(([found]) => found !== -1) ?? [-1, 0];
+  if (start === -1 || content.trim() === "") {
+    const message = "The last message cannot be continued: the chat template does not write its text as it is.";
+    throw new ToastError("chat_template_failed", message, { param: "continue_final_message" });
+  }
+  return text.slice(0, start + length);
 }
 
 /** What a template says with `raise_exception`. */

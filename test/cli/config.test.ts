@@ -9,6 +9,8 @@ describe("parseServeConfig", () => {
       port: 8000,
       models: [],
       modelsDir: resolve("models"),
+      adaptersDir: null,
+      maxAdapterBytes: 4_294_967_296,
       maxBodyBytes: 4_194_304,
       keepAliveMs: 10_000,
       drainMs: 10_000,

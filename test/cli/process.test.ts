@@ -73,6 +73,19 @@ describe("the built program", () => {
     expect(await run.exit).toBe(0);
   });
 
+  it("talks to a model folder: a question comes through a pipe, the answer alone is printed", async () => {
+    const words = ["chat", folder, "--adapter", "alpaca", "--temperature", "0", "--max-tokens", "5"];
+    const piped = start(...words);
+    piped.child.stdin.end("Tell me a story.\n");
+    expect(await piped.exit).toBe(0);
+    const { out, err } = piped.text();
+    expect(out.trim()).not.toBe("");
+    expect(err).toBe("");
+    const asked = start(...words, "--prompt", "Tell me a story.");
+    expect(await asked.exit).toBe(0);
+    expect(asked.text().out).toBe(out);
+  });
+
   it("ends a stream on SIGTERM at its deadline, with an error and [DONE]", async () => {
     const run = start("serve", "--model", folder, "--port", "0", "--drain-seconds", "0");
     const url = await run.line(/Serving on (\S+)/);

@@ -87,8 +87,8 @@ describe("the official openai client", () => {
     const bad = completions.create({ ...question, temperature: 9 });
     await expect(bad).rejects.toBeInstanceOf(OpenAI.BadRequestError);
     await expect(bad).rejects.toMatchObject({ param: "temperature", type: "invalid_request_error" });
-    const refused = completions.create({ ...question, stream: true, logprobs: true });
-    await expect(refused).rejects.toMatchObject({ status: 400, code: "unsupported_parameter", param: "logprobs" });
+    const refused = completions.create({ ...question, stream: true, functions: [{ name: "f" }] });
+    await expect(refused).rejects.toMatchObject({ status: 400, code: "unsupported_parameter", param: "functions" });
   });
 
   it("aborts a stream, and the engine stops working for it", async () => {

@@ -6,6 +6,7 @@ import { type ConnectionLimits, listen } from "../../src/server/http-server.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
 import { type TestEdgeOptions, testEdge } from "../server/test-edge.js";
+import { checkingFetch, checkTraffic } from "./own-document.js";
 
 export interface TestServer {
   readonly url: string;
@@ -16,9 +17,14 @@ export interface TestServer {
   /** The records of its log, all of them. */
   readonly lines: Record<string, unknown>[];
   readonly openai: OpenAI;
+  /** For clients: holds what it carries against the server's own description. */
+  readonly fetch: typeof fetch;
+  /** What that fetch found, to be empty. */
+  readonly departures: readonly Error[];
   /** Sends bytes and reads bytes; nothing in between parses or retries. */
   exchange(path: string, options?: ExchangeOptions): Promise<Exchange>;
   chat(body: object | string | Buffer, options?: ExchangeOptions): Promise<Exchange>;
+  post(path: string, body: object | string | Buffer, options?: ExchangeOptions): Promise<Exchange>;
   shutdown(drainMs: number): Promise<void>;
 }
 
@@ -52,9 +58,9 @@ export async function startTestServer(
   const { edge, observe, log, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const routes = createServerApp({
-    registry: new EngineRegistry(engines, observe),
+    registry: new EngineRegistry(engines, { observe }),
     running,
-    limits: { maxBodyBytes: options.maxBodyBytes ?? 100_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    limits: { maxBodyBytes: options.maxBodyBytes ?? 200_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,
     startedAt: Math.floor(Date.now() / 1000),
     logError: (requestId, error) => {
@@ -68,22 +74,39 @@ export async function startTestServer(
     running,
     limits: options.connections ?? {},
   });
-  const exchange = (path: string, options: ExchangeOptions = {}) => exchangeBytes(server.url + path, options);
+  const exchange = async (path: string, options: ExchangeOptions = {}) => {
+    const answer = await exchangeBytes(server.url + path, options);
+    checkTraffic({
+      method: options.method ?? "GET",
+      path,
+      requestBody: options.body?.toString() ?? null,
+      status: answer.status,
+      contentType: answer.headers["content-type"] ?? "",
+      text: answer.text,
+    });
+    return answer;
+  };
+  const post: TestServer["post"] = (path, body, options) =>
+    exchange(path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+      ...options,
+    });
+  const departures: Error[] = [];
+  const fetch = checkingFetch(departures);
   return {
     url: server.url,
     port: server.port,
     running,
     logged,
     lines,
-    openai: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 }),
+    openai: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0, fetch }),
+    fetch,
+    departures,
     exchange,
-    chat: (body, options) =>
-      exchange("/v1/chat/completions", {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
-        ...options,
-      }),
+    chat: (body, options) => post("/v1/chat/completions", body, options),
+    post,
     shutdown: (drainMs) => server.shutdown(drainMs),
   };
 }

@@ -52,6 +52,7 @@ describe("a converted folder", () => {
       "decoder.onnx.data",
       "manifest.json",
       "tokenizer.json",
+      "value_projections.safetensors",
     ]);
     expect(readdirSync(place.parent).sort()).toEqual(["served", "tiny-llama"]);
     expect(folder.manifest).toMatchObject({

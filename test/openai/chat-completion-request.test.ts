@@ -47,10 +47,10 @@ describe("messages", () => {
     ["no role", { ...good, messages: [{ content: "Hi" }] }, "invalid_request", "messages[0].role"],
     ["a made-up role", { ...good, messages: [{ role: "bard", content: "Hi" }] }, "invalid_request", "messages[0].role"],
     [
-      "a tool's answer",
+      "a tool's answer to no call",
       { ...good, messages: [{ role: "tool", content: "7" }] },
-      "unsupported_parameter",
-      "messages[0].role",
+      "invalid_request",
+      "messages[0].tool_call_id",
     ],
     ["no content", { ...good, messages: [{ role: "user" }] }, "invalid_request", "messages[0].content"],
     [
@@ -66,10 +66,10 @@ describe("messages", () => {
       "messages[0].content",
     ],
     [
-      "tool calls",
+      "calls without a function",
       { ...good, messages: [{ role: "assistant", content: null, tool_calls: [{ id: "1" }] }] },
-      "unsupported_parameter",
-      "messages[0].tool_calls",
+      "invalid_request",
+      "messages[0].tool_calls[0].function",
     ],
     [
       "a picture",
@@ -204,16 +204,8 @@ describe("parameters out of range", () => {
 describe("what cannot be honoured", () => {
   it.each([
     ["store", true],
-    ["tools", [{ type: "function" }]],
-    ["tool_choice", "required"],
-    ["tool_choice", { type: "function", function: { name: "f" } }],
     ["functions", [{ name: "f" }]],
     ["function_call", { name: "f" }],
-    ["response_format", { type: "json_object" }],
-    ["response_format", { type: "json_schema", json_schema: {} }],
-    ["logprobs", true],
-    ["top_logprobs", 3],
-    ["logit_bias", { "5": 1 }],
     ["modalities", ["text", "audio"]],
     ["audio", { voice: "alloy" }],
     ["prediction", { type: "content" }],
@@ -221,21 +213,11 @@ describe("what cannot be honoured", () => {
     ["reasoning_effort", "high"],
     ["verbosity", "low"],
     ["service_tier", "priority"],
-    ["min_tokens", 5],
-    ["stop_token_ids", [2]],
     ["echo", true],
-    ["guided_json", {}],
     ["best_of", 2],
     ["chat_template", "{{ x }}"],
   ])("refuses %s: %j and names it", (name, value) => {
     expect(refusal({ ...good, [name]: value })).toMatchObject({ code: "unsupported_parameter", param: name });
-  });
-
-  it("refuses to explain, for now", () => {
-    expect(refusal({ ...good, steering: { explain: true } })).toMatchObject({
-      code: "unsupported_parameter",
-      param: "steering.explain",
-    });
   });
 
   it("refuses stream obfuscation", () => {
@@ -267,7 +249,11 @@ describe("what cannot be honoured", () => {
 
   it("survives nesting deeper than the stack", () => {
     const deep: unknown = JSON.parse(`${"[".repeat(200_000)}${"]".repeat(200_000)}`);
-    expect(refusal({ ...good, tools: deep, metadata: deep }).code).toBe("unsupported_parameter");
+    expect(refusal({ ...good, functions: deep, metadata: deep }).code).toBe("unsupported_parameter");
+    for (const name of ["tools", "guided_json", "structured_outputs", "response_format"]) {
+      expect(refusal({ ...good, [name]: deep }).code, name).toBe("invalid_request");
+    }
+    expect(refusal({ ...good, guided_json: { items: deep } }).param).toBe("guided_json");
     expect(refusal({ ...good, messages: deep }).code).toBe("invalid_request");
   });
 });

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
 import type { GenerationEvent } from "../../src/engine/engine.js";
+import { ordinaryText, type ReportRequest } from "../../src/engine/messages.js";
 import { ToastError } from "../../src/errors.js";
-import { answerHead, chatCompletion } from "../../src/openai/chat-completion.js";
-import { chatCompletionFrames } from "../../src/openai/chat-completion-stream.js";
+import { mergeGenerations } from "../../src/openai/answer-events.js";
+import { chunkFrames, framesOf } from "../../src/openai/answer-frames.js";
+import { answerHead } from "../../src/openai/answer-head.js";
+import { chatCompletion, chatCompletionChunks } from "../../src/openai/chat-completion.js";
 import { toHttpError } from "../../src/openai/error-envelope.js";
 import { defaultServedModel, modelList, type ServedModel, servedModelsOf } from "../../src/openai/served-model.js";
 import { dataFrame } from "../../src/openai/server-sent-events.js";
@@ -19,6 +22,7 @@ async function frames(
   events: readonly (GenerationEvent | Error)[],
   includeUsage = false,
   choices = 1,
+  report: ReportRequest = ordinaryText.report,
 ): Promise<string[]> {
   const errors: unknown[] = [];
   async function* source() {
@@ -31,11 +35,12 @@ async function frames(
     }
   }
   const all: string[] = [];
-  const head = answerHead(alpaca, steered, now);
-  for await (const frame of chatCompletionFrames(head, source(), {
+  const head = answerHead("chatcmpl", alpaca, steered, now);
+  const chunks = chatCompletionChunks(head, { choices, includeUsage, report });
+  const merged = mergeGenerations([{ promptTokens: 3, started: Promise.resolve(0), events: source() }], choices);
+  for await (const frame of framesOf(chunkFrames(chunks, includeUsage), merged, {
     choices,
-    includeUsage,
-    onError: (e) => errors.push(e),
+    onError: (error) => errors.push(error),
   })) {
     all.push(frame);
   }
@@ -144,8 +149,9 @@ describe("frames of a stream", () => {
 
 describe("an unstreamed answer", () => {
   it("has OpenAI's shape, and says what steered it", () => {
-    const head = answerHead(alpaca, steered, now);
-    expect(chatCompletion(head, [{ text: "Hello", reason: "length" }], [usage])).toEqual({
+    const head = answerHead("chatcmpl", alpaca, steered, now);
+    const answer = { choices: [{ text: "Hello", reason: "length" as const, reports: [] }], prompts: [[]], usage };
+    expect(chatCompletion(head, answer, ordinaryText.report)).toEqual({
       id: head.id,
       object: "chat.completion",
       created: 1_700_000_000,
@@ -167,13 +173,13 @@ describe("an unstreamed answer", () => {
       system_fingerprint: head.systemFingerprint,
       steering: { adapter: "alpaca", strength: 0.5, layers: [0, 3] },
     });
-    expect(answerHead(base, plain, now).steering).toBeNull();
+    expect(answerHead("chatcmpl", base, plain, now).steering).toBeNull();
   });
 
   it("has an id of its own, and a fingerprint that covers weights, adapter, strength and layers", () => {
-    const print = (steering: Steering) => answerHead(base, steering, now).systemFingerprint;
-    expect(answerHead(base, plain, now).id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);
-    expect(answerHead(base, plain, now).id).not.toBe(answerHead(base, plain, now).id);
+    const print = (steering: Steering) => answerHead("chatcmpl", base, steering, now).systemFingerprint;
+    expect(answerHead("chatcmpl", base, plain, now).id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);
+    expect(answerHead("chatcmpl", base, plain, now).id).not.toBe(answerHead("chatcmpl", base, plain, now).id);
     expect(print(steered)).toBe(print(steered));
     const other: Steering[] = [
       plain,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { GenerationRequest } from "../../src/engine/messages.js";
-import { parseChatCompletionRequest } from "../../src/openai/chat-completion-request.js";
-import { foldSeed, toGenerationRequest } from "../../src/openai/generation-request.js";
+import { chatGenerationRequest, parseChatCompletionRequest } from "../../src/openai/chat-completion-request.js";
+import { foldSeed } from "../../src/openai/generation-request.js";
 import { type ServedModel, servedModelsOf } from "../../src/openai/served-model.js";
 import { scriptedModel } from "../server/scripted-engine.js";
 
@@ -9,7 +9,7 @@ const models = servedModelsOf(scriptedModel);
 
 function translate(fields: object, id = "tiny"): GenerationRequest {
   const request = parseChatCompletionRequest({ model: id, messages: [{ role: "user", content: "Hi" }], ...fields });
-  return toGenerationRequest(request, models.find((model) => model.id === id) as ServedModel);
+  return chatGenerationRequest(request, models.find((model) => model.id === id) as ServedModel);
 }
 
 describe("sampling", () => {
@@ -17,7 +17,11 @@ describe("sampling", () => {
     const { prompt, maxTokens, stopStrings, ignoreEos, sampling } = translate({ seed: 1 });
     expect({ prompt, maxTokens, stopStrings, ignoreEos, sampling }).toEqual({
       ignoreEos: false,
-      prompt: { kind: "chat", messages: [{ role: "user", content: "Hi" }] },
+      prompt: {
+        kind: "chat",
+        messages: [{ role: "user", content: "Hi" }],
+        rendering: { addGenerationPrompt: true, continueFinalMessage: false, variables: {}, tools: [] },
+      },
       maxTokens: null,
       stopStrings: [],
       sampling: {

@@ -1,3 +1,4 @@
+import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/server/engine-registry.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
@@ -6,15 +7,15 @@ import { type TestEdgeOptions, testEdge } from "./test-edge.js";
 
 /** The routes over a scripted engine, and what a test may look at behind them. */
 export function buildApp(
-  options: { engines?: ScriptedEngine[]; maxBodyBytes?: number; keepAliveMs?: number; edge?: TestEdgeOptions } = {},
+  options: { engines?: readonly Engine[]; maxBodyBytes?: number; keepAliveMs?: number; edge?: TestEdgeOptions } = {},
 ) {
-  const engine = options.engines?.[0] ?? new ScriptedEngine();
+  const engine = options.engines?.find((one) => one instanceof ScriptedEngine) ?? new ScriptedEngine();
   const engines = options.engines ?? [engine];
   const running = new RunningRequests();
   const { edge, observe, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
   const app = createServerApp({
-    registry: new EngineRegistry(engines, observe),
+    registry: new EngineRegistry(engines, { observe }),
     running,
     limits: { maxBodyBytes: options.maxBodyBytes ?? 10_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,

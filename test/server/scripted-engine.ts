@@ -1,5 +1,6 @@
 import type { Engine, EnginePhase, Generation, GenerationEvent } from "../../src/engine/engine.js";
 import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo } from "../../src/engine/messages.js";
+import type { TextAnswers, TextQuestion } from "../../src/engine/text-questions.js";
 import { ToastError } from "../../src/errors.js";
 
 export const scriptedModel: ModelInfo = {
@@ -61,7 +62,7 @@ export class ScriptedEngine implements Engine {
     }
     await Promise.resolve();
     const started = script.startsNever === true ? new Promise<number>(() => {}) : Promise.resolve(5);
-    return { promptTokens: words.length, started, events: this.#play(request, script, words.length, signal) };
+    return { promptTokens: words.length, started, events: this.#playAll(request, script, words.length, signal) };
   }
 
   inspect(): Promise<EngineStatus> {
@@ -87,9 +88,43 @@ export class ScriptedEngine implements Engine {
     });
   }
 
+  /** Its tokenizer's tokens are words, its template writes roles and texts. */
+  ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    const asked: TextQuestion = question;
+    const answer = ((): TextAnswers[keyof TextAnswers] => {
+      switch (asked.kind) {
+        case "encode": {
+          const pieces = asked.prompt.kind === "text" ? asked.prompt.text.split(" ") : [];
+          return { ids: pieces.map((_, at) => at), pieces };
+        }
+        case "decode":
+          return { text: asked.ids.map((id) => `t${id}`).join(" ") };
+        case "render":
+          return { text: asked.prompt.messages.map(({ role, content }) => `${role}: ${content}`).join("\n") };
+        case "describe":
+          return { vocabSize: 100, bosToken: null, eosTokens: [], chatTemplate: null };
+      }
+    })();
+    return Promise.resolve(answer as TextAnswers[Question["kind"]]);
+  }
+
   close(): Promise<void> {
     this.phase = { kind: "closed" };
     return Promise.resolve();
+  }
+
+  /** One choice after the other, all alike. */
+  async *#playAll(
+    request: GenerationRequest,
+    script: Script,
+    promptTokens: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<GenerationEvent> {
+    for (let choice = 0; choice < request.choices; choice++) {
+      for await (const event of this.#play(request, script, promptTokens, signal)) {
+        yield event.kind === "prompt" ? event : { ...event, choice };
+      }
+    }
   }
 
   async *#play(

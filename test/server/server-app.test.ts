@@ -98,6 +98,24 @@ describe("several model folders", () => {
     expect(response.status).toBe(500);
     expect(await response.json()).toMatchObject({ error: { code: "engine_failed" } });
   });
+
+  it("are ready while one of them is, and say what became of the others", async () => {
+    const rival = { ...scriptedModel, id: "rival" };
+    const broken = new ScriptedEngine(scriptedModel, {
+      kind: "failed",
+      message: "The engine stopped.",
+      model: scriptedModel,
+    });
+    const { app, chat } = buildApp({ engines: [broken, new ScriptedEngine(rival)] });
+    const health = await app.request("/health");
+    expect(health.status).toBe(200);
+    expect(await health.json()).toMatchObject({ status: "ready", failures: ["The engine stopped."] });
+    const list = (await (await app.request("/v1/models")).json()) as { data: { id: string }[] };
+    expect(list.data.map(({ id }) => id)).toEqual(["rival", "rival:alpaca", "rival:poet"]);
+    // What it served is its failure; what nobody ever served is the client's mistake.
+    expect((await chat(question)).status).toBe(500);
+    expect((await chat({ ...question, model: "gpt-4" })).status).toBe(404);
+  });
 });
 
 describe("routes that are none", () => {

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
-import { type ChatMessage, ChatTemplate } from "../../src/text/chat-template.js";
+import type { ChatMessage } from "../../src/text/chat-message.js";
+import { ChatTemplate } from "../../src/text/chat-template.js";
 
 const tokens = { bosToken: "<s>", eosToken: "</s>" };
 const user = (content: string): ChatMessage => ({ role: "user", content });

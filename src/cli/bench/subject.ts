@@ -97,8 +97,8 @@ function namedSubject(
   };
 }
 
-/** An address without a path means `/v1`, where OpenAI's interface usually is. */
-function baseUrlOf(text: string): string {
+/** An address without a path means `/v1`, where OpenAI's interface usually is. @throws ToastError `invalid_option` */
+export function baseUrlOf(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
     throw invalid(`--url must be an address such as http://127.0.0.1:8000/v1; got '${text}'.`);

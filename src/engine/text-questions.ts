@@ -1,0 +1,102 @@
+import { ToastError } from "../errors.js";
+import { type ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+import type { Prompt } from "./prompt.js";
+
+/** What can be asked of a model's tokenizer and templates without generating. The worker holds the only copy of both. */
+export type TextQuestion =
+  /** What a prompt's tokens are. `adapter`: whose chat template; null: the base's. */
+  | { readonly kind: "encode"; readonly prompt: Prompt; readonly adapter: string | null }
+  | { readonly kind: "decode"; readonly ids: readonly number[]; readonly specialTokens: "written" | "skipped" }
+  /** What the chat template makes of messages. */
+  | { readonly kind: "render"; readonly prompt: Prompt & { readonly kind: "chat" }; readonly adapter: string | null }
+  | { readonly kind: "describe"; readonly adapter: string | null };
+
+/** The answer to each kind of question. */
+export interface TextAnswers {
+  readonly encode: {
+    readonly ids: readonly number[];
+    /** The vocabulary's piece of each (`▁Hello`). */
+    readonly pieces: readonly string[];
+  };
+  readonly decode: { readonly text: string };
+  readonly render: { readonly text: string };
+  readonly describe: TokenizerInfo;
+}
+
+export interface TokenizerInfo {
+  readonly vocabSize: number;
+  readonly bosToken: SpecialToken | null;
+  readonly eosTokens: readonly SpecialToken[];
+  /** Jinja; null: there is none. */
+  readonly chatTemplate: string | null;
+}
+
+export interface SpecialToken {
+  readonly id: number;
+  readonly text: string;
+}
+
+/**
+ * Characters of a text, or ids of a list, that are taken in one question. The worker answers between two steps of everybody's
+ * generation, and a tokenizer takes 1 to 3 µs for a character: this much is a quarter of a second at worst.
+ */
+const mostAsked = 100_000;
+
+/** What answers need of a model. */
+export interface TextParts {
+  readonly tokenizer: Tokenizer;
+  /** @throws ToastError when there is none. */
+  template(adapter: string | null): ChatTemplate;
+  encode(prompt: Prompt, adapter: string | null): readonly number[];
+  info(adapter: string | null): TokenizerInfo;
+}
+
+/** @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed` */
+export function answerQuestion(question: TextQuestion, parts: TextParts): TextAnswers[TextQuestion["kind"]] {
+  switch (question.kind) {
+    case "encode": {
+      requireModest(question.prompt);
+      const ids = parts.encode(question.prompt, question.adapter);
+      return { ids, pieces: ids.map((id) => parts.tokenizer.tokenText(id) ?? "") };
+    }
+    case "decode": {
+      requireModest({ kind: "tokens", ids: question.ids });
+      const { vocabSize } = parts.info(null);
+      const outside = question.ids.find((id) => id >= vocabSize);
+      if (outside !== undefined) {
+        const message = `Token id ${outside} is outside this model's 0…${vocabSize - 1}.`;
+        throw new ToastError("invalid_request", message, { param: "tokens" });
+      }
+      return {
+        text: parts.tokenizer.decode(question.ids, { skipSpecialTokens: question.specialTokens === "skipped" }),
+      };
+    }
+    case "render": {
+      requireModest(question.prompt);
+      const { messages, rendering } = question.prompt;
+      return { text: parts.template(question.adapter).render(messages, rendering ?? ordinaryRendering) };
+    }
+    case "describe":
+      return parts.info(question.adapter);
+  }
+}
+
+function requireModest(prompt: Prompt): void {
+  const [size, things, param] = sizeOf(prompt);
+  if (size > mostAsked) {
+    const message = `${size} ${things} are more than the ${mostAsked} that can be asked about at once. Send them in parts.`;
+    throw new ToastError("invalid_request", message, { param });
+  }
+}
+
+function sizeOf(prompt: Prompt): [size: number, things: string, param: string] {
+  switch (prompt.kind) {
+    case "chat":
+      return [prompt.messages.reduce((sum, { content }) => sum + content.length, 0), "characters", "messages"];
+    case "text":
+      return [prompt.text.length, "characters", "prompt"];
+    case "tokens":
+      return [prompt.ids.length, "tokens", "tokens"];
+  }
+}

@@ -1,0 +1,66 @@
+import { createHash, randomBytes } from "node:crypto";
+import { z } from "zod";
+import type { Steering } from "../steering/steering.js";
+import type { ServedModel } from "./served-model.js";
+
+/** What steered an answer, as the client is told; null: nothing, the base model spoke. */
+export const steeringReportSchema = z
+  .object({ adapter: z.string(), strength: z.number(), layers: z.tuple([z.int(), z.int()]) })
+  .nullable()
+  .describe("What steered the answer; null: nothing, the base model spoke.");
+
+type SteeringReport = z.output<typeof steeringReportSchema>;
+
+/** What all chunks of an answer share. */
+export interface AnswerHead {
+  readonly id: string;
+  /** Unix seconds. */
+  readonly created: number;
+  /** The served id that the client asked for, never a path. */
+  readonly model: string;
+  readonly systemFingerprint: string;
+  readonly steering: SteeringReport;
+}
+
+/**
+ * @param kind what the id begins with, as OpenAI's do.
+ * @returns the head of a new answer; its id is unique.
+ */
+export function answerHead(
+  kind: "chatcmpl" | "cmpl" | "resp",
+  model: ServedModel,
+  steering: Steering,
+  now: Date,
+): AnswerHead {
+  return {
+    id: newId(kind),
+    created: Math.floor(now.getTime() / 1000),
+    model: model.id,
+    systemFingerprint: systemFingerprint(model, steering),
+    steering: reportOf(steering),
+  };
+}
+
+/** @returns `kind-…`, unique; OpenAI parts the newer kinds with `_`. */
+export function newId(kind: "chatcmpl" | "cmpl" | "resp" | "msg"): string {
+  return `${kind}${kind === "resp" || kind === "msg" ? "_" : "-"}${randomBytes(16).toString("hex")}`;
+}
+
+function reportOf(steering: Steering): SteeringReport {
+  switch (steering.kind) {
+    case "plain":
+      return null;
+    case "steered":
+      return { adapter: steering.adapter, strength: steering.strength, layers: [...steering.layers] };
+  }
+}
+
+/** Everything beside the request that decides the text: weights, adapter, strength, layers. */
+function systemFingerprint({ base }: ServedModel, steering: Steering): string {
+  const hash = createHash("sha256").update(base.fingerprint);
+  if (steering.kind === "steered") {
+    const adapter = base.adapters.find(({ name }) => name === steering.adapter);
+    hash.update(`:${adapter?.fingerprint ?? steering.adapter}:${steering.strength}:${steering.layers.join("-")}`);
+  }
+  return `fp_${hash.digest("hex").slice(0, 12)}`;
+}

@@ -1,0 +1,121 @@
+import { z } from "zod";
+import type { Prompt } from "../engine/prompt.js";
+import { ToastError } from "../errors.js";
+import { generationFields, maxChoices, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
+import { toGenerationRequest } from "./generation-request.js";
+import { constraintFields, outputConstraint } from "./output-constraint.js";
+import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
+import { field, flag, integer, optional, shownAs, text } from "./request-fields.js";
+import type { ServedModel } from "./served-model.js";
+
+/** OpenAI's default: a completion has no end of its own. */
+const defaultMaxTokens = 16;
+
+const promptForms = "a string, an array of strings, an array of token ids or an array of such arrays";
+const tokenIds = z.array(integer(0), field("an array of token ids")).min(1, "must hold at least one token id.");
+
+type WirePrompt = string | readonly number[];
+
+/** Told apart by the first item, so that a mistake in a long list is named by its place and not by four possible shapes. */
+const prompts = shownAs(
+  z.unknown().transform((value, context): readonly WirePrompt[] => {
+    const schema = schemaFor(value);
+    if (schema === null) {
+      const problem = value === undefined ? "is missing; it must be" : "must be";
+      context.addIssue({ code: "custom", message: `${problem} ${promptForms}.` });
+      return z.NEVER;
+    }
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const { path, message } of parsed.error.issues.slice(0, 1)) {
+      context.addIssue({ code: "custom", path, message });
+    }
+    return z.NEVER;
+  }),
+  z
+    .union([z.string(), z.array(z.string()), z.array(z.int()), z.array(z.array(z.int()))])
+    .describe("What to go on from."),
+);
+
+function schemaFor(value: unknown): z.ZodType<readonly WirePrompt[]> | null {
+  if (typeof value === "string") return text().transform((one) => [one]);
+  if (!Array.isArray(value) || value.length === 0) return null;
+  switch (typeof value[0]) {
+    case "string":
+      return z.array(text());
+    case "number":
+      return tokenIds.transform((ids) => [ids]);
+    default:
+      return Array.isArray(value[0]) ? z.array(tokenIds) : null;
+  }
+}
+
+export const completionRequestSchema = z
+  .object(
+    {
+      ...generationFields,
+      prompt: prompts,
+      max_tokens: optional(integer(0)).describe(
+        `Tokens to write at most; default ${defaultMaxTokens}. 0: the prompt is only computed, for 'echo' with 'logprobs'.`,
+      ),
+      echo: optional(flag()).describe("Whether the text begins with the prompt."),
+      logprobs: optional(integer(0, maxTopLogprobs)).describe("So many of the likeliest tokens at each place."),
+      best_of: optional(integer(1)).describe("Only as large as 'n': what is generated is returned."),
+      add_special_tokens: optional(flag()).describe(
+        "Whether a prompt in text gets the tokenizer's own tokens around it (LLaMA: BOS in front); default true.",
+      ),
+      suffix: only([""], "'suffix' is not supported: the models served here write on, not in between."),
+      max_completion_tokens: only([], "'max_completion_tokens' belongs to chat completions; use 'max_tokens'."),
+      prompt_logprobs: only([0], "'prompt_logprobs' is not supported here: 'echo' with 'logprobs' tells the same."),
+      ...constraintFields,
+      ...ignoredParameters,
+      ...unsupportedParameters,
+    },
+    field("a JSON object"),
+  )
+  .describe("Body of POST /v1/completions.");
+
+/** A request of POST /v1/completions, checked; null stands for "not given". */
+export type CompletionRequest = z.output<typeof completionRequestSchema>;
+
+/** @throws ToastError `invalid_request` or `unsupported_parameter`, with the `param` at fault. */
+export function parseCompletionRequest(body: unknown): CompletionRequest {
+  const request = parseGenerationBody(completionRequestSchema, body);
+  const choices = request.n ?? 1;
+  if (request.best_of !== null && request.best_of !== choices) {
+    const message = `'best_of' is ${request.best_of} and 'n' is ${choices}: only as many answers are generated as are returned, so they must be equal.`;
+    throw new ToastError("unsupported_parameter", message, { param: "best_of" });
+  }
+  if (request.prompt.length * choices > maxChoices) {
+    const message = `${request.prompt.length} prompts with ${choices} answers each are more than the ${maxChoices} answers of one request. Send several requests.`;
+    throw new ToastError("invalid_request", message, { param: "prompt" });
+  }
+  if (request.steering?.explain === true && request.prompt.length > 1) {
+    const message = "'steering.explain' explains one prompt at a time. Send each prompt in a request of its own.";
+    throw new ToastError("invalid_request", message, { param: "steering.explain" });
+  }
+  return request;
+}
+
+/** @returns one generation for each prompt. @throws ToastError `invalid_request` when the request does not fit the model. */
+export function completionGenerationRequests(request: CompletionRequest, model: ServedModel) {
+  const constraint = outputConstraint(request);
+  const generationOf = (prompt: WirePrompt) =>
+    toGenerationRequest(request, model, {
+      prompt: enginePrompt(prompt, request),
+      choices: request.n ?? 1,
+      maxTokens: request.max_tokens ?? defaultMaxTokens,
+      constraint,
+      logprobs: request.logprobs,
+      promptLogprobs: request.echo === true ? request.logprobs : null,
+    });
+  const [first, ...others] = request.prompt;
+  if (first === undefined) throw new Error("a checked request has a prompt");
+  return [generationOf(first), ...others.map(generationOf)] as const;
+}
+
+function enginePrompt(prompt: WirePrompt, request: CompletionRequest): Prompt {
+  return typeof prompt === "string"
+    ? { kind: "text", text: prompt, addSpecialTokens: request.add_special_tokens ?? true }
+    : { kind: "tokens", ids: prompt };
+}

@@ -1,0 +1,165 @@
+import { z } from "zod";
+import type { GenerationRequest } from "../engine/messages.js";
+import { ToastError } from "../errors.js";
+import { field, optional, shownAs } from "./request-fields.js";
+
+type Constraint = NonNullable<GenerationRequest["constraint"]>;
+
+/** Objects within objects; schemas are walked recursively behind this check. */
+const maxDepth = 100;
+
+/** Whether JSON is nested no deeper than {@link maxDepth}. Without recursion: a client may send megabytes of `[[[[`. */
+function isShallow(value: unknown): boolean {
+  let level: readonly unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > maxDepth) return false;
+    level = level.flatMap((item) => (typeof item === "object" && item !== null ? Object.values(item) : []));
+  }
+  return true;
+}
+
+/** A JSON Schema, as JSON text. What it says is looked at where it is compiled. */
+export const jsonSchema = z.unknown().transform((value, context): string => {
+  const isSchema = typeof value === "boolean" || (typeof value === "object" && value !== null && !Array.isArray(value));
+  if (!isSchema) {
+    context.addIssue({ code: "custom", message: "must be a JSON Schema: an object." });
+    return z.NEVER;
+  }
+  if (!isShallow(value)) {
+    context.addIssue({ code: "custom", message: `must be nested ${maxDepth} deep at most.` });
+    return z.NEVER;
+  }
+  return JSON.stringify(value);
+});
+
+/** vLLM takes the schema as an object or as its text. */
+const jsonSchemaOrText = shownAs(
+  z.preprocess((value, context) => {
+    if (typeof value !== "string") return value;
+    try {
+      return JSON.parse(value) as unknown;
+    } catch {
+      context.addIssue({ code: "custom", message: "must be a JSON Schema, or its text: this text is no JSON." });
+      return z.NEVER;
+    }
+  }, jsonSchema),
+  z.unknown(),
+);
+
+const responseFormat = z.discriminatedUnion(
+  "type",
+  [
+    z.object({ type: z.literal("text") }),
+    z.object({ type: z.literal("json_object") }),
+    z.object({
+      type: z.literal("json_schema"),
+      json_schema: z.object(
+        {
+          name: z.string(field("a name")).regex(/^[\w-]{1,64}$/, "must be 1 to 64 letters, digits, '_' and '-'."),
+          description: optional(z.string(field("a string"))),
+          schema: optional(jsonSchema),
+          /** The output always keeps to the schema, strictly asked for or not. */
+          strict: optional(z.boolean(field("a boolean"))),
+        },
+        field("an object with `name` and `schema`"),
+      ),
+    }),
+  ],
+  field("{type: 'text'}, {type: 'json_object'} or {type: 'json_schema', json_schema: {name, schema}}"),
+);
+
+const text = z.string(field("a string")).min(1, "must not be empty.");
+const choices = z.array(text, field("an array of strings")).min(1, "must hold at least one string.");
+
+const structuredOutputs = z.strictObject(
+  {
+    json: optional(jsonSchemaOrText),
+    json_object: optional(z.boolean(field("a boolean"))),
+    regex: optional(text),
+    choice: optional(choices),
+    grammar: optional(text),
+  },
+  field("an object with one of `json`, `json_object`, `regex`, `choice` and `grammar`"),
+);
+
+/** Fields that say what the text has to be: OpenAI's, and vLLM's under its newer and older names. */
+export const constraintFields = {
+  response_format: optional(responseFormat),
+  structured_outputs: optional(structuredOutputs),
+  guided_json: optional(jsonSchemaOrText),
+  guided_regex: optional(text),
+  guided_choice: optional(choices),
+  guided_grammar: optional(text),
+};
+
+const schema = z.object(constraintFields);
+
+/**
+ * What the fields ask for together.
+ * @returns null for any text.
+ * @throws ToastError `invalid_request` when two of them ask.
+ */
+export function outputConstraint(request: z.infer<typeof schema>): Constraint | null {
+  const constraints = [
+    ...fromResponseFormat(request.response_format),
+    ...fromStructuredOutputs(request.structured_outputs),
+    ...ofKind("guided_json", request.guided_json, schemaConstraint),
+    ...ofKind("guided_regex", request.guided_regex, regexConstraint),
+    ...ofKind("guided_choice", request.guided_choice, choiceConstraint),
+    ...ofKind("guided_grammar", request.guided_grammar, grammarConstraint),
+  ];
+  const [first = null, second] = constraints;
+  if (first !== null && second !== undefined) {
+    throw new ToastError(
+      "invalid_request",
+      `'${first.param}' and '${second.param}' cannot both hold. Leave one of them out.`,
+      {
+        param: second.param,
+      },
+    );
+  }
+  return first;
+}
+
+function fromResponseFormat(format: z.infer<typeof responseFormat> | null): readonly Constraint[] {
+  switch (format?.type) {
+    case "json_object":
+      return [{ kind: "jsonObject", param: "response_format" }];
+    case "json_schema": {
+      const { schema } = format.json_schema;
+      if (schema === null) return [{ kind: "jsonObject", param: "response_format" }];
+      return [{ kind: "jsonSchema", schema, param: "response_format" }];
+    }
+    default:
+      return [];
+  }
+}
+
+function fromStructuredOutputs(outputs: z.infer<typeof structuredOutputs> | null): readonly Constraint[] {
+  if (outputs === null) return [];
+  const isObject = outputs.json_object === true ? true : null;
+  return [
+    ...ofKind("structured_outputs.json", outputs.json, schemaConstraint),
+    ...ofKind("structured_outputs.json_object", isObject, (_, param) => ({ kind: "jsonObject", param })),
+    ...ofKind("structured_outputs.regex", outputs.regex, regexConstraint),
+    ...ofKind("structured_outputs.choice", outputs.choice, choiceConstraint),
+    ...ofKind("structured_outputs.grammar", outputs.grammar, grammarConstraint),
+  ];
+}
+
+function ofKind<Value>(
+  param: string,
+  value: Value | null,
+  make: (value: Value, param: string) => Constraint,
+): readonly Constraint[] {
+  return value === null ? [] : [make(value, param)];
+}
+
+const schemaConstraint = (schema: string, param: string): Constraint => ({ kind: "jsonSchema", schema, param });
+const regexConstraint = (pattern: string, param: string): Constraint => ({ kind: "regex", pattern, param });
+const choiceConstraint = (options: readonly string[], param: string): Constraint => ({
+  kind: "choice",
+  options,
+  param,
+});
+const grammarConstraint = (grammar: string, param: string): Constraint => ({ kind: "grammar", grammar, param });

@@ -1,0 +1,232 @@
+import { z } from "zod";
+import type { GenerationRequest } from "../engine/messages.js";
+import { ToastError } from "../errors.js";
+import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
+import { toGenerationRequest } from "./generation-request.js";
+import { constraintFields, jsonSchema, outputConstraint } from "./output-constraint.js";
+import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
+import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
+import type { ServedModel } from "./served-model.js";
+
+const roles = ["user", "assistant", "system", "developer"] as const;
+
+/** Parts of this kind hold text; answers that a client sends back have `output_text`. */
+const textParts: ReadonlySet<string> = new Set(["input_text", "output_text", "text"]);
+
+const contentPart = z
+  .object(
+    { type: z.string(field("the part's type")), text: z.unknown().optional() },
+    field("a part such as {type: 'input_text', text: '…'}"),
+  )
+  .transform((part, context) => {
+    if (!textParts.has(part.type)) {
+      const type = part.type.slice(0, 40);
+      return refuse(context, `Content of type '${type}' is not supported: this server reads text only.`);
+    }
+    if (typeof part.text !== "string") {
+      context.addIssue({ code: "custom", path: ["text"], message: "must be a string." });
+      return z.NEVER;
+    }
+    return part.text;
+  });
+
+const content = shownAs(
+  z
+    .preprocess(
+      (value) => (typeof value === "string" ? [{ type: "input_text", text: value }] : value),
+      z.array(contentPart, field("a string or an array of text parts")).transform((texts) => texts.join("\n")),
+    )
+    .pipe(text()),
+  z.union([z.string(), z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() }))]),
+);
+
+/** Clients send the items of earlier answers back as they came; what is not named here is dropped. */
+const inputItem = z
+  .object(
+    {
+      type: unless(
+        (type) => type === "message",
+        "Only items of type 'message' are supported: nothing is stored here, and no tools are called.",
+      ),
+      role: z.enum(roles, field(`one of ${roles.join(", ")}`)),
+      content,
+    },
+    field("a message such as {role: 'user', content: '…'}"),
+  )
+  .transform(({ role, content: words }) => ({
+    role: role === "developer" ? ("system" as const) : role,
+    content: words,
+  }));
+
+const input = shownAs(
+  z.preprocess(
+    (value) => (typeof value === "string" ? [{ role: "user", content: value }] : value),
+    z.array(inputItem, field("a string or an array of items")).min(1, "must hold at least one item."),
+  ),
+  z.union([
+    z.string(),
+    z.array(
+      z.object({
+        type: z.literal("message").optional(),
+        role: z.enum(roles),
+        content: z.union([
+          z.string(),
+          z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() })),
+        ]),
+      }),
+    ),
+  ]),
+);
+
+const logprobsIncluded = "message.output_text.logprobs";
+
+/** Beside log probabilities these are parts of items that never occur here, so nothing of them is missing. */
+const includable = [
+  logprobsIncluded,
+  "reasoning.encrypted_content",
+  "file_search_call.results",
+  "web_search_call.results",
+  "web_search_call.action.sources",
+  "message.input_image.image_url",
+  "computer_call_output.output.image_url",
+  "code_interpreter_call.outputs",
+] as const;
+
+const metadataText = z.string(field("a string")).max(512, "must have 512 characters at most.");
+const metadata = z
+  .record(z.string().max(64), metadataText, field("an object of strings"))
+  .refine((labels) => Object.keys(labels).length <= 16, "takes up to 16 labels.");
+
+const asksForNothing =
+  (neutral: Readonly<Record<string, readonly unknown[]>>) =>
+  (value: unknown): boolean =>
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.entries(value).every(([key, part]) => part === null || (neutral[key] ?? [part]).includes(part));
+
+/** As `response_format` of chat completions, written flat. */
+const textFormat = z.discriminatedUnion(
+  "type",
+  [
+    z.object({ type: z.literal("text") }),
+    z.object({ type: z.literal("json_object") }),
+    z.object({
+      type: z.literal("json_schema"),
+      name: z.string(field("a name")).regex(/^[\w-]{1,64}$/, "must be 1 to 64 letters, digits, '_' and '-'."),
+      description: optional(z.string(field("a string"))),
+      schema: jsonSchema,
+      /** The output always keeps to the schema, strictly asked for or not. */
+      strict: optional(z.boolean(field("a boolean"))),
+    }),
+  ],
+  field("{type: 'text'}, {type: 'json_object'} or {type: 'json_schema', name, schema}"),
+);
+
+const textOptions = z.object(
+  {
+    format: optional(textFormat),
+    verbosity: only(["medium"], "The models served here have no verbosity to set."),
+  },
+  field("an object"),
+);
+
+const { metadata: _, ...ignored } = ignoredParameters;
+/** A response has `text.format` in its place. */
+const { response_format: __, ...constraints } = constraintFields;
+
+export const responseRequestSchema = z
+  .object(
+    {
+      ...samplingFields,
+      input,
+      instructions: optional(text()).describe("A system message in front of the input."),
+      max_output_tokens: optional(integer(1)).describe(
+        "Tokens to write at most; default: what the context has room for.",
+      ),
+      include: optional(
+        z.array(z.enum(includable, field(`one of ${includable.join(", ")}`)), field("an array of strings")),
+      ).describe(`'${logprobsIncluded}' tells how likely each token was.`),
+      top_logprobs: optional(integer(0, maxTopLogprobs)).describe(
+        "So many of the likeliest tokens at each place, too.",
+      ),
+      metadata: optional(metadata).describe("Labels, sent back with the answer."),
+      text: optional(textOptions),
+      stream_options: optional(
+        z.object({ include_obfuscation: only([false], "Stream obfuscation is not supported.") }, field("an object")),
+      ),
+      reasoning: unless(
+        asksForNothing({ effort: ["none"], summary: [], generate_summary: [] }),
+        "The models served here do not reason: leave 'reasoning' out.",
+      ),
+      previous_response_id: only([], "Nothing is stored here: send the whole conversation as 'input'."),
+      conversation: only([], "Nothing is stored here: send the whole conversation as 'input'."),
+      background: only([false], "Answers are not generated in the background: leave 'background' out."),
+      truncation: only(["disabled"], "A conversation is never cut silently: 'truncation' must be 'disabled'."),
+      prompt: only([], "Prompt templates are not stored here; send 'input'."),
+      context_management: only([[]], "Contexts are not managed here; send what the model shall read."),
+      tools: only([[]], "Tools are not supported here; POST /v1/chat/completions has them."),
+      tool_choice: only(["none", "auto"], "Tools are not supported here; POST /v1/chat/completions has them."),
+      /** Speaks of tools; without any it changes nothing. */
+      parallel_tool_calls: z.unknown().optional(),
+      n: only([1], "A response has one answer."),
+      max_tokens: only([], "'max_tokens' belongs to other endpoints; use 'max_output_tokens'."),
+      /** Counts calls of OpenAI's own tools, of which there are none. */
+      max_tool_calls: z.unknown().optional(),
+      ...constraints,
+      ...ignored,
+      ...unsupportedParameters,
+    },
+    field("a JSON object"),
+  )
+  .describe("Body of POST /v1/responses.");
+
+/** A request of POST /v1/responses, checked; null stands for "not given". */
+export type ResponseRequest = z.output<typeof responseRequestSchema>;
+
+/** @throws ToastError `invalid_request` or `unsupported_parameter`, with the `param` at fault. */
+export function parseResponseRequest(body: unknown): ResponseRequest {
+  const request = parseBody(responseRequestSchema, body);
+  if ((request.top_logprobs ?? 0) > 0 && request.include?.includes(logprobsIncluded) !== true) {
+    const message = `'top_logprobs' is allowed only together with 'include': ['${logprobsIncluded}'].`;
+    throw new ToastError("invalid_request", message, { param: "top_logprobs" });
+  }
+  return request;
+}
+
+/** @throws ToastError `invalid_request` when the request does not fit the model. */
+export function responseGenerationRequest(request: ResponseRequest, model: ServedModel): GenerationRequest {
+  const instructions =
+    request.instructions === null ? [] : [{ role: "system" as const, content: request.instructions }];
+  return toGenerationRequest(request, model, {
+    prompt: { kind: "chat", messages: [...instructions, ...request.input] },
+    choices: 1,
+    maxTokens: request.max_output_tokens,
+    constraint: constraintOf(request),
+    logprobs: request.include?.includes(logprobsIncluded) === true ? (request.top_logprobs ?? 0) : null,
+    promptLogprobs: null,
+  });
+}
+
+/** @throws ToastError `invalid_request` when two fields ask. */
+function constraintOf(request: ResponseRequest): GenerationRequest["constraint"] {
+  const format = formatConstraint(request);
+  const other = outputConstraint({ ...request, response_format: null });
+  if (format !== null && other !== null) {
+    const message = `'${format.param}' and '${other.param}' cannot both hold. Leave one of them out.`;
+    throw new ToastError("invalid_request", message, { param: other.param });
+  }
+  return format ?? other;
+}
+
+function formatConstraint({ text: options }: ResponseRequest): GenerationRequest["constraint"] {
+  const format = options?.format ?? null;
+  switch (format?.type) {
+    case "json_object":
+      return { kind: "jsonObject", param: "text.format" };
+    case "json_schema":
+      return { kind: "jsonSchema", schema: format.schema, param: "text.format" };
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,181 @@
+import { z } from "zod";
+import type { ReportRequest, TokenReport, Usage } from "../engine/messages.js";
+import type { AnsweredReason, CollectedAnswer } from "./answer-events.js";
+import { type AnswerHead, newId, steeringReportSchema } from "./answer-head.js";
+import type { ResponseRequest } from "./response-request.js";
+import {
+  chatLogprobs,
+  explanation,
+  explanationSchema,
+  promptExplanation,
+  promptExplanationSchema,
+  rankedLogprobSchema,
+} from "./token-reports.js";
+
+export const outputTextSchema = z.object({
+  type: z.literal("output_text"),
+  text: z.string(),
+  annotations: z.array(z.never()),
+  logprobs: z.array(rankedLogprobSchema),
+  explanation: explanationSchema.optional(),
+});
+
+export const outputMessageSchema = z.object({
+  id: z.string(),
+  type: z.literal("message"),
+  role: z.literal("assistant"),
+  status: z.enum(["in_progress", "completed", "incomplete"]),
+  content: z.array(outputTextSchema),
+});
+
+const responseUsageSchema = z
+  .object({
+    input_tokens: z.int(),
+    input_tokens_details: z.object({ cached_tokens: z.int(), cache_write_tokens: z.int() }),
+    output_tokens: z.int(),
+    output_tokens_details: z.object({ reasoning_tokens: z.int() }),
+    total_tokens: z.int(),
+  })
+  .describe("Tokens really computed; `cached_tokens` of the prompt's were kept from earlier requests.");
+
+export const responseSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("response"),
+    created_at: z.int().describe("Unix seconds."),
+    completed_at: z.int().nullable(),
+    status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
+    background: z.literal(false),
+    error: z.object({ code: z.literal("server_error"), message: z.string() }).nullable(),
+    incomplete_details: z.object({ reason: z.literal("max_output_tokens") }).nullable(),
+    instructions: z.string().nullable(),
+    max_output_tokens: z.int().nullable(),
+    metadata: z.record(z.string(), z.string()),
+    model: z.string(),
+    output: z.array(outputMessageSchema),
+    parallel_tool_calls: z.boolean(),
+    previous_response_id: z.null(),
+    service_tier: z.literal("default"),
+    store: z.literal(false).describe("Nothing is stored here."),
+    temperature: z.number(),
+    text: z.object({
+      format: z.discriminatedUnion("type", [
+        z.object({ type: z.literal("text") }),
+        z.object({ type: z.literal("json_object") }),
+        z.object({
+          type: z.literal("json_schema"),
+          name: z.string(),
+          description: z.string().nullable(),
+          schema: z.unknown(),
+          strict: z.boolean().nullable(),
+        }),
+      ]),
+    }),
+    tool_choice: z.enum(["auto", "none"]),
+    tools: z.array(z.never()),
+    top_logprobs: z.int(),
+    top_p: z.number(),
+    truncation: z.literal("disabled"),
+    usage: responseUsageSchema.optional().describe("Once the answer has ended."),
+    system_fingerprint: z.string(),
+    steering: steeringReportSchema,
+    prompt_explanation: promptExplanationSchema.optional(),
+  })
+  .describe("Answer of POST /v1/responses.");
+
+export type WireResponse = z.input<typeof responseSchema>;
+export type OutputMessage = z.input<typeof outputMessageSchema>;
+export type OutputText = z.input<typeof outputTextSchema>;
+
+/** How far an answer is. */
+export type ResponseState =
+  | { readonly kind: "in_progress" }
+  | { readonly kind: "ended"; readonly reason: AnsweredReason; readonly output: OutputMessage; readonly usage: Usage }
+  | { readonly kind: "failed"; readonly message: string };
+
+/** The response object at any time of its life. */
+export function responseObject(head: AnswerHead, request: ResponseRequest, state: ResponseState): WireResponse {
+  const ended = state.kind === "ended" ? state : null;
+  const incomplete = ended?.reason === "length";
+  return {
+    id: head.id,
+    object: "response",
+    created_at: head.created,
+    completed_at: ended !== null && !incomplete ? Math.floor(Date.now() / 1000) : null,
+    status:
+      ended === null ? (state.kind === "failed" ? "failed" : "in_progress") : incomplete ? "incomplete" : "completed",
+    background: false,
+    error: state.kind === "failed" ? { code: "server_error", message: state.message } : null,
+    incomplete_details: incomplete ? { reason: "max_output_tokens" } : null,
+    instructions: request.instructions,
+    max_output_tokens: request.max_output_tokens,
+    metadata: request.metadata ?? {},
+    model: head.model,
+    output: ended === null ? [] : [ended.output],
+    parallel_tool_calls: true,
+    previous_response_id: null,
+    service_tier: "default",
+    store: false,
+    temperature: request.temperature ?? 1,
+    text: { format: formatOf(request) },
+    tool_choice: "auto",
+    tools: [],
+    top_logprobs: request.top_logprobs ?? 0,
+    top_p: request.top_p ?? 1,
+    truncation: "disabled",
+    ...(ended === null ? {} : { usage: responseUsage(ended.usage) }),
+    system_fingerprint: head.systemFingerprint,
+    steering: head.steering,
+  };
+}
+
+function formatOf({ text }: ResponseRequest): WireResponse["text"]["format"] {
+  const format = text?.format ?? { type: "text" };
+  return format.type === "json_schema" ? { ...format, schema: JSON.parse(format.schema) as unknown } : format;
+}
+
+function responseUsage({ promptTokens, cachedTokens, completionTokens }: Usage): z.input<typeof responseUsageSchema> {
+  return {
+    input_tokens: promptTokens,
+    input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
+    output_tokens: completionTokens,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: promptTokens + completionTokens,
+  };
+}
+
+/** A whole text as a content part. */
+export function outputText(text: string, reports: readonly TokenReport[], report: ReportRequest): OutputText {
+  return {
+    type: "output_text",
+    text,
+    annotations: [],
+    logprobs: report.logprobs === null ? [] : chatLogprobs(reports).content,
+    ...(report.explain ? { explanation: explanation(reports) } : {}),
+  };
+}
+
+export function outputMessage(
+  id: string,
+  status: OutputMessage["status"],
+  content: readonly OutputText[],
+): OutputMessage {
+  return { id, type: "message", role: "assistant", status, content: [...content] };
+}
+
+/** The body of an unstreamed answer. */
+export function response(
+  head: AnswerHead,
+  request: ResponseRequest,
+  answer: CollectedAnswer,
+  report: ReportRequest,
+): WireResponse {
+  const [choice] = answer.choices;
+  if (choice === undefined) throw new Error("a collected answer has a choice");
+  const status = choice.reason === "length" ? "incomplete" : "completed";
+  const output = outputMessage(newId("msg"), status, [outputText(choice.text, choice.reports, report)]);
+  return {
+    ...responseObject(head, request, { kind: "ended", reason: choice.reason, output, usage: answer.usage }),
+    ...(report.explain ? { prompt_explanation: promptExplanation(answer.prompts[0] ?? []) } : {}),
+  };
+}

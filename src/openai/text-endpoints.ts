@@ -1,0 +1,162 @@
+import { z } from "zod";
+import type { TextAnswers, TextQuestion } from "../engine/text-questions.js";
+import { ToastError } from "../errors.js";
+import { messageFields } from "./chat-completion-request.js";
+import { only } from "./parameter-policy.js";
+import { renderingOf } from "./rendering-fields.js";
+import { field, flag, integer, optional, parseBody, text } from "./request-fields.js";
+import type { ServedModel } from "./served-model.js";
+
+/** Tokens and templates without generation: vLLM's /tokenize, /detokenize and /tokenizer_info, llama.cpp's /apply-template. */
+
+const model = optional(z.string(field("the id of a served model (see GET /v1/models)"))).describe(
+  "Default: what is served first, steered if anything is.",
+);
+
+const { messages, ...rendering } = messageFields;
+
+export const tokenizeRequestSchema = z
+  .object(
+    {
+      model,
+      prompt: optional(text()).describe("A text; or else 'messages'."),
+      messages: optional(messages).describe("A conversation, which the chat template writes; or else 'prompt'."),
+      ...rendering,
+      add_special_tokens: optional(flag()).describe(
+        "Whether the tokenizer's own tokens are put around the text. Default: true for 'prompt', false for 'messages', whose template has written them.",
+      ),
+      return_token_strs: optional(flag()).describe("Whether the vocabulary's pieces are told, too."),
+      tools: only([[]], "Tools are not supported here."),
+      chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
+    },
+    field("a JSON object"),
+  )
+  .describe("Body of POST /tokenize.");
+
+export const tokenizeResponseSchema = z
+  .object({
+    count: z.int(),
+    max_model_len: z.int(),
+    tokens: z.array(z.int()),
+    token_strs: z.array(z.string()).nullable(),
+  })
+  .describe("Answer of POST /tokenize.");
+
+export const detokenizeRequestSchema = z
+  .object({ model, tokens: z.array(integer(0), field("an array of token ids")) }, field("a JSON object"))
+  .describe("Body of POST /detokenize.");
+
+export const detokenizeResponseSchema = z.object({ prompt: z.string() }).describe("Answer of POST /detokenize.");
+
+export const applyTemplateRequestSchema = z
+  .object(
+    {
+      model,
+      ...messageFields,
+      tools: only([[]], "Tools are not supported here."),
+      chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
+    },
+    field("a JSON object"),
+  )
+  .describe("Body of POST /apply-template.");
+
+export const applyTemplateResponseSchema = z.object({ prompt: z.string() }).describe("Answer of POST /apply-template.");
+
+const specialToken = z.object({ id: z.int(), text: z.string() });
+
+export const tokenizerInfoSchema = z
+  .object({
+    model: z.string(),
+    vocab_size: z.int(),
+    max_model_len: z.int(),
+    bos_token: z.string().nullable(),
+    eos_token: z.string().nullable(),
+    bos_token_id: z.int().nullable(),
+    eos_tokens: z.array(specialToken).describe("All tokens that end a text."),
+    chat_template: z.string().nullable(),
+  })
+  .describe("Answer of GET /tokenizer_info.");
+
+/** How one of these endpoints reads its body, asks the engine, and tells the answer. */
+export interface TextEndpoint<Question extends TextQuestion> {
+  /** @throws ToastError with the `param` at fault. */
+  parse(body: unknown): {
+    readonly model: string | null;
+    ask(model: ServedModel): Question;
+    tell(answer: TextAnswers[Question["kind"]], model: ServedModel): object;
+  };
+}
+
+export const tokenize: TextEndpoint<TextQuestion & { readonly kind: "encode" }> = {
+  parse(body) {
+    const request = parseBody(tokenizeRequestSchema, body);
+    return {
+      model: request.model,
+      ask: (served) => ({ kind: "encode", prompt: promptOf(request), adapter: adapterOf(served) }),
+      tell: ({ ids, pieces }, { base }): z.input<typeof tokenizeResponseSchema> => ({
+        count: ids.length,
+        max_model_len: base.contextLength,
+        tokens: [...ids],
+        token_strs: request.return_token_strs === true ? [...pieces] : null,
+      }),
+    };
+  },
+};
+
+function promptOf(request: z.output<typeof tokenizeRequestSchema>): (TextQuestion & { kind: "encode" })["prompt"] {
+  const { prompt, messages: conversation, add_special_tokens: special } = request;
+  if ((prompt === null) === (conversation === null)) {
+    throw new ToastError("invalid_request", "Send either 'prompt' or 'messages'.", { param: "prompt" });
+  }
+  if (prompt !== null) {
+    return { kind: "text", text: prompt, addSpecialTokens: special ?? true };
+  }
+  if (special === true) {
+    const message = "'add_special_tokens' is for 'prompt': a chat template has written its special tokens.";
+    throw new ToastError("unsupported_parameter", message, { param: "add_special_tokens" });
+  }
+  return { kind: "chat", messages: conversation ?? [], rendering: renderingOf(request) };
+}
+
+export const detokenize: TextEndpoint<TextQuestion & { readonly kind: "decode" }> = {
+  parse(body) {
+    const { model: id, tokens } = parseBody(detokenizeRequestSchema, body);
+    return {
+      model: id,
+      ask: () => ({ kind: "decode", ids: tokens, specialTokens: "written" }),
+      tell: ({ text: prompt }): z.input<typeof detokenizeResponseSchema> => ({ prompt }),
+    };
+  },
+};
+
+export const applyTemplate: TextEndpoint<TextQuestion & { readonly kind: "render" }> = {
+  parse(body) {
+    const request = parseBody(applyTemplateRequestSchema, body);
+    const prompt = { kind: "chat", messages: request.messages, rendering: renderingOf(request) } as const;
+    return {
+      model: request.model,
+      ask: (served) => ({ kind: "render", prompt, adapter: adapterOf(served) }),
+      tell: ({ text: rendered }): z.input<typeof applyTemplateResponseSchema> => ({ prompt: rendered }),
+    };
+  },
+};
+
+export function tokenizerInfo(
+  info: TextAnswers["describe"],
+  { id, base }: ServedModel,
+): z.input<typeof tokenizerInfoSchema> {
+  return {
+    model: id,
+    vocab_size: info.vocabSize,
+    max_model_len: base.contextLength,
+    bos_token: info.bosToken?.text ?? null,
+    eos_token: info.eosTokens[0]?.text ?? null,
+    bos_token_id: info.bosToken?.id ?? null,
+    eos_tokens: [...info.eosTokens],
+    chat_template: info.chatTemplate,
+  };
+}
+
+function adapterOf({ adapter }: ServedModel): string | null {
+  return adapter?.name ?? null;
+}

@@ -1,0 +1,122 @@
+import { z } from "zod";
+import type { TokenReport } from "../engine/messages.js";
+
+/** How OpenAI's APIs write minus infinity: JSON has no word for it, and clients expect a number. */
+const impossible = -9999;
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** @returns the token's text; where its bytes are part of a character only, they are written out: `\xf0\x9f`, as OpenAI does. */
+export function tokenText(bytes: Uint8Array): string {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+  }
+}
+
+export function wireLogprob(logprob: number): number {
+  return Number.isFinite(logprob) ? logprob : impossible;
+}
+
+export const tokenLogprobSchema = z.object({
+  token: z.string(),
+  logprob: z.number(),
+  bytes: z.array(z.int().min(0).max(255)),
+});
+
+export const rankedLogprobSchema = tokenLogprobSchema.extend({ top_logprobs: z.array(tokenLogprobSchema) });
+
+export const chatLogprobsSchema = z
+  .object({
+    content: z.array(rankedLogprobSchema),
+    refusal: z.null(),
+  })
+  .describe("How likely each token was; the `bytes` of all tokens are the text.");
+
+/** Log probabilities in the shape of chat completions. */
+export function chatLogprobs(reports: readonly TokenReport[]): z.output<typeof chatLogprobsSchema> {
+  const entry = ({ bytes, logprob }: { bytes: Uint8Array; logprob: number | null }) => ({
+    token: tokenText(bytes),
+    logprob: wireLogprob(logprob ?? Number.NEGATIVE_INFINITY),
+    bytes: [...bytes],
+  });
+  return {
+    content: reports.map((report) => ({ ...entry(report), top_logprobs: report.top.map(entry) })),
+    refusal: null,
+  };
+}
+
+export const promptLogprobsSchema = z
+  .array(
+    z
+      .record(z.string(), z.object({ logprob: z.number(), rank: z.int().nullable(), decoded_token: z.string() }))
+      .nullable(),
+  )
+  .describe("vLLM's: for each prompt token, by id, the token itself and the likeliest ones; null for the first.");
+
+/** Log probabilities of a prompt's tokens in vLLM's shape. The rank of a token beyond the likeliest is not known: null. */
+export function promptLogprobs(reports: readonly TokenReport[]): z.output<typeof promptLogprobsSchema> {
+  return reports.map((report) => {
+    if (report.logprob === null) return null;
+    const entry = ({ bytes, logprob }: { bytes: Uint8Array; logprob: number }, rank: number | null) => ({
+      logprob: wireLogprob(logprob),
+      rank,
+      decoded_token: tokenText(bytes),
+    });
+    return {
+      [String(report.id)]: entry({ bytes: report.bytes, logprob: report.logprob }, null),
+      ...Object.fromEntries(report.top.map((other, at) => [String(other.id), entry(other, at + 1)])),
+    };
+  });
+}
+
+const explainedPromptToken = z.object({
+  id: z.int(),
+  text: z.string(),
+  bytes: z.array(z.int().min(0).max(255)),
+  relevance: z
+    .number()
+    .nullable()
+    .describe("clamp(cos(hidden state, task embedding), 0, 1); null where nothing steered."),
+  gains: z.array(z.number()).describe("For each layer the root mean square of what was added to the values."),
+});
+
+const explainedToken = explainedPromptToken.extend({
+  draft: z
+    .enum(["accepted", "refused", "none"])
+    .describe("Whether the bottom-up pass had guessed the token; none: it was not asked."),
+});
+
+export const explanationSchema = z
+  .object({ tokens: z.array(explainedToken) })
+  .describe(
+    "What steering looked at and did, for each generated token of this choice; numbers have 4 significant digits.",
+  );
+
+export const promptExplanationSchema = z
+  .object({ tokens: z.array(explainedPromptToken) })
+  .describe("The same for the prompt's tokens.");
+
+export function explanation(reports: readonly TokenReport[]): z.output<typeof explanationSchema> {
+  return { tokens: reports.map((report) => ({ ...explained(report), draft: report.draft })) };
+}
+
+export function promptExplanation(reports: readonly TokenReport[]): z.output<typeof promptExplanationSchema> {
+  return { tokens: reports.map(explained) };
+}
+
+function explained({ id, bytes, steering }: TokenReport) {
+  return {
+    id,
+    text: tokenText(bytes),
+    bytes: [...bytes],
+    relevance: steering === null ? null : rounded(steering.relevance),
+    gains: steering === null ? [] : steering.layerGains.map(rounded),
+  };
+}
+
+/** More digits would say nothing of what was looked at, and triple the size. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(4));
+}

@@ -1,0 +1,535 @@
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { copyFile, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { isAdapterGraphOf } from "../convert/adapter-graph.js";
+import { readBackboneHash } from "../convert/adapter-source.js";
+import type { ConversionJob } from "../convert/convert-in-thread.js";
+import { publishFolder } from "../convert/output-folder.js";
+import type { EnginePhase } from "../engine/engine.js";
+import type { AdapterInfo, AdapterToLoad, ModelInfo } from "../engine/messages.js";
+import { ToastError } from "../errors.js";
+import type { BackboneManifest } from "../model/manifest.js";
+import {
+  manifestFileName,
+  readAdapterFolder,
+  readAdapterManifest,
+  readBackboneManifest,
+} from "../model/model-folder.js";
+import { type AdapterCandidate, AdapterFiles, checkAdapterName, descriptionOf } from "./adapter-files.js";
+import type { Log } from "./request-log.js";
+
+/** An engine, as far as adapters go. */
+export interface AdapterHost {
+  /** The model folder. */
+  readonly folder: string;
+  readonly phase: EnginePhase;
+  loadAdapter(adapter: AdapterToLoad): Promise<void>;
+  unloadAdapter(name: string): Promise<void>;
+}
+
+/** `model_folder`: it came with the model and is always loaded with it. */
+export type AdapterOrigin = "model_folder" | "watched_folder" | "upload";
+
+export interface ServedAdapter {
+  readonly model: ModelInfo;
+  readonly info: AdapterInfo;
+  readonly origin: AdapterOrigin;
+}
+
+/** Files of the adapters folder that are not served, and why. */
+export interface AdapterProblem {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** What a client sends: where its files lie by now, and what it says of them. */
+export interface AdapterArrival {
+  readonly model: string;
+  /** Null: what the files are called. */
+  readonly name: string | null;
+  /** Of the file with the weights, lower-case hex; null: not said. */
+  readonly sha256: string | null;
+  readonly files: AdapterArrivalFiles;
+}
+
+export type AdapterArrivalFiles =
+  /** X.safetensors with X.json beside it. */
+  | { readonly kind: "trained"; readonly weights: string; readonly name: string }
+  /** A folder that `toast-serve convert` has made; `origin` decides how far its graph is trusted. */
+  | { readonly kind: "converted"; readonly folder: string; readonly origin: "client" | "server" };
+
+export interface AdapterLibraryOptions {
+  /** May grow until `start`. */
+  readonly hosts: readonly AdapterHost[];
+  /** Null: only adapters of model folders are served, and none can be added. */
+  readonly directory: string | null;
+  /** @see convertInThread */
+  readonly convert: (job: ConversionJob, signal: AbortSignal) => Promise<unknown>;
+  readonly log: Pick<Log, "info" | "warn" | "error">;
+}
+
+/** Of a candidate in the adapters folder. */
+interface Entry {
+  candidate: AdapterCandidate;
+  /** Of the candidate, when it was last dealt with; null: not yet. */
+  handled: string | null;
+  readonly hosts: Set<AdapterHost>;
+  problem: string | null;
+}
+
+/** How often the folder is looked at. Polling, since change events of containers' and network file systems do not come or come late. */
+const scanMs = 2_000;
+
+/**
+ * The adapters of all models of a process while it runs: those of the model folders, of a folder that is watched, and those that
+ * clients send. Files say which backbone they belong to. Knows no HTTP.
+ */
+export class AdapterLibrary {
+  readonly #options: AdapterLibraryOptions;
+  readonly #files: AdapterFiles | null;
+  readonly #entries = new Map<string, Entry>();
+  /** `model:name` of those that are on their way. */
+  readonly #reserved = new Set<string>();
+  readonly #stop = new AbortController();
+  #timer: NodeJS.Timeout | null = null;
+  /** What changes entries happens one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+  #lastConversion: Promise<unknown> = Promise.resolve();
+
+  constructor(options: AdapterLibraryOptions) {
+    this.#options = options;
+    this.#files = options.directory === null ? null : new AdapterFiles(options.directory);
+  }
+
+  /** What is served now, model by model. */
+  get served(): readonly ServedAdapter[] {
+    return this.#options.hosts.flatMap((host) => {
+      const { phase } = host;
+      if (phase.kind !== "ready") return [];
+      return phase.model.adapters.map((info) => ({
+        model: phase.model,
+        info,
+        origin: originOf(this.#entryOf(host, info.name)),
+      }));
+    });
+  }
+
+  /** Whether adapters can be added. */
+  get isOpen(): boolean {
+    return this.#files !== null;
+  }
+
+  get problems(): readonly AdapterProblem[] {
+    return [...this.#entries.values()].flatMap(({ candidate, problem }) =>
+      problem === null ? [] : [{ path: this.#shown(candidate.path), message: problem }],
+    );
+  }
+
+  /** Loads what is in the folder, then watches it. To be called when no engine loads any more. */
+  async start(): Promise<void> {
+    if (this.#files === null || this.#stop.signal.aborted) return;
+    const { root } = this.#files;
+    await mkdir(root, { recursive: true }).catch((cause: unknown) => {
+      this.#options.log.error(`The adapters folder ${root} cannot be made: ${String(cause)}`);
+    });
+    await this.#files.sweep(Date.now());
+    await this.rescan("at once");
+    this.#rescanLater();
+  }
+
+  /** Ends the watching and what is being converted. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await Promise.allSettled([this.#last, this.#lastConversion]);
+  }
+
+  /**
+   * Brings what is served in line with the folder.
+   * @param patience `settled`: files that changed since the last look may still be written to, and wait for the next one.
+   */
+  rescan(patience: "at once" | "settled"): Promise<void> {
+    return this.#inTurn(async () => {
+      const candidates = (await this.#files?.list()) ?? [];
+      const found = new Map(candidates.map((candidate) => [candidate.path, candidate]));
+      for (const [path, entry] of [...this.#entries]) {
+        if (!found.has(path)) await this.#dropEntry(path, entry);
+      }
+      for (const candidate of candidates) {
+        if (this.#stop.signal.aborted) return;
+        const entry = this.#entries.get(candidate.path) ?? {
+          candidate,
+          handled: null,
+          hosts: new Set<AdapterHost>(),
+          problem: null,
+        };
+        const isKnown = this.#entries.has(candidate.path);
+        const isSettled = patience === "at once" || (isKnown && entry.candidate.signature === candidate.signature);
+        entry.candidate = candidate;
+        this.#entries.set(candidate.path, entry);
+        if (isSettled && entry.handled !== candidate.signature) await this.#loadEntry(entry);
+      }
+    });
+  }
+
+  /**
+   * A new place for files that arrive, inside the adapters folder.
+   * @throws ToastError `invalid_request` when there is no such folder; `write_failed`.
+   */
+  async openIncoming(): Promise<{ readonly folder: string; remove(): Promise<void> }> {
+    const folder = this.#requireFiles().incoming(randomUUID());
+    await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+      throw new ToastError("write_failed", "This server's adapters folder cannot be written to.", { cause });
+    });
+    return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
+  }
+
+  /**
+   * Files that lie inside the adapters folder already.
+   * @throws ToastError `invalid_request` with the param `path`
+   */
+  filesAt(path: string): Promise<AdapterArrivalFiles> {
+    return this.#told(() => this.#filesAt(path));
+  }
+
+  async #filesAt(path: string): Promise<AdapterArrivalFiles> {
+    const files = this.#requireFiles();
+    const real = await files.inside(path);
+    if (real.endsWith(".safetensors")) {
+      await files.inside(descriptionOf(real));
+      return { kind: "trained", weights: real, name: basename(real, ".safetensors") };
+    }
+    if ((await stat(real)).isDirectory()) {
+      // Its files may be links that lead outside.
+      const names = await namedFiles(real);
+      for (const name of [manifestFileName, ...names]) await files.inside(join(real, name));
+      return { kind: "converted", folder: real, origin: "server" };
+    }
+    throw new ToastError(
+      "invalid_request",
+      "'path' must be a .safetensors file or the folder of a converted adapter.",
+      {
+        param: "path",
+      },
+    );
+  }
+
+  /**
+   * Takes an adapter in: checks it, converts it if need be, puts it down for the next start, loads it.
+   * @param incoming a place of `openIncoming` to build in.
+   * @throws ToastError with what is wrong with it; nothing of it is left then.
+   */
+  add(arrival: AdapterArrival, incoming: string): Promise<ServedAdapter> {
+    return this.#told(() => this.#add(arrival, incoming));
+  }
+
+  async #add(arrival: AdapterArrival, incoming: string): Promise<ServedAdapter> {
+    const files = this.#requireFiles();
+    const host = this.#hostOf(arrival.model);
+    const backbone = await readBackboneManifest(host.folder);
+    const name = arrival.name ?? (await nameOf(arrival.files));
+    checkAdapterName(name);
+    const reservation = `${backbone.id}:${name}`;
+    const isTaken = this.#findInfo(host, name) !== undefined || this.#reserved.has(reservation);
+    if (isTaken) throw taken(backbone.id, name);
+    this.#reserved.add(reservation);
+    try {
+      const built = join(incoming, "built", name);
+      await this.#build(arrival, host, backbone, name, built);
+      return await this.#inTurn(() => this.#publish(host, name, built, files.uploadOf(backbone.id, name)));
+    } finally {
+      this.#reserved.delete(reservation);
+    }
+  }
+
+  /**
+   * Takes an adapter out. New requests do not find it from now on; an uploaded one does not come back, others do with the next start
+   * or when their files change.
+   * @returns `released` resolves when the last request that uses it has ended.
+   * @throws ToastError `model_not_found`
+   */
+  remove(
+    model: string,
+    name: string,
+  ): Promise<{ readonly files: "removed" | "kept"; readonly released: Promise<void> }> {
+    return this.#inTurn(async () => {
+      const host = this.#hostOf(model);
+      if (this.#findInfo(host, name) === undefined) {
+        const message = `The model '${model}' has no adapter '${name.slice(0, 100)}'. See GET /v1/adapters.`;
+        throw new ToastError("model_not_found", message, { param: "name" });
+      }
+      const entry = this.#entryOf(host, name);
+      const released = host.unloadAdapter(name);
+      // Whoever asked may not wait for it.
+      released.catch(() => {});
+      entry?.hosts.delete(host);
+      if (entry === undefined || entry.candidate.kind !== "uploaded") return { files: "kept", released };
+      this.#entries.delete(entry.candidate.path);
+      await rm(entry.candidate.path, { recursive: true, force: true });
+      return { files: "removed", released };
+    });
+  }
+
+  async #build(
+    { files, sha256 }: AdapterArrival,
+    host: AdapterHost,
+    backbone: BackboneManifest,
+    name: string,
+    out: string,
+  ): Promise<void> {
+    switch (files.kind) {
+      case "trained":
+        if (sha256 !== null) checkHash(await hashOf(files.weights), sha256);
+        await mkdir(dirname(out), { recursive: true });
+        await this.#convert({ model: host.folder, file: files.weights, name, out });
+        return;
+      case "converted": {
+        const { manifest } = await readAdapterFolder(files.folder, backbone);
+        if (sha256 !== null) checkHash(manifest.files.weights.sha256, sha256);
+        await mkdir(out, { recursive: true });
+        for (const file of [manifestFileName, manifest.files.graph.name, manifest.files.weights.name]) {
+          await copyFile(join(files.folder, file), join(out, file)).catch((cause: unknown) => {
+            throw new ToastError("file_missing", `${file} is named by ${manifestFileName} but is not there.`, {
+              cause,
+            });
+          });
+        }
+        if (files.origin === "server") return;
+        // A graph can name files to read; one from outside has to be the one that our converter writes.
+        if (isAdapterGraphOf(manifest, await readFile(join(out, manifest.files.graph.name)))) return;
+        throw new ToastError(
+          "invalid_adapter",
+          `${manifest.files.graph.name} is not the graph that this version of toast-serve makes. Convert the adapter again, or send its .safetensors file.`,
+        );
+      }
+    }
+  }
+
+  /** Conversions take turns: each uses all cores and holds whole matrices. */
+  #convert(job: ConversionJob): Promise<unknown> {
+    const { signal } = this.#stop;
+    const conversion = this.#lastConversion
+      .catch(() => {})
+      .then(() => {
+        if (signal.aborted) throw new ToastError("server_draining", "The server is shutting down.");
+        return this.#options.convert(job, signal);
+      });
+    this.#lastConversion = conversion;
+    return conversion;
+  }
+
+  async #publish(host: AdapterHost, name: string, built: string, path: string): Promise<ServedAdapter> {
+    const files = this.#requireFiles();
+    if (this.#findInfo(host, name) !== undefined) throw taken(modelOf(host).id, name);
+    await mkdir(dirname(path), { recursive: true });
+    // Nothing that is served has this name, so what may lie there is an upload that could not be loaded.
+    await rm(path, { recursive: true, force: true });
+    await publishFolder(built, path);
+    try {
+      await host.loadAdapter({ name, folder: path, mode: "add" });
+    } catch (error) {
+      await rm(path, { recursive: true, force: true });
+      throw error;
+    }
+    const info = this.#findInfo(host, name);
+    const candidate = (await files.list()).find((one) => one.path === path);
+    if (info === undefined || candidate === undefined) throw new Error(`adapter ${name} was loaded and is not there`);
+    this.#entries.set(path, { candidate, handled: candidate.signature, hosts: new Set([host]), problem: null });
+    return { model: modelOf(host), info, origin: "upload" };
+  }
+
+  /** Loads, or loads anew, what has changed. What cannot be loaded leaves what was loaded before as it is. */
+  async #loadEntry(entry: Entry): Promise<void> {
+    const { candidate } = entry;
+    const { path, name } = candidate;
+    entry.handled = candidate.signature;
+    try {
+      checkAdapterName(name);
+      for (const host of await this.#hostsFor(candidate)) {
+        const mode = entry.hosts.has(host) ? "replace" : "add";
+        if (mode === "add" && this.#findInfo(host, name) !== undefined) throw taken(modelOf(host).id, name);
+        const folder = candidate.kind === "trained" ? await this.#convertedVersion(candidate, host) : path;
+        await host.loadAdapter({ name, folder, mode });
+        entry.hosts.add(host);
+        this.#options.log.info(`Adapter ${modelOf(host).id}:${name} is served (${this.#shown(path)}).`);
+      }
+      entry.problem = null;
+    } catch (error) {
+      entry.problem = this.#shown(error instanceof Error ? error.message : String(error));
+      this.#options.log.warn(`Adapter ${this.#shown(path)} is not served: ${entry.problem}`);
+    }
+  }
+
+  async #dropEntry(path: string, entry: Entry): Promise<void> {
+    this.#entries.delete(path);
+    const { candidate } = entry;
+    for (const host of entry.hosts) {
+      if (host.phase.kind !== "ready") continue;
+      host.unloadAdapter(candidate.name).catch(() => {});
+      if (candidate.kind === "trained") await this.#files?.pruneConverted(modelOf(host).id, candidate.name, null);
+      this.#options.log.info(`Adapter ${modelOf(host).id}:${candidate.name} is no longer served: its files are gone.`);
+    }
+  }
+
+  /** @throws ToastError `adapter_mismatch` when no model here has its backbone */
+  async #hostsFor(candidate: AdapterCandidate): Promise<readonly AdapterHost[]> {
+    const ready = this.#options.hosts.filter(({ phase }) => phase.kind === "ready");
+    if (candidate.kind === "uploaded") {
+      const host = ready.find((one) => modelOf(one).id === candidate.model);
+      if (host === undefined) {
+        throw new ToastError(
+          "adapter_mismatch",
+          `It was sent for the model ${candidate.model}, which is not served now.`,
+        );
+      }
+      return [host];
+    }
+    const backbone = await backboneOf(candidate);
+    const manifests = await Promise.all(ready.map(({ folder }) => readBackboneManifest(folder)));
+    const matching = ready.filter((_, index) => manifests[index]?.backboneSha256 === backbone);
+    if (matching.length === 0) {
+      throw new ToastError(
+        "adapter_mismatch",
+        `It was made for backbone ${backbone.slice(0, 12)}, which no model that is served here has.`,
+      );
+    }
+    return matching;
+  }
+
+  /** Converted once, then found again by the content of its files. */
+  async #convertedVersion({ path, name }: AdapterCandidate, host: AdapterHost): Promise<string> {
+    const files = this.#requireFiles();
+    const { id, quantization } = await readBackboneManifest(host.folder);
+    const hash = createHash("sha256").update(quantization);
+    for (const file of [path, descriptionOf(path)]) hash.update(await hashOf(file));
+    const folder = files.convertedOf(id, name, hash.digest("hex").slice(0, 16));
+    const isThere = await readAdapterManifest(folder).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) {
+      const incoming = await this.openIncoming();
+      try {
+        const built = join(incoming.folder, name);
+        await this.#convert({ model: host.folder, file: path, name, out: built });
+        await rm(folder, { recursive: true, force: true });
+        await mkdir(dirname(folder), { recursive: true });
+        await publishFolder(built, folder);
+      } finally {
+        await incoming.remove();
+      }
+    }
+    await files.pruneConverted(id, name, folder);
+    return folder;
+  }
+
+  #hostOf(model: string): AdapterHost {
+    const host = this.#options.hosts.find(({ phase }) => phase.kind === "ready" && phase.model.id === model);
+    if (host !== undefined) return host;
+    if (this.#options.hosts.some(({ phase }) => phase.kind === "loading")) {
+      throw new ToastError("server_loading", "The server is loading. Try again soon.");
+    }
+    const served = this.#options.hosts.flatMap(({ phase }) => (phase.kind === "ready" ? [phase.model.id] : []));
+    const message = `The model '${model.slice(0, 100)}' is not served here. Served: ${served.join(", ")}.`;
+    throw new ToastError("model_not_found", message, { param: "model" });
+  }
+
+  #findInfo(host: AdapterHost, name: string): AdapterInfo | undefined {
+    return host.phase.kind === "ready" ? host.phase.model.adapters.find((info) => info.name === name) : undefined;
+  }
+
+  #entryOf(host: AdapterHost, name: string): Entry | undefined {
+    return [...this.#entries.values()].find(({ candidate, hosts }) => candidate.name === name && hosts.has(host));
+  }
+
+  /** @throws ToastError `invalid_request` */
+  #requireFiles(): AdapterFiles {
+    if (this.#files !== null) return this.#files;
+    const message = "This server takes no adapters: start it with --adapters-dir <folder> to have a place for them.";
+    throw new ToastError("invalid_request", message);
+  }
+
+  /** Paths as they are inside the adapters folder: where that lies, and where files lay for a moment, is nobody else's business. */
+  #shown(text: string): string {
+    return this.#files === null ? text : this.#files.shown(text);
+  }
+
+  async #told<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof ToastError)) throw error;
+      throw new ToastError(error.code, this.#shown(error.message), { param: error.param, cause: error });
+    }
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#last.catch(() => {}).then(work);
+    this.#last = turn;
+    return turn;
+  }
+
+  #rescanLater(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      void this.rescan("settled")
+        .catch((error: unknown) => this.#options.log.error(`The adapters folder could not be read: ${String(error)}`))
+        .finally(() => this.#rescanLater());
+    }, scanMs);
+    this.#timer.unref();
+  }
+}
+
+function originOf(entry: Entry | undefined): AdapterOrigin {
+  if (entry === undefined) return "model_folder";
+  return entry.candidate.kind === "uploaded" ? "upload" : "watched_folder";
+}
+
+function modelOf({ phase, folder }: AdapterHost): ModelInfo {
+  if (phase.kind !== "ready") throw new ToastError("engine_failed", `The engine of ${basename(folder)} has stopped.`);
+  return phase.model;
+}
+
+function taken(model: string, name: string): ToastError {
+  return new ToastError(
+    "adapter_exists",
+    `The model '${model}' has an adapter '${name}' already. Remove that one first, or choose another name.`,
+    { param: "name" },
+  );
+}
+
+/** The hash of the backbone that it says it was made for. */
+async function backboneOf({ kind, path }: AdapterCandidate): Promise<string> {
+  if (kind !== "trained") return (await readAdapterManifest(path)).backboneSha256;
+  return readBackboneHash(path);
+}
+
+async function nameOf(files: AdapterArrivalFiles): Promise<string> {
+  return files.kind === "trained" ? files.name : (await readAdapterManifest(files.folder)).name;
+}
+
+async function namedFiles(folder: string): Promise<readonly string[]> {
+  const { files } = await readAdapterManifest(folder);
+  return [files.graph.name, files.weights.name];
+}
+
+/** sha256 of a file, lower-case hex. @throws ToastError `file_missing` */
+async function hashOf(file: string): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  } catch (cause) {
+    throw new ToastError("file_missing", `${file} is missing or cannot be read.`, { cause });
+  }
+  return hash.digest("hex");
+}
+
+function checkHash(found: string, said: string): void {
+  if (found === said) return;
+  throw new ToastError(
+    "file_hash_mismatch",
+    `The weights have the sha256 ${found}, not ${said}: they were damaged on their way, or are others. Nothing was kept.`,
+    { param: "sha256" },
+  );
+}

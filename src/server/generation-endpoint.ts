@@ -1,0 +1,120 @@
+import type { Context } from "hono";
+import type { Engine } from "../engine/engine.js";
+import type { GenerationRequest } from "../engine/messages.js";
+import { ToastError } from "../errors.js";
+import { type AnswerEvent, type CollectedAnswer, collectAnswer, mergeGenerations } from "../openai/answer-events.js";
+import { type AnswerFrames, framesOf } from "../openai/answer-frames.js";
+import type { AnswerHead } from "../openai/answer-head.js";
+import type { ServedModel } from "../openai/served-model.js";
+import { eventStreamResponse } from "./event-stream-response.js";
+import { readJsonBody } from "./read-json-body.js";
+import type { ServerDeps } from "./server-deps.js";
+import { within } from "./within.js";
+
+/** What one generating endpoint has of its own: how a body reads, and how an answer is told. */
+export interface GenerationEndpoint<Request extends { readonly model: string; readonly stream: boolean | null }> {
+  /** The body's field that says what to answer: at fault when the engine cannot take the prompt. */
+  readonly promptField: "messages" | "prompt" | "input";
+  /** @throws ToastError with the `param` at fault. */
+  parse(body: unknown): Request;
+  /** One for each prompt, all steered and reported alike, with the same number of choices. */
+  generations(request: Request, model: ServedModel): Generations;
+  head(model: ServedModel, generation: GenerationRequest): AnswerHead;
+  /** The body of an unstreamed answer. */
+  answer(head: AnswerHead, answer: CollectedAnswer, asked: Asked<Request>): object | Promise<object>;
+  frames(head: AnswerHead, asked: Asked<Request>): AnswerFrames | Promise<AnswerFrames>;
+}
+
+export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
+
+/** A request on its way. */
+export interface Asked<Request> {
+  readonly request: Request;
+  readonly model: ServedModel;
+  readonly engine: Engine;
+  readonly generations: Generations;
+}
+
+/**
+ * Answers a generating request. Everything that can be refused is refused before a header is sent: the request is parsed,
+ * the model found, every prompt admitted by the engine, and the first event awaited. Only a request that waits longer
+ * than the keep-alive interval gets its headers earlier, to have comments sent while it queues.
+ */
+export async function handleGeneration<Request extends { readonly model: string; readonly stream: boolean | null }>(
+  endpoint: GenerationEndpoint<Request>,
+  context: Context,
+  deps: ServerDeps,
+): Promise<Response> {
+  const running = deps.running.begin(context.req.raw.signal);
+  try {
+    const request = endpoint.parse(await readJsonBody(context.req.raw, deps.limits.maxBodyBytes));
+    const { model, engine } = deps.registry.resolve(request.model);
+    const generations = endpoint.generations(request, model);
+    const [first] = generations;
+    const started = await Promise.all(
+      generations.map((generation) => engine.generate(generation, running.signal).catch(inFieldsOf(endpoint))),
+    );
+    const head = endpoint.head(model, first);
+    const asked: Asked<Request> = { request, model, engine, generations };
+    const events = mergeGenerations(started, first.choices);
+    const choices = generations.length * first.choices;
+    if (request.stream !== true) {
+      const answer = await collectAnswer(events, { prompts: generations.length, choices });
+      const body = await endpoint.answer(head, answer, asked);
+      running.end();
+      return context.json(body);
+    }
+    const wireFrames = await endpoint.frames(head, asked);
+    const frames = framesOf(wireFrames, await firstEventAwaited(events, deps.limits.keepAliveMs), {
+      choices,
+      onError: (error) => {
+        if (!running.signal.aborted) {
+          deps.logError(context.get("requestId"), error);
+        }
+      },
+    });
+    return eventStreamResponse(frames, {
+      keepAliveMs: deps.limits.keepAliveMs,
+      onClose: () => {
+        // Abandoned, or broken off by one of several generations: what still runs has no reader.
+        running.abort();
+        events.return().catch(() => {});
+        running.end();
+      },
+    });
+  } catch (error) {
+    // One of several prompts may be refused while others run already.
+    running.abort();
+    running.end();
+    throw error;
+  }
+}
+
+/** The engine knows a prompt as `messages` or `prompt`; a client is told the field that it sent. */
+function inFieldsOf({ promptField }: { readonly promptField: string }) {
+  return (error: unknown): never => {
+    if (error instanceof ToastError && (error.param === "messages" || error.param === "prompt")) {
+      throw new ToastError(error.code, error.message, { param: promptField, cause: error });
+    }
+    throw error;
+  };
+}
+
+/** Waits for the first event, for a while, so that a failure before it is thrown here and becomes a real status. */
+async function firstEventAwaited(
+  events: AsyncGenerator<AnswerEvent, void, undefined>,
+  patienceMs: number,
+): Promise<AsyncIterable<AnswerEvent>> {
+  let first: Promise<IteratorResult<AnswerEvent>> | null = events.next();
+  await within(first, patienceMs);
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next() {
+        const next = first ?? events.next();
+        first = null;
+        return next;
+      },
+      return: () => events.return(undefined),
+    }),
+  };
+}

@@ -1,0 +1,21 @@
+import type { Context } from "hono";
+import { answerHead } from "../openai/answer-head.js";
+import { response } from "../openai/response.js";
+import { responseFrames } from "../openai/response-events.js";
+import { parseResponseRequest, type ResponseRequest, responseGenerationRequest } from "../openai/response-request.js";
+import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
+import type { ServerDeps } from "./server-deps.js";
+
+/** POST /v1/responses, without a memory: nothing is stored, so every request brings its whole conversation. */
+export function handleResponses(context: Context, deps: ServerDeps): Promise<Response> {
+  return handleGeneration(responses, context, deps);
+}
+
+const responses: GenerationEndpoint<ResponseRequest> = {
+  promptField: "input",
+  parse: parseResponseRequest,
+  generations: (request, model) => [responseGenerationRequest(request, model)],
+  head: (model, { steering }) => answerHead("resp", model, steering, new Date()),
+  answer: (head, answer, { request, generations: [{ report }] }) => response(head, request, answer, report),
+  frames: (head, { request, generations: [{ report }] }) => responseFrames(head, request, report),
+};

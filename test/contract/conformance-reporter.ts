@@ -1,0 +1,88 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Reporter, TestCase, TestModule } from "vitest/node";
+import { wireRows } from "./conformance-rows.js";
+
+/** Beside README.md: which wire rows hold, made from a run of the tests that are named after them. */
+const file = fileURLToPath(new URL("../../CONFORMANCE.md", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+interface RowTest {
+  readonly row: number;
+  readonly name: string;
+  readonly source: string;
+  readonly passed: boolean;
+}
+
+/**
+ * Gathers the tests named `wire row N: …`. `npm run conformance` writes what they say to CONFORMANCE.md; every other run of
+ * the whole suite holds the file against what it saw, and fails where they differ.
+ */
+export default class ConformanceReporter implements Reporter {
+  readonly #tests: RowTest[] = [];
+  #isWhole = true;
+
+  onTestCaseResult(test: TestCase): void {
+    const row = /^wire row (\d+): (.+)$/.exec(test.name);
+    if (row?.[1] === undefined || row[2] === undefined) return;
+    const source = relative(root, test.module.moduleId);
+    this.#tests.push({ row: Number(row[1]), name: row[2], source, passed: test.ok() });
+  }
+
+  onTestRunStart(specifications: readonly unknown[]): void {
+    // A run of some files or names says nothing of the others.
+    this.#isWhole = specifications.length > 40;
+  }
+
+  onTestRunEnd(modules: readonly TestModule[]): void {
+    const { CONFORMANCE } = process.env;
+    const isWriting = CONFORMANCE === "write";
+    if (!isWriting && !this.#isWhole) return;
+    const skipped = modules.some((module) => [...module.children.allTests("skipped")].length > 0);
+    const page = conformancePage(this.#tests);
+    if (isWriting) {
+      writeFileSync(file, page);
+      process.stdout.write(`CONFORMANCE.md: ${this.#tests.length} tests of ${wireRows.length} rows\n`);
+      return;
+    }
+    if (!skipped && readFileSync(file, "utf8") !== page) {
+      process.stderr.write("CONFORMANCE.md is out of date: run `npm run conformance` and commit it.\n");
+      process.exitCode = 1;
+    }
+  }
+}
+
+/** @returns the page; the same for the same tests, whatever order they ran in. */
+export function conformancePage(tests: readonly RowTest[]): string {
+  const rows = wireRows.flatMap((detail, at) => {
+    const own = tests
+      .filter(({ row }) => row === at + 1)
+      .toSorted((a, b) => (`${a.source} ${a.name}` < `${b.source} ${b.name}` ? -1 : 1));
+    const state = own.length === 0 ? "untested" : own.every(({ passed }) => passed) ? "holds" : "fails";
+    const files = [...new Set(own.map(({ source }) => source))].map(
+      (source) => `[${source.split("/").at(-1)}](${source})`,
+    );
+    return `| ${at + 1} | ${detail} | ${state} | ${own.length} in ${files.join(", ")} |`;
+  });
+  return `# Conformance
+
+Details of OpenAI's interface that clients rely on and servers get wrong, and whether they hold here. This page is made by
+\`npm run conformance\` from the tests of that run, each of which reads bytes from a real socket; the tests fail when it is out of date.
+
+| # | detail | state | tests |
+| --- | --- | --- | --- |
+${rows.join("\n")}
+
+Beyond the rows:
+
+* Every answer, event and error that the contract tests see, and every request that they see accepted, is valid by the server's
+  own [/openapi.json](test/contract/own-document.ts), which is made from the schemas that check requests and type answers.
+* That document promises what [OpenAI's published one](test/contract/openai-shapes.json) requires of the shapes they share, and
+  answers of all generating endpoints are valid by the published shapes themselves ([openapi.test.ts](test/contract/openapi.test.ts)).
+* The official \`openai\` client, the Vercel AI SDK and LangChain get texts, streams, usage and errors, and can hang up
+  ([openai-client.test.ts](test/contract/openai-client.test.ts), [sdk-clients.test.ts](test/contract/sdk-clients.test.ts)).
+* 10,000 mutated requests meet no failure of the server's own and leave nothing behind
+  ([request-fuzz.test.ts](test/contract/request-fuzz.test.ts)).
+`;
+}

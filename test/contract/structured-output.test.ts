@@ -1,0 +1,174 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { EngineClient } from "../../src/engine/engine-client.js";
+import { openDefaultModel } from "./open-default-model.js";
+import { answerOf, chunksOf, errorOf, startTestServer, streamedText, type TestServer } from "./start-test-server.js";
+
+let engine: EngineClient;
+let server: TestServer;
+beforeAll(async () => {
+  engine = await openDefaultModel();
+  server = await startTestServer([engine]);
+});
+afterAll(async () => {
+  await server.shutdown(0);
+  await engine.close();
+});
+
+const schema = {
+  type: "object",
+  properties: {
+    name: { type: "string", maxLength: 20 },
+    population: { type: "integer", minimum: 1, maximum: 50_000_000 },
+    share: { type: "number", minimum: 0, maximum: 1 },
+    kind: { enum: ["town", "city", "Großstadt 🏙"] },
+    mayor: { anyOf: [{ type: "null" }, { $ref: "#/$defs/person" }] },
+    districts: { type: "array", items: { $ref: "#/$defs/person" }, maxItems: 2 },
+  },
+  required: ["name", "population", "share", "kind", "mayor", "districts"],
+  additionalProperties: false,
+  $defs: {
+    person: {
+      type: "object",
+      properties: { name: { type: "string", pattern: "^[A-ZÄÖÜ][a-zéß]{1,8}$" }, old: { type: "boolean" } },
+      required: ["name"],
+      additionalProperties: false,
+    },
+  },
+};
+const validate = new Ajv2020().compile(schema);
+const format = { type: "json_schema" as const, json_schema: { name: "city", schema, strict: true } };
+const ask = (model: string) => ({
+  model,
+  messages: [{ role: "user" as const, content: "Describe a city." }],
+  max_tokens: 160,
+});
+
+describe.each(["toast-tiny", "toast-tiny:alpaca"])("structured output of %s", (model) => {
+  it("is valid under its schema, for every seed, streamed and not", async () => {
+    for (let seed = 0; seed < 3; seed++) {
+      const request = { ...ask(model), seed, response_format: format };
+      const whole = await server.openai.chat.completions.create(request);
+      const [choice] = whole.choices;
+      expect(choice?.finish_reason).toBe("stop");
+      const value: unknown = JSON.parse(choice?.message.content ?? "");
+      expect(validate(value), JSON.stringify(validate.errors)).toBe(true);
+      const streamed = await server.chat({ ...request, stream: true });
+      expect(streamedText(streamed)).toBe(choice?.message.content);
+      expect(chunksOf(streamed).at(-1)?.choices[0]?.finish_reason).toBe("stop");
+    }
+  });
+
+  it("is an object under json_object, wherever it is complete", async () => {
+    let complete = 0;
+    for (let seed = 0; seed < 4; seed++) {
+      const { choices } = await server.openai.chat.completions.create({
+        ...ask(model),
+        seed,
+        response_format: { type: "json_object" },
+      });
+      const [choice] = choices;
+      if (choice?.finish_reason !== "stop") continue;
+      complete++;
+      expect(JSON.parse(choice.message.content ?? "")).toBeTypeOf("object");
+    }
+    expect(complete).toBeGreaterThan(0);
+  });
+
+  it("gives n choices of their own, all valid", async () => {
+    const { choices } = await server.openai.chat.completions.create({
+      ...ask(model),
+      n: 3,
+      seed: 3,
+      response_format: format,
+    });
+    const texts = choices.map(({ message }) => message.content ?? "");
+    for (const text of texts) expect(validate(JSON.parse(text))).toBe(true);
+    expect(new Set(texts).size).toBeGreaterThan(1);
+  });
+
+  it("keeps to vLLM's fields, under either name", async () => {
+    const text = async (fields: object) =>
+      answerOf(await server.chat({ ...ask(model), ...fields })).choices[0]?.message.content ?? "";
+    expect(["yes", "no"]).toContain(await text({ structured_outputs: { choice: ["yes", "no"] } }));
+    expect(["oui ✓", "nein"]).toContain(await text({ guided_choice: ["oui ✓", "nein"] }));
+    expect(await text({ guided_regex: " [A-F]{3}\\d{2}" })).toMatch(/^ [A-F]{3}\d{2}$/);
+    expect(await text({ structured_outputs: { regex: "\\d{3}" } })).toMatch(/^\d{3}$/);
+    expect(["null", "true"]).toContain(await text({ guided_json: { enum: [null, true] } }));
+    expect(await text({ structured_outputs: { json: '{"const":"é"}' } })).toBe('"é"');
+    expect(await text({ guided_grammar: 'root ::= ("ab" | "c"){2}' })).toMatch(/^(ab|c){2}$/);
+  });
+
+  it("works for completions as well", async () => {
+    const answer = await server.openai.completions.create({
+      model,
+      prompt: "Is it?",
+      ...{ guided_choice: ["yes", "no"] },
+    });
+    expect(["yes", "no"]).toContain(answer.choices[0]?.text);
+  });
+});
+
+describe("structured output", () => {
+  it("ends at max_tokens as every text does", async () => {
+    const answer = answerOf(await server.chat({ ...ask("toast-tiny"), max_tokens: 3, response_format: format }));
+    expect(answer.choices[0]?.finish_reason).toBe("length");
+  });
+
+  it("ends with its grammar even where an end of sequence is to be ignored, or tokens are missing", async () => {
+    for (const fields of [{ ignore_eos: true }, { min_tokens: 50 }]) {
+      const answer = answerOf(await server.chat({ ...ask("toast-tiny"), ...fields, guided_choice: ["yes", "no"] }));
+      expect(answer.choices[0]?.finish_reason).toBe("stop");
+      expect(["yes", "no"]).toContain(answer.choices[0]?.message.content);
+    }
+  });
+
+  it.each([
+    ["response_format.type", { response_format: { type: "yaml" } }],
+    [
+      "response_format.json_schema.name",
+      { response_format: { type: "json_schema", json_schema: { name: "a b", schema } } },
+    ],
+    [
+      "response_format",
+      { response_format: { type: "json_schema", json_schema: { name: "a", schema: { type: "nothing" } } } },
+    ],
+    ["response_format", { response_format: { type: "json_schema", json_schema: { name: "a", schema: { not: {} } } } }],
+    ["guided_regex", { guided_regex: "(a" }],
+    ["guided_grammar", { guided_grammar: "root ::= nowhere" }],
+    ["guided_choice", { guided_choice: [] }],
+    ["structured_outputs.regex", { structured_outputs: { regex: "(?=a)" } }],
+    ["structured_outputs.xml", { structured_outputs: { xml: "a" } }],
+    ["guided_json", { guided_json: "{" }],
+    ["guided_regex", { response_format: { type: "json_object" }, guided_regex: "a" }],
+    ["structured_outputs.choice", { structured_outputs: { regex: "a", choice: ["a"] } }],
+  ])("is refused before any token, with its field: %s", async (param, fields) => {
+    for (const stream of [false, true]) {
+      const answer = await server.chat({ ...ask("toast-tiny"), ...fields, stream });
+      expect(answer.status).toBe(400);
+      expect(errorOf(answer).param).toBe(param);
+    }
+  });
+
+  it("is refused, and not followed, when it is nested without measure", async () => {
+    const deep = `${'{"type":"array","items":'.repeat(3_000)}{}${"}".repeat(3_000)}`;
+    const body = `{"model":"toast-tiny","messages":[{"role":"user","content":"x"}],"guided_json":${deep}}`;
+    const answer = await server.chat(body);
+    expect(answer.status).toBe(400);
+    expect(errorOf(answer).param).toBe("guided_json");
+  });
+
+  it("leaves nothing behind when its client goes while the grammar compiles", async () => {
+    const controller = new AbortController();
+    const gone = server.chat(
+      { ...ask("toast-tiny"), guided_regex: "([a-z]{1,300}){1,300}" },
+      { signal: controller.signal },
+    );
+    setTimeout(() => controller.abort(), 100);
+    await expect(gone).rejects.toThrow();
+    await expect.poll(() => server.running.count, { timeout: 10_000 }).toBe(0);
+    const status = await engine.inspect();
+    expect(status.running + status.waiting + status.lanesInUse).toBe(0);
+    expect(status.violations).toEqual([]);
+  });
+});
