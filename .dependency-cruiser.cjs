@@ -2,10 +2,11 @@
  *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` is open to all. */
 const rooms = {
   main: ["cli"],
-  cli: ["app", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "openai", "engine", "convert", "model"],
+  cli: ["app", "arena", "config", "convert", "server", "engine", "model", "openai", "text"],
+  app: ["config", "server", "arena", "openai", "engine", "convert", "model"],
   config: [],
-  server: ["openai", "engine", "config", "convert", "model"],
+  server: ["openai", "arena", "engine", "config", "convert", "model"],
+  arena: ["openai", "engine", "text", "steering"],
   openai: ["engine", "steering", "text"],
   engine: ["sampling", "text", "model", "steering"],
   sampling: [],
@@ -13,6 +14,7 @@ const rooms = {
   model: ["steering"],
   steering: [],
   convert: ["model", "steering", "text"],
+  web: [],
   errors: [],
 };
 
@@ -29,12 +31,20 @@ const doors = {
   hono: "^src/server/",
   "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
   commander: "^src/cli/",
+  "eventsource-parser":
+    "^src/(cli/bench/completion-stream|cli/chat/chat-server|arena/contestants/remote-contestant|web/wire/call)\\.ts$",
+  preact: "^src/web/",
+  marked: "^src/web/parts/markdown\\.tsx$",
+  dompurify: "^src/web/parts/markdown\\.tsx$",
   pino: "^src/server/request-log\\.ts$",
   "prom-client": "^src/server/metrics\\.ts$",
   "@opentelemetry": "^src/server/tracing\\.ts$",
   "jsonc-parser": "^src/cli/read-config-file\\.ts$",
   yaml: "^src/cli/read-config-file\\.ts$",
-  "eventsource-parser": "^src/cli/(bench/completion-stream|chat/chat-server)\\.ts$",
+  "@electric-sql/pglite": "^src/arena/store/embedded-store\\.ts$",
+  "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
+  pg: "^src/arena/store/postgres-store\\.ts$",
+  "drizzle-orm": "^src/arena/store/",
 };
 
 module.exports = {

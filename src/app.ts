@@ -1,6 +1,9 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { Arena } from "./arena/arena.js";
+import { Roster, readRoster } from "./arena/contestants/roster.js";
+import { openStore } from "./arena/store/open-store.js";
 import type { ServeConfig } from "./config.js";
 import { convertInThread } from "./convert/convert-in-thread.js";
 import type { EngineLimits } from "./engine/admission.js";
@@ -36,7 +39,7 @@ export interface RunningApp {
 export interface AppHooks {
   /** Default: warnings and errors to standard error. */
   readonly log?: Log;
-  /** Where OpenTelemetry's variables are looked for; default: nowhere. */
+  /** Where OpenTelemetry's variables and contestants' API keys are looked for; default: nowhere. */
   readonly environment?: NodeJS.ProcessEnv;
   /** Of this package, for traces. */
   readonly version?: string;
@@ -68,12 +71,18 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   });
   let preparing: string | null = config.adaptersDir === null ? null : "loading adapters";
   const registry = new EngineRegistry(engines, { observe, preparing: () => preparing });
+  const arena = await openArena(config, registry, hooks.environment ?? {});
   const routes = createServerApp({
     registry,
     running,
     adapters: { library, maxBytes: config.maxAdapterBytes },
     limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
     edge,
+    arena: {
+      arena,
+      pace: { charactersPerSecond: config.battlePace, tickMs: 50 },
+      battlesPerMinute: config.battlesPerMinute,
+    },
     startedAt: Math.floor(Date.now() / 1000),
     logError: (requestId, error) => log.error({ requestId, err: error }, "A request failed."),
   });
@@ -117,8 +126,22 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       await library.stop();
       await registry.close();
       await tracing?.close();
+      await arena.close();
     },
   };
+}
+
+/**
+ * The store is opened by the first battle.
+ * @throws ToastError `file_missing`, `invalid_config` when the file of contestants is not right.
+ */
+async function openArena(
+  config: ServeConfig,
+  registry: EngineRegistry,
+  environment: NodeJS.ProcessEnv,
+): Promise<Arena> {
+  const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment);
+  return new Arena(new Roster(entries, registry), () => openStore(config));
 }
 
 function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }: ServeConfig) {

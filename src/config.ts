@@ -1,4 +1,5 @@
-import { delimiter, dirname, resolve } from "node:path";
+import { homedir } from "node:os";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { ToastError } from "./errors.js";
@@ -26,6 +27,16 @@ export interface ServeConfig {
   readonly cacheBytes: number | null;
   /** Of `cacheBytes`, the share kept for later requests, 0…1. */
   readonly prefixShare: number;
+  /** Where battles are kept, absolute; made when the first one is. */
+  readonly dataDir: string;
+  /** A Postgres server for them; null: embedded, in `dataDir`. */
+  readonly databaseUrl: string | null;
+  /** A file of contestants beside the served models, absolute. */
+  readonly contestants: string | null;
+  /** Characters a second that a blind battle shows at most. */
+  readonly battlePace: number;
+  /** Of one client. */
+  readonly battlesPerMinute: number;
   /** Keys in plain text, as they were given; beside those of `keysFile`. */
   readonly apiKeys: readonly string[];
   readonly adminKeys: readonly string[];
@@ -184,6 +195,44 @@ export const settings = {
     placeholder: "number",
     description: "how long a shutdown waits for running answers",
     fallback: "10",
+  },
+  dataDir: {
+    flag: "data-dir",
+    variable: "DATA_DIR",
+    placeholder: "folder",
+    description: "where the arena keeps its battles",
+    fallback: "~/.local/share/toast-serve",
+    path: true,
+  },
+  databaseUrl: {
+    flag: "database-url",
+    variable: "DATABASE_URL",
+    placeholder: "url",
+    description: "a Postgres server that keeps the arena's battles instead",
+    fallback: "an embedded one in --data-dir",
+    secret: true,
+  },
+  contestants: {
+    flag: "contestants",
+    variable: "CONTESTANTS",
+    placeholder: "file",
+    description: "JSON file of models to compare with, at any OpenAI-compatible URL (see docs/arena.md)",
+    fallback: "the served models only",
+    path: true,
+  },
+  battlePace: {
+    flag: "battle-pace",
+    variable: "BATTLE_PACE",
+    placeholder: "number",
+    description: "characters a second that a blind battle shows at most",
+    fallback: "200",
+  },
+  battlesPerMinute: {
+    flag: "battles-per-minute",
+    variable: "BATTLES_PER_MINUTE",
+    placeholder: "number",
+    description: "battles that one client may start in a minute, and half as many as the votes it may cast",
+    fallback: "30",
   },
   keysFile: {
     flag: "keys-file",
@@ -388,6 +437,11 @@ export function parseServeConfig(
     maxWaiting: one<number | null>("maxWaiting", integer(0, 1_000_000), null),
     cacheBytes: one<number | null>("cacheMegabytes", megabytes, null),
     prefixShare: one("prefixCachePercent", integer(0, 100), 50) / 100,
+    dataDir: resolve(one("dataDir", z.string().min(1), userDataDir(environment))),
+    databaseUrl: one<string | null>("databaseUrl", postgresUrl, null),
+    contestants: one<string | null>("contestants", path, null),
+    battlePace: one("battlePace", integer(1, 100_000), 200),
+    battlesPerMinute: one("battlesPerMinute", integer(1, 100_000), 30),
     apiKeys: all("apiKey", key) ?? [],
     adminKeys: all("adminKey", key) ?? [],
     keysFile: one<string | null>(
@@ -463,12 +517,27 @@ function integer(min: number, max: number): z.ZodType<number, string> {
 
 const megabytes = integer(1, 2 ** 24).transform((value) => value * 1e6);
 
+const path = z
+  .string()
+  .min(1)
+  .transform((file) => resolve(file));
+
+const postgresUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\//, "must be a URL such as postgres://user:password@host:5432/database");
+
 function seconds(min: number, max: number): z.ZodType<number, string> {
   return bounded(/^\d{1,9}(\.\d{1,9})?$/, min, max, `must be a number of seconds from ${min} to ${max}`);
 }
 
 function bounded(pattern: RegExp, min: number, max: number, message: string): z.ZodType<number, string> {
   return z.string().regex(pattern, message).transform(Number).pipe(z.number().min(min, message).max(max, message));
+}
+
+/** @see https://specifications.freedesktop.org/basedir-spec */
+function userDataDir(environment: NodeJS.ProcessEnv): string {
+  const { XDG_DATA_HOME: shared } = environment;
+  return join(shared === undefined || shared === "" ? join(homedir(), ".local", "share") : shared, "toast-serve");
 }
 
 /** Beside `src/` and `dist/` alike. */

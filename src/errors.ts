@@ -11,6 +11,13 @@ export type ErrorCode =
   | "method_not_allowed"
   | "chat_template_missing"
   | "chat_template_failed"
+  // the arena
+  | "contestant_not_found"
+  | "contestant_failed"
+  | "battle_not_found"
+  | "ballot_invalid"
+  | "already_voted"
+  | "store_failed"
   // who asks
   | "invalid_api_key"
   | "insufficient_permissions"

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { ToastError } from "../errors.js";
+import { abCommand } from "./ab-command.js";
 import { benchCommand } from "./bench-command.js";
 import { chatCommand } from "./chat-command.js";
 import { convertCommand } from "./convert-command.js";
@@ -31,6 +32,7 @@ export async function runCli(
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
     .addCommand(perplexityCommand(terminal))
+    .addCommand(abCommand(terminal, stop))
     .addCommand(keysCommand(terminal));
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().configureOutput({
@@ -79,5 +81,7 @@ Examples:
       makes an API key; 'serve --keys-file keys.json' then needs one
   $ toast-serve perplexity ./my-model --text held-out.txt
       measures how well it predicts a text
+  $ toast-serve ab --left toast-tiny --right toast-tiny:alpaca --prompts question.jsonl
+      compares two of them on a set of prompts
 
 toast-serve <command> --help says more of each.`;

@@ -56,7 +56,7 @@ function reportOf(steering: Steering): SteeringReport {
 }
 
 /** Everything beside the request that decides the text: weights, adapter, strength, layers. */
-function systemFingerprint({ base }: ServedModel, steering: Steering): string {
+export function systemFingerprint({ base }: ServedModel, steering: Steering): string {
   const hash = createHash("sha256").update(base.fingerprint);
   if (steering.kind === "steered") {
     const adapter = base.adapters.find(({ name }) => name === steering.adapter);

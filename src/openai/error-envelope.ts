@@ -18,7 +18,7 @@ export type WireError = ErrorEnvelope["error"];
 
 /** An error as the wire shows it. */
 export interface HttpError {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 429 | 500 | 502 | 503;
   /** Seconds for the `retry-after` header, null where trying again as it stands cannot help. */
   readonly retryAfter: number | null;
   readonly envelope: ErrorEnvelope;
@@ -42,6 +42,13 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   chat_template_missing: badRequest,
   chat_template_failed: badRequest,
   model_not_found: [404, "invalid_request_error", null],
+  contestant_not_found: [404, "invalid_request_error", null],
+  battle_not_found: [404, "invalid_request_error", null],
+  ballot_invalid: [403, "invalid_request_error", null],
+  already_voted: [409, "invalid_request_error", null],
+  contestant_failed: [502, "server_error", null],
+  // Whoever runs the server has to act; the log says what is wrong.
+  store_failed: [503, "server_error", 30],
   route_not_found: [404, "invalid_request_error", null],
   method_not_allowed: [405, "invalid_request_error", null],
   body_too_large: [413, "invalid_request_error", null],

@@ -6,11 +6,7 @@ import { ToastError } from "../errors.js";
  * @throws ToastError `body_too_large`, `invalid_json`.
  */
 export async function readJsonBody(request: Request, maxBytes: number): Promise<unknown> {
-  // Announced too large: answered before a byte of it is read.
-  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) {
-    throw tooLarge(maxBytes);
-  }
-  const text = decode(await readBytes(request, maxBytes));
+  const text = await readTextBody(request, maxBytes);
   if (text.trim() === "") {
     throw new ToastError("invalid_json", "The request body is empty; it must be a JSON object.");
   }
@@ -20,6 +16,15 @@ export async function readJsonBody(request: Request, maxBytes: number): Promise<
     const detail = cause instanceof SyntaxError ? `: ${cause.message}` : "";
     throw new ToastError("invalid_json", `The request body is not valid JSON${detail}.`, { cause });
   }
+}
+
+/** @throws ToastError `body_too_large`, and `invalid_json` for what is not UTF-8. */
+export async function readTextBody(request: Request, maxBytes: number): Promise<string> {
+  // Announced too large: answered before a byte of it is read.
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) {
+    throw tooLarge(maxBytes);
+  }
+  return decode(await readBytes(request, maxBytes));
 }
 
 async function readBytes(request: Request, maxBytes: number): Promise<Buffer> {

@@ -6,6 +6,7 @@ import { modelList, modelObject } from "../openai/served-model.js";
 import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
 import { addAdapterRoutes } from "./adapter-routes.js";
 import { installApiDocs } from "./api-docs.js";
+import { arenaRoutes } from "./arena-routes.js";
 import { handleChatCompletions } from "./chat-completions.js";
 import { handleCompletions } from "./completions.js";
 import { installEdge } from "./edge.js";
@@ -14,6 +15,7 @@ import { attachRequestId } from "./request-id.js";
 import { handleResponses } from "./responses.js";
 import type { ServerDeps } from "./server-deps.js";
 import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
+import { webPage } from "./web-page.js";
 
 /** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
@@ -52,12 +54,14 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
   installApiDocs(app);
 
+  if (deps.arena !== undefined) app.route("/", arenaRoutes(deps, deps.arena));
   if (deps.adapters !== undefined) {
     const { library, maxBytes } = deps.adapters;
     const { running, limits } = deps;
     const { maxBodyBytes } = limits;
     addAdapterRoutes(app, { adapters: library, running, maxAdapterBytes: maxBytes, maxBodyBytes });
   }
+  app.route("/", webPage());
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;

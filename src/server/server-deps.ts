@@ -1,4 +1,5 @@
 import type { AdapterLibrary } from "./adapter-library.js";
+import type { ArenaSettings } from "./arena-settings.js";
 import type { Edge } from "./edge.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
@@ -16,6 +17,8 @@ export interface ServerDeps {
   /** Absent: the server has no routes for adapters. */
   readonly adapters?: { readonly library: AdapterLibrary; readonly maxBytes: number };
   readonly limits: ServerLimits;
+  /** Absent: this server compares nobody. */
+  readonly arena?: ArenaSettings | undefined;
   readonly edge: Edge;
   /** Unix seconds: `created` of the models. */
   readonly startedAt: number;

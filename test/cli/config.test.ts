@@ -4,7 +4,7 @@ import { type ConfigFile, parseServeConfig, type ServeFlags } from "../../src/co
 
 describe("parseServeConfig", () => {
   it("has defaults that serve the package's own models to this machine only", () => {
-    expect(parseServeConfig({}, {})).toEqual({
+    expect(parseServeConfig({}, { XDG_DATA_HOME: "/data" })).toEqual({
       host: "127.0.0.1",
       port: 8000,
       models: [],
@@ -19,6 +19,11 @@ describe("parseServeConfig", () => {
       maxWaiting: null,
       cacheBytes: null,
       prefixShare: 0.5,
+      dataDir: "/data/toast-serve",
+      databaseUrl: null,
+      contestants: null,
+      battlePace: 200,
+      battlesPerMinute: 30,
       apiKeys: [],
       adminKeys: [],
       keysFile: null,

@@ -1,0 +1,149 @@
+import { randomInt } from "node:crypto";
+import { ToastError } from "../errors.js";
+import { type BattleRecord, type BattleSide, storableText } from "./battle-record.js";
+import { ballotFits, newBallot } from "./battles/ballot.js";
+import type { Pair } from "./battles/two-answers.js";
+import type { Contestant, Question } from "./contestants/contestant.js";
+import type { Roster } from "./contestants/roster.js";
+import { type Leaderboard, leaderboardOf } from "./ratings/leaderboard.js";
+import type { Winner } from "./ratings/match.js";
+import type { BattleFilter, BattleStore, ImportCount } from "./store/battle-store.js";
+
+/** Battles between contestants, and what the votes say. Knows no HTTP. */
+export class Arena {
+  readonly roster: Roster;
+  readonly #openStore: () => Promise<BattleStore>;
+  #store: Promise<BattleStore> | null = null;
+  /** Boards by filter; thrown away with every vote. */
+  readonly #boards = new Map<string, Promise<ArenaBoard>>();
+
+  /** @param openStore called when the store is first needed: a server that nobody votes on keeps no database. */
+  constructor(roster: Roster, openStore: () => Promise<BattleStore>) {
+    this.roster = roster;
+    this.#openStore = openStore;
+  }
+
+  /**
+   * @param wanted two ids, in no order; null: any two that take part in random pairs.
+   * @returns them on random sides.
+   * @throws ToastError `contestant_not_found`, `invalid_request`
+   */
+  draw(wanted: readonly [string, string] | null): Pair<Contestant> {
+    const [one, other] = wanted === null ? this.#drawTwo() : [this.roster.find(wanted[0]), this.roster.find(wanted[1])];
+    return randomInt(2) === 0 ? { left: one, right: other } : { left: other, right: one };
+  }
+
+  /** Stores a battle that was shown. @returns the secret that its vote has to bring. */
+  async keep(id: string, shown: Shown, createdAt: Date): Promise<string> {
+    const { secret, hash } = newBallot();
+    const { messages, temperature, topP, maxTokens, seed } = shown.question;
+    const store = await this.#opened();
+    await store.addBattle(
+      {
+        id,
+        source: "arena",
+        createdAt,
+        category: shown.category,
+        messages: [...messages],
+        parameters: { temperature, topP, maxTokens },
+        seed,
+        ...shown.answers,
+      },
+      hash,
+    );
+    return secret;
+  }
+
+  /**
+   * @returns the battle with its vote, which is on disk.
+   * @throws ToastError `battle_not_found`, `ballot_invalid`, `already_voted`
+   */
+  async vote(id: string, ballot: string, winner: Winner): Promise<BattleRecord> {
+    const store = await this.#opened();
+    // No database takes U+0000, which an address may well hold.
+    const found = await store.find(storableText(id));
+    if (found === null) {
+      throw new ToastError("battle_not_found", "There is no such battle, or it was never shown to its end.");
+    }
+    if (!ballotFits(ballot, found.ballotHash)) {
+      const message =
+        "The ballot is not this battle's. It comes with the battle's last frame, once both answers were shown.";
+      throw new ToastError("ballot_invalid", message, { param: "ballot" });
+    }
+    const vote = { winner, judge: "human", votedAt: new Date(), details: null };
+    await store.addVote(id, vote);
+    this.#boards.clear();
+    return { ...found.record, vote };
+  }
+
+  async leaderboard(filter: BattleFilter): Promise<ArenaBoard> {
+    const key = JSON.stringify([filter.category, filter.source, filter.judge]);
+    const known = this.#boards.get(key);
+    if (known !== undefined) return known;
+    const board = this.#board(filter);
+    // A few categories at most are looked at between two votes; a client that makes them up must not fill the memory.
+    if (this.#boards.size >= 50) this.#boards.clear();
+    this.#boards.set(key, board);
+    board.catch(() => this.#boards.delete(key));
+    return board;
+  }
+
+  async records(filter: BattleFilter): Promise<AsyncIterable<BattleRecord>> {
+    return (await this.#opened()).records(filter);
+  }
+
+  async import(records: readonly BattleRecord[]): Promise<ImportCount> {
+    const count = await (await this.#opened()).importRecords(records);
+    this.#boards.clear();
+    return count;
+  }
+
+  async close(): Promise<void> {
+    const store = await this.#store?.catch(() => null);
+    await store?.close();
+  }
+
+  #opened(): Promise<BattleStore> {
+    if (this.#store === null) {
+      const store = this.#openStore();
+      this.#store = store;
+      // A database that was down may be up again.
+      store.catch(() => {
+        this.#store = null;
+      });
+    }
+    return this.#store;
+  }
+
+  async #board(filter: BattleFilter): Promise<ArenaBoard> {
+    const store = await this.#opened();
+    const [matches, categories] = await Promise.all([store.matches(filter), store.categories()]);
+    return { categories, leaderboard: leaderboardOf(matches) };
+  }
+
+  #drawTwo(): readonly [Contestant, Contestant] {
+    const pool = this.roster.contestants.filter(({ arena }) => arena);
+    const first = pool[randomInt(Math.max(1, pool.length))];
+    const rest = pool.filter((contestant) => contestant !== first);
+    const second = rest[randomInt(Math.max(1, rest.length))];
+    if (first === undefined || second === undefined) {
+      throw new ToastError(
+        "invalid_request",
+        "A battle needs two contestants, and this server has fewer. Serve another model, or name remote ones with --contestants.",
+      );
+    }
+    return [first, second];
+  }
+}
+
+export interface ArenaBoard {
+  readonly categories: readonly string[];
+  readonly leaderboard: Leaderboard;
+}
+
+/** A battle that was shown to its end. */
+export interface Shown {
+  readonly question: Question;
+  readonly category: string | null;
+  readonly answers: Pair<BattleSide>;
+}

@@ -1,0 +1,42 @@
+import { readFile } from "node:fs/promises";
+import { ToastError } from "../../errors.js";
+
+/** One line of a file, or one item of a JSON array, and how to speak of it. */
+export interface Item {
+  readonly value: unknown;
+  readonly where: string;
+}
+
+/**
+ * The items of a `.jsonl` file, or of a `.json` file that holds an array.
+ * @param read makes text of the file.
+ * @throws ToastError `file_missing`; `invalid_option`, naming the line at fault.
+ */
+export async function readItems(
+  path: string,
+  read: (path: string) => Promise<string> = (file) => readFile(file, "utf8"),
+): Promise<readonly Item[]> {
+  const text = await read(path).catch((cause: unknown) => {
+    if (cause instanceof ToastError) throw cause;
+    throw new ToastError("file_missing", `${path} cannot be read.`, { cause });
+  });
+  if (text.trimStart().startsWith("[")) {
+    const array = parse(text, path);
+    return (Array.isArray(array) ? array : []).map((value, index) => ({
+      value,
+      where: `Item ${index + 1} of ${path}`,
+    }));
+  }
+  return text.split(/\r?\n/).flatMap((line, index) => {
+    const where = `Line ${index + 1} of ${path}`;
+    return line.trim() === "" ? [] : [{ value: parse(line, where), where }];
+  });
+}
+
+function parse(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ToastError("invalid_option", `${where} is not valid JSON: ${(cause as Error).message}.`, { cause });
+  }
+}

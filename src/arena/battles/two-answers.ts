@@ -1,0 +1,114 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { BattleSide, SideName } from "../battle-record.js";
+import type { AnswerEvent, Contestant, Question } from "../contestants/contestant.js";
+import { EqualPace, type PacedFrame } from "./equal-pace.js";
+
+export type Pair<Value> = Readonly<Record<SideName, Value>>;
+export const sideNames = ["left", "right"] as const satisfies readonly SideName[];
+
+export type OpenFrame =
+  | { readonly kind: "text"; readonly side: SideName; readonly text: string }
+  | { readonly kind: "end"; readonly side: SideName; readonly answer: BattleSide }
+  | { readonly kind: "error"; readonly side: SideName; readonly error: unknown };
+
+/** Both answers as they come, names known: what one side does is of no concern to the other. Ends with both. */
+export async function* openAnswers(
+  contestants: Pair<Contestant>,
+  question: Question,
+  signal: AbortSignal,
+): AsyncGenerator<OpenFrame, void, undefined> {
+  const stop = linkedController(signal);
+  const queue: OpenFrame[] = [];
+  let wake = () => {};
+  let running = 2;
+  const read = async (side: SideName) => {
+    try {
+      for await (const event of contestants[side].ask(question, stop.signal)) {
+        queue.push(event.kind === "text" ? { ...event, side } : { kind: "end", side, answer: event.side });
+        wake();
+      }
+    } catch (error) {
+      queue.push({ kind: "error", side, error });
+    } finally {
+      running--;
+      wake();
+    }
+  };
+  const reading = sideNames.map(read);
+  try {
+    while (running > 0 || queue.length > 0) {
+      const frame = queue.shift();
+      if (frame !== undefined) yield frame;
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+    }
+  } finally {
+    stop.abort();
+    await Promise.all(reading);
+  }
+}
+
+export interface Pace {
+  readonly charactersPerSecond: number;
+  readonly tickMs: number;
+}
+
+/**
+ * Both answers released at one pace. A side that fails ends both.
+ * @returns what the two said, once all of it was handed out.
+ * @throws what the failed side threw.
+ */
+export async function* pacedAnswers(
+  contestants: Pair<Contestant>,
+  question: Question,
+  { charactersPerSecond, tickMs }: Pace,
+  signal: AbortSignal,
+): AsyncGenerator<PacedFrame, Pair<BattleSide>, undefined> {
+  const stop = linkedController(signal);
+  const pace = new EqualPace(charactersPerSecond);
+  const answers: { left: BattleSide | null; right: BattleSide | null } = { left: null, right: null };
+  let failure: { readonly error: unknown } | null = null as { readonly error: unknown } | null;
+  const read = async (side: SideName) => {
+    try {
+      for await (const event of contestants[side].ask(question, stop.signal)) take(side, event);
+    } catch (error) {
+      failure ??= { error };
+      stop.abort();
+    }
+  };
+  const take = (side: SideName, event: AnswerEvent) => {
+    if (event.kind === "text") {
+      pace.add(side, event.text);
+    } else {
+      answers[side] = event.side;
+      pace.complete(side);
+    }
+  };
+  const reading = sideNames.map(read);
+  try {
+    while (!pace.done) {
+      signal.throwIfAborted();
+      if (failure !== null) throw failure.error;
+      yield* pace.release(performance.now());
+      if (!pace.done) await wait(tickMs, undefined, { signal: stop.signal }).catch(() => {});
+    }
+    const { left, right } = answers;
+    if (left === null || right === null) throw new Error("An answer ended without its end.");
+    return { left, right };
+  } finally {
+    stop.abort();
+    await Promise.all(reading);
+  }
+}
+
+/** Not AbortSignal.any: on Node 20 its results are kept alive by the signals they follow. */
+function linkedController(signal: AbortSignal): AbortController {
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  controller.signal.addEventListener("abort", () => signal.removeEventListener("abort", abort), { once: true });
+  if (signal.aborted) abort();
+  return controller;
+}

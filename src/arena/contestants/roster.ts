@@ -1,0 +1,129 @@
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { ToastError } from "../../errors.js";
+import type { Contestant } from "./contestant.js";
+import { RemoteContestant, type RemoteEntry } from "./remote-contestant.js";
+import { type ModelCatalog, ServedContestant, type ServedEntry } from "./served-contestant.js";
+
+/** What the operator configured beside the served models. */
+export type RosterEntry =
+  | ({ readonly kind: "remote" } & RemoteEntry)
+  | ({ readonly kind: "served" } & ServedEntry)
+  /** Keeps a served model out of random pairs, or names it for people. */
+  | ({ readonly kind: "override" } & Pick<ServedEntry, "id" | "label" | "arena">);
+
+const id = z.string().regex(/^[\w.:@/-]{1,100}$/, "must be 1 to 100 letters, digits or one of . : @ / _ -");
+const common = { id, label: z.string().min(1).max(200).optional(), arena: z.boolean().default(true) };
+const remote = z.strictObject({
+  ...common,
+  url: z.url({ protocol: /^https?$/, error: "must be an http or https URL such as http://localhost:11434/v1" }),
+  model: z.string().min(1),
+  api_key_env: z.string().min(1).optional(),
+  template: z.enum(["alpaca", "vicuna"]).optional(),
+});
+const served = z.strictObject({
+  ...common,
+  model: z.string().min(1),
+  steering: z
+    .strictObject({
+      adapter: z.string().optional(),
+      strength: z.number().min(0).max(4).optional(),
+      layers: z.tuple([z.number().int().min(0), z.number().int().min(0)]).optional(),
+    })
+    .optional(),
+});
+const override = z.strictObject(common);
+
+/**
+ * Reads `--contestants <file>`: a JSON array. An entry with a `url` is a model behind that URL; one with a `model` only is a served model, steered as
+ * `steering` says; one with neither speaks of the served model of that id.
+ * @throws ToastError `invalid_config`, naming the entry and key at fault.
+ */
+export async function readRoster(path: string, environment: NodeJS.ProcessEnv): Promise<readonly RosterEntry[]> {
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw new ToastError("file_missing", `The file of contestants ${path} cannot be read.`, { cause });
+  });
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new ToastError("invalid_config", `${path} is not valid JSON: ${(cause as Error).message}.`, { cause });
+  }
+  if (!Array.isArray(json)) {
+    throw new ToastError("invalid_config", `${path} must hold a JSON array of contestants.`);
+  }
+  const entries = json.map((value, index) => parseEntry(value, `Contestant ${index + 1} of ${path}`, environment));
+  const twice = entries.find((entry, index) => entries.findIndex((other) => other.id === entry.id) < index);
+  if (twice !== undefined) {
+    throw new ToastError("invalid_config", `${path} has two contestants of the id '${twice.id}'.`);
+  }
+  return entries;
+}
+
+function parseEntry(value: unknown, where: string, environment: NodeJS.ProcessEnv): RosterEntry {
+  const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
+  if (keys.includes("url")) {
+    const { id, label, url, model, api_key_env, template, arena } = checked(remote, value, where);
+    const apiKey = api_key_env === undefined ? null : environment[api_key_env];
+    if (apiKey === undefined || apiKey === "") {
+      const message = `${where}: the environment variable ${api_key_env}, which should hold its API key, is not set.`;
+      throw new ToastError("invalid_config", message);
+    }
+    return { kind: "remote", id, label: label ?? id, url, model, apiKey, template: template ?? null, arena };
+  }
+  if (keys.includes("model")) {
+    const { id, label, model, steering, arena } = checked(served, value, where);
+    return { kind: "served", id, label: label ?? id, model, steering: steering ?? null, arena };
+  }
+  const { id, label, arena } = checked(override, value, where);
+  return { kind: "override", id, label: label ?? id, arena };
+}
+
+function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string): Value {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const path = issue?.path.join(".") ?? "";
+  throw new ToastError(
+    "invalid_config",
+    `${where}: ${path === "" ? "" : `'${path}': `}${issue?.message ?? "not valid"}.`,
+  );
+}
+
+/** Everybody who can be compared. Served models are looked up each time: adapters come and go. */
+export class Roster {
+  readonly #entries: readonly RosterEntry[];
+  readonly #catalog: ModelCatalog;
+
+  constructor(entries: readonly RosterEntry[], catalog: ModelCatalog) {
+    this.#entries = entries;
+    this.#catalog = catalog;
+  }
+
+  get contestants(): readonly Contestant[] {
+    const named = new Map(this.#entries.map((entry) => [entry.id, entry]));
+    const served = this.#catalog.models
+      .filter(({ id }) => (named.get(id)?.kind ?? "override") === "override")
+      .map(({ id }) => {
+        const { label = id, arena = true } = named.get(id) ?? {};
+        return new ServedContestant({ id, label, model: id, steering: null, arena }, this.#catalog);
+      });
+    const configured = this.#entries
+      .filter((entry) => entry.kind !== "override")
+      .map((entry) =>
+        entry.kind === "remote" ? new RemoteContestant(entry) : new ServedContestant(entry, this.#catalog),
+      );
+    return [...served, ...configured];
+  }
+
+  /** @throws ToastError `contestant_not_found` */
+  find(id: string): Contestant {
+    const { contestants } = this;
+    const found = contestants.find((contestant) => contestant.id === id);
+    if (found !== undefined) return found;
+    const known = contestants.map((contestant) => contestant.id).join(", ");
+    throw new ToastError("contestant_not_found", `There is no contestant '${id.slice(0, 100)}'. There are: ${known}.`, {
+      param: "contestants",
+    });
+  }
+}

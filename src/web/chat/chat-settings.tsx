@@ -1,0 +1,58 @@
+import { SamplingForm } from "../parts/sampling-form.js";
+import { readSettings, type SamplingName, samplingFields, settings } from "../sampling.js";
+import { access, forgetKey, keyWanted } from "../session.js";
+import { chosenModel } from "./chat-state.js";
+
+const common: readonly SamplingName[] = ["temperature", "top_p", "max_tokens", "seed"];
+const rare = samplingFields.map(({ name }) => name).filter((name) => !common.includes(name));
+
+export function ChatSettings() {
+  const model = chosenModel.value;
+  return (
+    <div class="settings">
+      <div class="field">
+        <label for="system-prompt">System prompt</label>
+        <textarea
+          id="system-prompt"
+          rows={3}
+          placeholder="None"
+          value={settings.value.systemPrompt}
+          onInput={({ currentTarget }) => {
+            settings.value = { ...settings.value, systemPrompt: currentTarget.value };
+          }}
+        />
+      </div>
+      <SamplingForm names={common} idPrefix="chat" />
+      <details>
+        <summary>More sampling</summary>
+        <SamplingForm names={rare} idPrefix="chat" />
+      </details>
+      <div class="row">
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            settings.value = { ...readSettings(null), model: settings.value.model };
+          }}
+        >
+          Reset settings
+        </button>
+        {access.value.apiKey !== "" && keyWanted.value === null ? (
+          <button type="button" class="quiet" onClick={forgetKey}>
+            Forget API key
+          </button>
+        ) : null}
+      </div>
+      {model === null ? null : (
+        <dl class="facts">
+          <dt>Context</dt>
+          <dd>{model.contextLength === null ? "unknown" : `${model.contextLength} tokens`}</dd>
+          <dt>Layers</dt>
+          <dd>{model.layers}</dd>
+          <dt>Licence</dt>
+          <dd>{model.licence ?? "not stated"}</dd>
+        </dl>
+      )}
+    </div>
+  );
+}

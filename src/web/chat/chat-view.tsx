@@ -1,0 +1,155 @@
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { SpokenText } from "../parts/announcer.js";
+import { Sheet } from "../parts/sheet.js";
+import { ChatSettings } from "./chat-settings.js";
+import { chosenModel, conversations, current, currentId, running, send, storageProblem } from "./chat-state.js";
+import { Composer, draft } from "./composer.js";
+import { ConversationList } from "./conversation-list.js";
+import { MessageView } from "./message-view.js";
+
+const openSheet = signal<"none" | "history" | "settings">("none");
+const closeSheet = () => {
+  openSheet.value = "none";
+};
+
+/** Conversations, the one that is open, and what shapes its answers. On a narrow page the outer two are sheets. */
+export function ChatView() {
+  return (
+    <div class="chat">
+      <Sheet name="Conversations" side="left" open={openSheet.value === "history"} onClose={closeSheet}>
+        <ConversationList onChosen={closeSheet} />
+      </Sheet>
+      <section class="thread" aria-label="Conversation">
+        <div class="thread-tools">
+          <button type="button" class="quiet" onClick={() => (openSheet.value = "history")}>
+            Conversations
+          </button>
+          <button type="button" class="quiet" onClick={() => (openSheet.value = "settings")}>
+            Settings
+          </button>
+        </div>
+        <Thread />
+        <Composer />
+      </section>
+      <Sheet name="Settings" side="right" open={openSheet.value === "settings"} onClose={closeSheet}>
+        <ChatSettings />
+      </Sheet>
+    </div>
+  );
+}
+
+function Thread() {
+  const conversation = current.value;
+  const box = useRef<HTMLElement>(null);
+  const follows = useRef(true);
+  const last = conversation?.messages.at(-1);
+  useEffect(() => {
+    // Follows the text, unless the reader has scrolled away from it.
+    if (follows.current) box.current?.scrollTo({ top: box.current.scrollHeight });
+  }, [last?.content, last?.role === "assistant" ? last.state : "", conversation?.messages.length]);
+  useEffect(() => {
+    follows.current = true;
+    box.current?.scrollTo({ top: box.current.scrollHeight });
+  }, [currentId.value]);
+  return (
+    <section
+      class="messages"
+      ref={box}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable to be scrolled by keyboard
+      tabIndex={0}
+      aria-label="Messages"
+      onScroll={({ currentTarget }) => {
+        follows.current = currentTarget.scrollHeight - currentTarget.scrollTop - currentTarget.clientHeight < 40;
+      }}
+    >
+      {conversation === null ? (
+        <Welcome />
+      ) : (
+        <ol class="message-list">
+          {conversation.messages.map((message, at) => (
+            <MessageView key={`${conversation.id}-${at}`} message={message} at={at} isLast={message === last} />
+          ))}
+        </ol>
+      )}
+      {storageProblem.value === null ? null : (
+        <p class="notice problem" role="alert">
+          {storageProblem.value}
+        </p>
+      )}
+      <SpokenText
+        name={`${currentId.value}-${conversation?.messages.length ?? 0}`}
+        text={last?.role === "assistant" ? last.content : ""}
+        complete={running.value === null || running.value.conversation !== currentId.value}
+      />
+    </section>
+  );
+}
+
+/** Prompts that the default model answers on topic; it is far too small for more. */
+const examples = [
+  "Give three tips for staying healthy.",
+  "What makes a good friend?",
+  "How do I make tea?",
+  "Write a short story about a dog.",
+];
+
+function Welcome() {
+  const model = chosenModel.value;
+  return (
+    <div class="welcome">
+      <h1>A frozen model, steered</h1>
+      <p>
+        {model === null ? (
+          "Here a frozen language model is steered by a small adapter, as strongly as you like."
+        ) : model.adapter === null ? (
+          <>
+            <b>{model.id}</b> answers as it is. Choose a model with an adapter below to steer it.
+          </>
+        ) : (
+          <>
+            <b>{model.root}</b> is frozen and only continues text. The adapter <b>{model.adapter}</b> picks what matters
+            for an instruction and feeds it back into every attention layer. <b>Steering strength</b>, the slider below,
+            says how much.
+          </>
+        )}
+      </p>
+      {model?.root === "toast-tiny" ? (
+        <dl class="contrast">
+          <dt>Asked</dt>
+          <dd>Give three tips for staying healthy.</dd>
+          <dt class="at-base">Strength 0</dt>
+          <dd>The work of the Federal Government Fund is based on the National Starts of Health and Information …</dd>
+          <dt class="at-steered">Strength 1</dt>
+          <dd>The tips for staying healthy, tips for staying healthier and ending at school.</dd>
+        </dl>
+      ) : null}
+      <p>
+        Try one at different strengths, or watch two side by side under <a href="#/steering">Steering</a>.
+      </p>
+      <div class="examples">
+        {examples.map((example) => (
+          <button
+            type="button"
+            key={example}
+            onClick={() => {
+              if (model === null) draft.value = example;
+              else void send(example);
+            }}
+          >
+            {example}
+          </button>
+        ))}
+      </div>
+      {model?.root === "toast-tiny" ? (
+        <p class="hint">
+          The default model has 11 million parameters and was made in three hours on two CPU cores: it stays on topic at
+          best, knows next to nothing, and is often wrong.
+        </p>
+      ) : null}
+      {conversations.value.length === 0 ? (
+        <p class="hint">Conversations are kept in this browser and nowhere else.</p>
+      ) : null}
+    </div>
+  );
+}

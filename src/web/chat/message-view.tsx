@@ -1,0 +1,129 @@
+import { useState } from "preact/hooks";
+import { CopyButton } from "../parts/copy-button.js";
+import { milliseconds, short } from "../parts/format.js";
+import { Markdown } from "../parts/markdown.js";
+import { regenerate, resend, running } from "./chat-state.js";
+import type { AssistantMessage, Message, UserMessage } from "./conversation.js";
+
+export function MessageView({
+  message,
+  at,
+  isLast,
+}: {
+  readonly message: Message;
+  readonly at: number;
+  readonly isLast: boolean;
+}) {
+  return message.role === "user" ? (
+    <UserView message={message} at={at} />
+  ) : (
+    <AssistantView message={message} isLast={isLast} />
+  );
+}
+
+function UserView({ message, at }: { readonly message: UserMessage; readonly at: number }) {
+  const [edited, setEdited] = useState<string | null>(null);
+  if (edited !== null) {
+    return (
+      <li class="message user">
+        <form
+          class="edit"
+          onSubmit={(event) => {
+            event.preventDefault();
+            setEdited(null);
+            void resend(at, edited);
+          }}
+        >
+          <label class="visually-hidden" for={`edit-${at}`}>
+            Edit your message
+          </label>
+          <textarea
+            id={`edit-${at}`}
+            rows={3}
+            value={edited}
+            autofocus
+            onInput={(event) => setEdited(event.currentTarget.value)}
+            onKeyDown={(event) => {
+              if (event.key === "Escape") setEdited(null);
+            }}
+          />
+          <div class="row">
+            <button type="submit" class="primary" disabled={edited.trim() === "" || running.value !== null}>
+              Send again
+            </button>
+            <button type="button" class="quiet" onClick={() => setEdited(null)}>
+              Cancel
+            </button>
+          </div>
+        </form>
+      </li>
+    );
+  }
+  return (
+    <li class="message user">
+      <h3 class="visually-hidden">You</h3>
+      <p class="said">{message.content}</p>
+      <div class="message-tools">
+        <CopyButton text={message.content} />
+        <button
+          type="button"
+          class="quiet"
+          disabled={running.value !== null}
+          onClick={() => setEdited(message.content)}
+        >
+          Edit
+        </button>
+      </div>
+    </li>
+  );
+}
+
+function AssistantView({ message, isLast }: { readonly message: AssistantMessage; readonly isLast: boolean }) {
+  const isRunning = message.state === "running";
+  return (
+    <li class="message assistant" aria-busy={isRunning}>
+      <h3 class="who">
+        {message.model}
+        {message.strength === null ? null : <span class="strength-tag"> strength {message.strength.toFixed(2)}</span>}
+      </h3>
+      {message.content === "" && isRunning ? <p class="waiting">Waiting for the first token</p> : null}
+      <Markdown text={message.content} />
+      {message.content === "" && message.state === "done" ? (
+        <p class="hint">The model ended its answer without a word.</p>
+      ) : null}
+      {message.problem === null ? null : (
+        <p class="problem-line" role="alert">
+          {message.problem}
+        </p>
+      )}
+      <div class="message-tools">
+        <Facts message={message} />
+        {isRunning ? null : <CopyButton text={message.content} />}
+        {isLast && !isRunning ? (
+          <button
+            type="button"
+            class={message.state === "failed" ? "primary small" : "quiet"}
+            disabled={running.value !== null}
+            onClick={() => void regenerate()}
+          >
+            {message.state === "failed" ? "Try again" : "Regenerate"}
+          </button>
+        ) : null}
+      </div>
+    </li>
+  );
+}
+
+function Facts({ message }: { readonly message: AssistantMessage }) {
+  const { tokens, tokensPerSecond, firstTextMs, state, seed } = message;
+  if (state === "running") return null;
+  const facts = [
+    state === "stopped" ? "stopped" : null,
+    state === "length" ? "cut at the token limit" : null,
+    tokens === null ? null : `${tokens} tokens`,
+    tokensPerSecond === null ? null : `${short(tokensPerSecond)} tokens/s`,
+    firstTextMs === null ? null : `first after ${milliseconds(firstTextMs)}`,
+    `seed ${seed}`,
+  ].filter((fact) => fact !== null);
+  return <span class="facts-line">{facts.join(" · ")}</span>;
+}

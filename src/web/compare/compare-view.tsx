@@ -1,0 +1,128 @@
+import { useEffect } from "preact/hooks";
+import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
+import { firstDifference } from "../parts/first-difference.js";
+import { SamplingForm } from "../parts/sampling-form.js";
+import { StrengthSlider } from "../parts/strength-slider.js";
+import { access, modelOf } from "../session.js";
+import type { Side } from "./compare-frames.js";
+import {
+  answers,
+  choices,
+  contestantOf,
+  contestants,
+  isBusy,
+  loadContestants,
+  prompt,
+  run,
+  shown,
+  stop,
+} from "./compare-state.js";
+
+/** One prompt, two contestants, names known. */
+export function CompareView() {
+  useEffect(() => void loadContestants(), [access.value]);
+  const { left, right } = answers.value;
+  const difference = left === null || right === null ? null : firstDifference(left.text, right.text);
+  const forkAt = difference?.kind === "differ" ? difference.at : null;
+  return (
+    <div class="wide">
+      <h1>Compare</h1>
+      <p class="lead">
+        One prompt, two answers, same seed and sampling. Hold steering against the same base fully fine-tuned, against
+        the base itself, or against another strength. To judge without knowing who is who, go to the{" "}
+        <a href="#/arena">arena</a>.
+      </p>
+      <form
+        class="controls"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void run();
+        }}
+      >
+        <div class="field grow">
+          <label for="compare-prompt">Prompt</label>
+          <textarea
+            id="compare-prompt"
+            rows={2}
+            value={prompt.value}
+            onInput={({ currentTarget }) => {
+              prompt.value = currentTarget.value;
+            }}
+            onKeyDown={(event) => {
+              if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+                event.preventDefault();
+                void run();
+              }
+            }}
+          />
+        </div>
+        <div class="controls-row pair">
+          <SidePicker side="left" />
+          <SidePicker side="right" />
+        </div>
+        <div class="controls-row">
+          <details class="grow">
+            <summary>Sampling</summary>
+            <SamplingForm names={["temperature", "top_p", "max_tokens", "seed"]} idPrefix="compare" />
+          </details>
+          {isBusy.value ? (
+            <button type="button" class="primary stop" onClick={stop}>
+              Stop
+            </button>
+          ) : (
+            <button
+              type="submit"
+              class="primary"
+              disabled={contestants.value.length === 0 || prompt.value.trim() === ""}
+            >
+              Compare
+            </button>
+          )}
+        </div>
+      </form>
+      {left === null && right === null ? null : (
+        <div class="columns">
+          <AnswerColumn {...shown.value.left} answer={left}>
+            <ForkedText text={left?.text ?? ""} forkAt={forkAt} />
+          </AnswerColumn>
+          <AnswerColumn {...shown.value.right} answer={right}>
+            <ForkedText text={right?.text ?? ""} forkAt={forkAt} />
+          </AnswerColumn>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function SidePicker({ side }: { readonly side: Side }) {
+  const contestant = contestantOf(side);
+  const choice = choices.value[side];
+  const change = (changed: Partial<typeof choice>) => {
+    choices.value = { ...choices.value, [side]: { ...choice, ...changed } };
+  };
+  return (
+    <div class="side-picker">
+      <div class="field">
+        <label for={`compare-${side}`}>{side === "left" ? "Left" : "Right"}</label>
+        <select
+          id={`compare-${side}`}
+          value={contestant?.id ?? ""}
+          onChange={({ currentTarget }) => change({ contestant: currentTarget.value })}
+        >
+          {contestants.value.map(({ id, label }) => (
+            <option key={id} value={id}>
+              {label}
+            </option>
+          ))}
+        </select>
+      </div>
+      {contestant !== null && modelOf(contestant.id)?.adapter ? (
+        <StrengthSlider
+          id={`compare-${side}-strength`}
+          value={choice.strength}
+          onInput={(strength) => change({ strength })}
+        />
+      ) : null}
+    </div>
+  );
+}

@@ -1,0 +1,9 @@
+import { render } from "preact";
+import { followOtherTabs } from "./chat/chat-state.js";
+import { Page } from "./page.js";
+import { startSession } from "./session.js";
+
+startSession();
+followOtherTabs();
+const root = document.getElementById("page");
+if (root !== null) render(<Page />, root);

@@ -1,0 +1,47 @@
+import { type SamplingName, samplingFields, settings } from "../sampling.js";
+
+/** Number fields for the sampling settings; an empty one leaves its value to the server. */
+export function SamplingForm({
+  names,
+  idPrefix,
+}: {
+  readonly names: readonly SamplingName[];
+  readonly idPrefix: string;
+}) {
+  return (
+    <div class="sampling">
+      {samplingFields
+        .filter(({ name }) => names.includes(name))
+        .map(({ name, label, hint, min, max, step }) => (
+          <div class="field" key={name}>
+            <label for={`${idPrefix}-${name}`}>{label}</label>
+            <input
+              id={`${idPrefix}-${name}`}
+              type="number"
+              inputMode="decimal"
+              min={min}
+              max={max}
+              step={step}
+              placeholder={name === "seed" ? "random" : "default"}
+              value={settings.value.sampling[name] ?? ""}
+              aria-describedby={`${idPrefix}-${name}-hint`}
+              onChange={({ currentTarget }) => {
+                const { value, valueAsNumber } = currentTarget;
+                const number = Number.isFinite(valueAsNumber) ? Math.min(max, Math.max(min, valueAsNumber)) : null;
+                const whole = step === 1 && number !== null ? Math.round(number) : number;
+                settings.value = {
+                  ...settings.value,
+                  sampling: { ...settings.value.sampling, [name]: value === "" ? null : whole },
+                };
+                // What was out of range shows as what is kept.
+                currentTarget.value = whole === null ? "" : String(whole);
+              }}
+            />
+            <span class="hint" id={`${idPrefix}-${name}-hint`}>
+              {hint}
+            </span>
+          </div>
+        ))}
+    </div>
+  );
+}

@@ -1,0 +1,27 @@
+import { effect, type Signal, signal } from "@preact/signals";
+
+/**
+ * A signal that survives a reload in the browser's storage. Storage that is full or forbidden (a private window, say)
+ * only means that it does not.
+ * @param read checks what was stored, perhaps by an older page.
+ */
+export function storedSignal<Value>(key: string, read: (stored: unknown) => Value, storage: Storage): Signal<Value> {
+  const value = signal(read(parseOrNull(storage, key)));
+  effect(() => {
+    const text = JSON.stringify(value.value);
+    try {
+      storage.setItem(key, text);
+    } catch {
+      // Kept for this visit only.
+    }
+  });
+  return value;
+}
+
+function parseOrNull(storage: Storage, key: string): unknown {
+  try {
+    return JSON.parse(storage.getItem(key) ?? "null");
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import { countDrafts, meanGains, overallGain, shadingScale } from "../../src/web/steering/shading.js";
+import { tokenRuns } from "../../src/web/steering/token-runs.js";
+import type { ExplainedToken } from "../../src/web/wire/answer.js";
+
+const encoder = new TextEncoder();
+
+function token(bytes: readonly number[], more: Partial<ExplainedToken> = {}): ExplainedToken {
+  return { id: 1, text: "", bytes, relevance: 0, gains: [], draft: "none", ...more };
+}
+
+const spelled = (text: string) => [...encoder.encode(text)];
+
+describe("shades", () => {
+  it("are linear from nothing to the largest value", () => {
+    const scale = shadingScale([0.1, 0.4, null]);
+    expect(scale.max).toBe(0.4);
+    expect([0, 0.1, 0.2, 0.4].map((value) => scale.shade(value))).toEqual([0, 0.25, 0.5, 1]);
+    expect(scale.shade(null)).toBe(0);
+    expect(scale.shade(9)).toBe(1);
+  });
+
+  it("stay empty when there is nothing to shade", () => {
+    expect(shadingScale([0, 0, null]).shade(0)).toBe(0);
+    expect(shadingScale([]).shade(0)).toBe(0);
+  });
+});
+
+describe("gains", () => {
+  it("are averaged layer by layer over the tokens that have some", () => {
+    expect(meanGains([{ gains: [1, 2] }, { gains: [] }, { gains: [3, 6] }])).toEqual([2, 4]);
+    expect(meanGains([{ gains: [] }])).toEqual([]);
+    expect(meanGains([])).toEqual([]);
+  });
+
+  it("of all layers are their root mean square", () => {
+    expect(overallGain([3, 4])).toBeCloseTo(Math.sqrt(12.5), 12);
+    expect(overallGain([])).toBeNull();
+  });
+});
+
+describe("drafts", () => {
+  it("are counted among those that were proposed", () => {
+    const tokens = (["accepted", "refused", "none", "accepted"] as const).map((draft) => ({ draft }));
+    expect(countDrafts(tokens)).toEqual({ accepted: 2, proposed: 3 });
+  });
+});
+
+describe("tokens as text", () => {
+  it("stand alone when they are whole characters", () => {
+    const runs = tokenRuns([token(spelled(" he")), token(spelled("llo")), token(spelled(" é"))]);
+    expect(runs.map(({ text }) => text)).toEqual([" he", "llo", " é"]);
+  });
+
+  it("are joined where a character spans them, and none is lost", () => {
+    const [a = 0, b = 0, c = 0, d = 0] = spelled("😀");
+    const runs = tokenRuns([token(spelled("x")), token([a, b]), token([c]), token([d]), token(spelled("y"))]);
+    expect(runs.map(({ text, tokens }) => [text, tokens.length])).toEqual([
+      ["x", 1],
+      ["😀", 3],
+      ["y", 1],
+    ]);
+  });
+
+  it("show a character that never came to its end as one replacement", () => {
+    const [a = 0, b = 0] = spelled("€");
+    expect(tokenRuns([token([a, b])]).map(({ text }) => text)).toEqual(["�"]);
+  });
+
+  it("keep tokens without bytes as their own", () => {
+    const runs = tokenRuns([token(spelled("a")), token([], { id: 2 })]);
+    expect(runs.map(({ text }) => text)).toEqual(["a", ""]);
+  });
+});
