@@ -1,7 +1,11 @@
 """Write test/arena/ratings/reference.json: figures that the arena's statistics are held against.
 
-Every figure comes from a library that shares no line with src/arena/ratings: Bradley-Terry from choix, length control from statsmodels'
-logistic regression, sign tests from scipy, bootstrap intervals from NumPy's generator and choix. Pins: requirements-ratings.txt. Takes a few minutes.
+Every figure comes from a library that shares no line with src/arena/ratings: Bradley-Terry from choix, length control
+from statsmodels' logistic regression, sign tests from scipy, bootstrap intervals from NumPy's generator and choix. Pins:
+requirements-ratings.txt. Takes a few minutes.
+
+example:
+  python write_rating_reference.py --out ../test/arena/ratings/reference.json
 """
 
 from __future__ import annotations
@@ -10,10 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
-import choix
 import numpy as np
-import statsmodels.api as sm
-from scipy.stats import binomtest
 
 CONTESTANTS = ["base", "steered", "rival", "vicuna"]
 STRENGTHS = np.array([-0.6, 0.4, 0.1, 0.5])
@@ -21,7 +22,10 @@ LENGTH_EFFECT = 0.8
 
 
 def make_matches(count: int, seed: int) -> list[list]:
-    """Rows [left, right, winner, left characters, right characters], drawn from known strengths and a known liking for length."""
+    """Rows [left, right, winner, left characters, right characters].
+
+    Drawn from known strengths and a known liking for length.
+    """
     generator = np.random.default_rng(seed)
     rows = []
     for _ in range(count):
@@ -46,6 +50,8 @@ def numbered(rows: list[list], names: list[str]) -> list[tuple[int, int, float, 
 
 def bradley_terry(games: list[tuple[int, int, float, int]], size: int) -> np.ndarray:
     """Maximum likelihood by choix; every game twice, so that a tie is one win each way."""
+    import choix  # here, so that --help needs nothing but NumPy
+
     wins: list[tuple[int, int]] = []
     for i, j, score, _ in games:
         wins += [(i, j)] * round(2 * score) + [(j, i)] * round(2 * (1 - score))
@@ -54,7 +60,12 @@ def bradley_terry(games: list[tuple[int, int, float, int]], size: int) -> np.nda
 
 
 def length_controlled(games: list[tuple[int, int, float, int]], size: int) -> tuple[np.ndarray, float]:
-    """Logistic regression on who plays, and on tanh of the standardised difference in length; the first contestant is the zero."""
+    """Logistic regression on who plays, and on tanh of the standardised difference in length.
+
+    The first contestant is the zero.
+    """
+    import statsmodels.api as sm
+
     by_pair: dict[tuple[int, int], list[int]] = {}
     for i, j, _, delta in games:
         by_pair.setdefault((min(i, j), max(i, j)), []).append(delta if i < j else -delta)
@@ -102,10 +113,12 @@ def case(rows: list[list], rounds: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("../test/arena/ratings/reference.json"))
     parser.add_argument("--rounds", type=int, default=2000)
     options = parser.parse_args()
+    from scipy.stats import binomtest
+
     rows = make_matches(400, seed=7)
     two = [row for row in make_matches(900, seed=8) if {row[0], row[1]} == {"base", "steered"}]
     sign_cases = [(0, 0), (1, 0), (5, 0), (7, 3), (20, 6), (55, 47), (300, 240), (1200, 900), (2, 2)]
