@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type ErrorData, ToastError } from "../errors.js";
-import type { Decoder, RowResult } from "../model/decoder.js";
+import type { Decoder, RowResult, RowTopDown } from "../model/decoder.js";
 import { blocksOf } from "../model/kv-cache.js";
 import { type LogProbabilities, logProbabilities } from "../sampling/log-probabilities.js";
 import { Sampler } from "../sampling/sampler.js";
@@ -20,7 +20,6 @@ import {
   type LoopAdapter,
   RunningSequence,
   Sequence,
-  sliceTopDown,
   steeredPrefix,
 } from "./sequence.js";
 import type { PlannedRow, StepPlan } from "./step-plan.js";
@@ -57,8 +56,7 @@ interface PlannedWork {
 
 /** What a steered row is computed with. */
 interface FedBack {
-  /** float32 [L,T,kv] */
-  readonly topDownValues: Float32Array;
+  readonly topDown: RowTopDown;
   /** Of its tokens; empty when nobody asked. */
   readonly steering: readonly TokenSteering[];
 }
@@ -88,6 +86,8 @@ export class EngineLoop {
   readonly #rows = { bottomUp: 0, steered: 0 };
   readonly #drafts = { proposed: 0, accepted: 0 };
   readonly #prefixTokens = { queried: 0, hit: 0 };
+  /** What adapters read, one run after the other: fresh arrays of this size would cost more than what is written into them. */
+  #fedBackStates = new Float32Array(0);
   #preemptions = 0;
   #stepMs = 0;
   /** Of adapters that are gone. */
@@ -352,7 +352,7 @@ export class EngineLoop {
     try {
       const fedBack = await this.#feedBack(planned);
       const results = await this.#parts.decoder.step(
-        planned.map(({ row, running }, index) => running.decoderRow(row, fedBack[index]?.topDownValues ?? null)),
+        planned.map(({ row, running }, index) => running.decoderRow(row, fedBack[index]?.topDown ?? null)),
       );
       this.#forwards++;
       if (plan.phase === "prefill") this.#prefillForwards++;
@@ -413,11 +413,12 @@ export class EngineLoop {
       group.push({ index, tokens: row.count, hiddenStates, gains: lanes.gains });
       groups.set(lanes.adapter, group);
     }
-    const { layers, hiddenSize, kvHeads, headDim } = this.#parts.decoder.architecture;
+    const { layers, hiddenSize } = this.#parts.decoder.architecture;
     const fedBack: (FedBack | null)[] = planned.map(() => null);
     for (const [adapter, group] of groups) {
       const total = group.reduce((sum, { tokens }) => sum + tokens, 0);
-      const hiddenStates = new Float32Array(total * hiddenSize);
+      if (this.#fedBackStates.length < total * hiddenSize) this.#fedBackStates = new Float32Array(total * hiddenSize);
+      const hiddenStates = this.#fedBackStates.subarray(0, total * hiddenSize);
       const gains = new Float32Array(total * layers);
       let token = 0;
       for (const member of group) {
@@ -428,7 +429,7 @@ export class EngineLoop {
       let from = 0;
       for (const { index, tokens } of group) {
         fedBack[index] = {
-          topDownValues: sliceTopDown(topDown, { layers, kvSize: kvHeads * headDim, total }, from, tokens),
+          topDown: { values: topDown.topDownValues, total, from },
           steering: planned[index]?.running.explains ? tokenSteering(topDown, layers, from, tokens) : [],
         };
         from += tokens;

@@ -42,7 +42,7 @@ export async function scoreTokens(
               lane: steered,
               tokenIds: ids,
               output: "allLogits",
-              topDownValues: await topDownValues(decoder, bottomUp, ids, pass),
+              topDown: { values: await topDownValues(decoder, bottomUp, ids, pass), total: ids.length, from: 0 },
             };
       const [result] = await decoder.step([row]);
       if (result?.output !== "allLogits") throw new Error("all logits were asked for");

@@ -1,5 +1,5 @@
-import type { Adapter, TopDown } from "../model/adapter.js";
-import type { DecoderRow } from "../model/decoder.js";
+import type { Adapter } from "../model/adapter.js";
+import type { DecoderRow, RowTopDown } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
 import type { DrawRules } from "../sampling/draw-rules.js";
 import type { CompiledConstraint, Matcher } from "../sampling/grammar/matcher.js";
@@ -161,8 +161,8 @@ export class RunningSequence {
     };
   }
 
-  /** @param topDownValues float32 [L,T,kv] of a steered row; null for a bottom-up one. */
-  decoderRow(row: PlannedRow, topDownValues: Float32Array | null): DecoderRow {
+  /** @param topDown of a steered row; null for a bottom-up one. */
+  decoderRow(row: PlannedRow, topDown: RowTopDown | null): DecoderRow {
     const { lanes, sequence } = this;
     const known = sequence.tokenIds.slice(row.from, row.from + row.count);
     const draft = lanes.kind === "steered" && known.length < row.count ? lanes.draft : null;
@@ -172,8 +172,8 @@ export class RunningSequence {
       output: row.output,
     };
     if (row.lane === "bottomUp") return { pass: "bottomUp", ...shared };
-    if (topDownValues === null) throw new Error(`the steered row of sequence ${sequence.id} has no top-down values`);
-    return { pass: "steered", topDownValues, ...shared };
+    if (topDown === null) throw new Error(`the steered row of sequence ${sequence.id} has no top-down values`);
+    return { pass: "steered", topDown, ...shared };
   }
 }
 
@@ -197,21 +197,4 @@ export function isSteeredBy(key: PrefixKey, adapter: string): boolean {
 /** No adapter's key holds a space. */
 function prefixOf(adapter: string): string {
   return `steered ${adapter} `;
-}
-
-/** Tokens `from` … `from + count − 1` of [L,N,kv], as [L,count,kv]; the array itself when that is all of it. */
-export function sliceTopDown(
-  { topDownValues }: TopDown,
-  shape: { readonly layers: number; readonly kvSize: number; readonly total: number },
-  from: number,
-  count: number,
-): Float32Array {
-  const { layers, kvSize, total } = shape;
-  if (count === total) return topDownValues;
-  const part = new Float32Array(layers * count * kvSize);
-  for (let layer = 0; layer < layers; layer++) {
-    const start = (layer * total + from) * kvSize;
-    part.set(topDownValues.subarray(start, start + count * kvSize), layer * count * kvSize);
-  }
-  return part;
 }

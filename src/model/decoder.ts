@@ -19,13 +19,20 @@ interface RowBase {
   readonly output: RowOutput;
 }
 
-/**
- * One lane's share of a forward. A steered row cannot be written down without its top-down values, float32 [L,T,kv]; they are
- * read during the step only.
- */
+/** Top-down values of a row's T tokens, where an adapter left them among those of others; read during the step only. */
+export interface RowTopDown {
+  /** float32 [L,N,kv] */
+  readonly values: Float32Array;
+  /** N */
+  readonly total: number;
+  /** The row's first token among the N. */
+  readonly from: number;
+}
+
+/** One lane's share of a forward. A steered row cannot be written down without its top-down values. */
 export type DecoderRow =
   | (RowBase & { readonly pass: "bottomUp" })
-  | (RowBase & { readonly pass: "steered"; readonly topDownValues: Float32Array });
+  | (RowBase & { readonly pass: "steered"; readonly topDown: RowTopDown });
 
 /** Views into arrays made by the step that returned them; nothing overwrites them later. */
 export type RowResult =
@@ -44,6 +51,8 @@ export class Decoder {
   readonly architecture: Architecture;
   readonly cache: KvCache;
   readonly #session: OnnxSession;
+  /** Used again by every forward: fresh arrays of this size cost more than what is written into them. */
+  #topDownValues = new Float32Array(0);
 
   private constructor(session: OnnxSession, architecture: Architecture) {
     this.#session = session;
@@ -104,21 +113,11 @@ export class Decoder {
 
     const inputIds = new BigInt64Array(count * newTokens);
     const positionIds = new BigInt64Array(count * newTokens);
-    const topDownValues = new Float32Array(layers * count * newTokens * kvSize);
     const logitRows: bigint[] = [];
     for (const [r, row] of rows.entries()) {
       for (let t = 0; t < newTokens; t++) {
         inputIds[r * newTokens + t] = BigInt(row.tokenIds[t] ?? 0);
         positionIds[r * newTokens + t] = BigInt(row.lane.computed + t);
-      }
-      if (row.pass === "steered") {
-        const size = newTokens * kvSize;
-        if (row.topDownValues.length !== layers * size) {
-          throw new Error(`top-down values have ${row.topDownValues.length} elements, ${layers * size} are needed`);
-        }
-        for (let layer = 0; layer < layers; layer++) {
-          topDownValues.set(row.topDownValues.subarray(layer * size, (layer + 1) * size), (layer * count + r) * size);
-        }
       }
       for (let t = newTokens - logitCount(row); t < newTokens; t++) logitRows.push(BigInt(r * newTokens + t));
     }
@@ -131,7 +130,11 @@ export class Decoder {
       [decoderInputs.positionIds]: { type: "int64", data: positionIds, dims: [count, newTokens] },
       [decoderInputs.pastMask]: { type: "float32", data: past.mask, dims: [past.blocks, 1, 1, past.slots] },
       [decoderInputs.blockRows]: { type: "int64", data: past.blockRows, dims: [past.blocks] },
-      [decoderInputs.topDownValues]: { type: "float32", data: topDownValues, dims: [layers, count, newTokens, kvSize] },
+      [decoderInputs.topDownValues]: {
+        type: "float32",
+        data: this.#topDown(rows, newTokens),
+        dims: [layers, count, newTokens, kvSize],
+      },
       [decoderInputs.logitRows]: { type: "int64", data: BigInt64Array.from(logitRows), dims: [logitRows.length] },
     };
     for (const [part, order] of past.orders.entries()) {
@@ -151,13 +154,44 @@ export class Decoder {
     };
 
     for (let layer = 0; layer < layers; layer++) {
-      const newKeys = output(decoderOutputs.newKey(layer));
-      const newValues = output(decoderOutputs.newValue(layer));
-      for (const [r, row] of rows.entries()) this.cache.write(row.lane, layer, r, newTokens, newKeys, newValues);
+      this.cache.write(
+        lanes,
+        layer,
+        newTokens,
+        output(decoderOutputs.newKey(layer)),
+        output(decoderOutputs.newValue(layer)),
+      );
     }
-    for (const row of rows) this.cache.advance(row.lane, newTokens);
+    for (const lane of lanes) this.cache.advance(lane, newTokens);
 
     return this.#results(rows, output(decoderOutputs.logits), output(decoderOutputs.hiddenStates));
+  }
+
+  /** @returns float32 [L,R,T,kv], zeros for bottom-up rows; valid until the next forward. */
+  #topDown(rows: readonly DecoderRow[], newTokens: number): Float32Array {
+    const { layers, kvHeads, headDim } = this.architecture;
+    const kvSize = kvHeads * headDim;
+    const rowSize = newTokens * kvSize;
+    const size = layers * rows.length * rowSize;
+    if (this.#topDownValues.length < size) this.#topDownValues = new Float32Array(size);
+    const all = this.#topDownValues.subarray(0, size);
+    for (const [r, row] of rows.entries()) {
+      if (row.pass === "steered" && row.topDown.values.length !== layers * row.topDown.total * kvSize) {
+        const { values, total } = row.topDown;
+        throw new Error(`top-down values have ${values.length} elements, ${layers * total * kvSize} are needed`);
+      }
+      for (let layer = 0; layer < layers; layer++) {
+        const to = (layer * rows.length + r) * rowSize;
+        if (row.pass === "bottomUp") {
+          all.fill(0, to, to + rowSize);
+          continue;
+        }
+        const { values, total, from } = row.topDown;
+        const start = (layer * total + from) * kvSize;
+        all.set(values.subarray(start, start + rowSize), to);
+      }
+    }
+    return all;
   }
 
   /** Cuts the outputs, logits [N,V] and hiddenStates [R,T,D], into what each row asked for. */

@@ -196,37 +196,41 @@ export class KvCache {
   }
 
   /**
-   * Writes T new rows of one layer behind a lane's computed tokens (which `advance` counts once all layers are written).
-   * @param row which of the R rows in `newKeys` and `newValues` [R,KV,T,Hd] is this lane's.
+   * Writes T new rows of one layer behind each lane's computed tokens (which `advance` counts once all layers are written).
+   * @param lanes whose the R rows are in `newKeys` and `newValues`, both [R,KV,T,Hd].
    */
   write(
-    lane: Lane,
+    lanes: readonly Lane[],
     layer: number,
-    row: number,
     newTokens: number,
     newKeys: Float32Array,
     newValues: Float32Array,
   ): void {
-    const owned = this.#owned(lane);
     const keys = at(this.#keys, layer);
     const values = at(this.#values, layer);
     const width = this.#headDim;
-    if (newTokens === 1) {
-      // A head's few numbers by hand: at one token a row, the views that `set` needs would cost more than what they copy.
-      this.#eachRun(owned, owned.computed, 1, (target, head) => {
-        const source = (row * this.#kvHeads + head) * width;
-        for (let i = 0; i < width; i++) {
-          keys[target + i] = newKeys[source + i] ?? 0;
-          values[target + i] = newValues[source + i] ?? 0;
+    for (const [row, lane] of lanes.entries()) {
+      const owned = this.#owned(lane);
+      if (newTokens === 1) {
+        // A head's few numbers by hand: at one token a row, the views that `set` needs would cost more than what they copy.
+        let source = row * this.#kvHeads * width;
+        let target = this.#startOf(owned, owned.computed);
+        for (let head = 0; head < this.#kvHeads; head++) {
+          for (let i = 0; i < width; i++) {
+            keys[target + i] = newKeys[source + i] ?? 0;
+            values[target + i] = newValues[source + i] ?? 0;
+          }
+          source += width;
+          target += blockTokens * width;
         }
+        continue;
+      }
+      this.#eachRun(owned, owned.computed, newTokens, (target, head, token, count) => {
+        const source = ((row * this.#kvHeads + head) * newTokens + token - owned.computed) * width;
+        keys.set(newKeys.subarray(source, source + count * width), target);
+        values.set(newValues.subarray(source, source + count * width), target);
       });
-      return;
     }
-    this.#eachRun(owned, owned.computed, newTokens, (target, head, token, count) => {
-      const source = ((row * this.#kvHeads + head) * newTokens + token - owned.computed) * width;
-      keys.set(newKeys.subarray(source, source + count * width), target);
-      values.set(newValues.subarray(source, source + count * width), target);
-    });
   }
 
   advance(lane: Lane, newTokens: number): void {
@@ -309,16 +313,20 @@ export class KvCache {
     visit: (start: number, head: number, token: number, count: number) => void,
   ): void {
     for (let token = from; token < from + tokens; ) {
-      const slot = token % blockTokens;
-      const count = Math.min(blockTokens - slot, from + tokens - token);
-      const position = lane.blocks[Math.floor(token / blockTokens)];
-      if (position === undefined) throw new Error(`a ${lane.kind} lane has no block for token ${token}`);
-      const block = (position + this.#room.bottomUp) * this.#blockSize();
+      const count = Math.min(blockTokens - (token % blockTokens), from + tokens - token);
+      const start = this.#startOf(lane, token);
       for (let head = 0; head < this.#kvHeads; head++) {
-        visit(block + (head * blockTokens + slot) * this.#headDim, head, token, count);
+        visit(start + head * blockTokens * this.#headDim, head, token, count);
       }
       token += count;
     }
+  }
+
+  /** Where a token's first head lies in a layer's array; the others follow `blockTokens` rows apart. */
+  #startOf(lane: OwnedLane, token: number): number {
+    const position = lane.blocks[Math.floor(token / blockTokens)];
+    if (position === undefined) throw new Error(`a ${lane.kind} lane has no block for token ${token}`);
+    return (position + this.#room.bottomUp) * this.#blockSize() + (token % blockTokens) * this.#headDim;
   }
 
   #eachCopied(

@@ -67,7 +67,7 @@ describe("the server's description of itself", () => {
     const described = Object.entries(served.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    const page = ["GET /openapi.json", "GET /docs", "GET /docs/{file}"];
+    const page = ["GET /", "GET /assets/*", "GET /openapi.json", "GET /docs", "GET /docs/{file}"];
     expect(new Set(routes)).toEqual(new Set([...described, ...page]));
   });
 

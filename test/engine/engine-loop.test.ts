@@ -54,7 +54,8 @@ class ScriptedDecoder implements LoopDecoder {
       for (const [t, token] of row.tokenIds.entries()) {
         let state = mix(this.#stateOf(row.lane), token);
         if (row.pass === "steered") {
-          const added = Array.from({ length: layers }, (_, l) => row.topDownValues[l * row.tokenIds.length + t] ?? 0);
+          const { values, total, from } = row.topDown;
+          const added = Array.from({ length: layers }, (_, l) => values[l * total + from + t] ?? 0);
           for (const value of added) state = mix(state, Math.round(value));
         }
         hiddenStates[t] = state % 9973;
@@ -87,7 +88,7 @@ class ScriptedDecoder implements LoopDecoder {
   #append(lane: Lane, state: number): void {
     this.cache.reserve(lane, 1);
     for (let layer = 0; layer < layers; layer++) {
-      this.cache.write(lane, layer, 0, 1, Float32Array.of(state >>> 16), Float32Array.of(state & 0xffff));
+      this.cache.write([lane], layer, 1, Float32Array.of(state >>> 16), Float32Array.of(state & 0xffff));
     }
     this.cache.advance(lane, 1);
     this.tokensComputed++;

@@ -42,7 +42,13 @@ describe.each(Object.entries(shapes))("an int8 decoder with %s, behind pasts of 
     const tokenIds = Array.from({ length: tokens }, (_, t) => (seed * 7 + (lane.computed + t) * 5) % vocabSize);
     if (lane.kind === "bottomUp") return { pass: "bottomUp", lane, tokenIds, output: "hiddenStatesAndLogits" };
     const topDownValues = Float32Array.from({ length: layers * tokens * kvHeads * headDim }, randomNormals(seed));
-    return { pass: "steered", lane, tokenIds, output: "hiddenStatesAndLogits", topDownValues };
+    return {
+      pass: "steered",
+      lane,
+      tokenIds,
+      output: "hiddenStatesAndLogits",
+      topDown: { values: topDownValues, total: tokens, from: 0 },
+    };
   }
 
   async function decode(order: readonly number[], found: ReadonlyMap<number, Lane>): Promise<Map<number, Buffer[]>> {

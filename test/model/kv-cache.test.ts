@@ -25,9 +25,8 @@ function append(cache: KvCache, lane: Lane, mark: number, tokens = 1): void {
       return numberOf(mark, token, layer, head);
     });
     cache.write(
-      lane,
+      [lane],
       layer,
-      0,
       tokens,
       rows,
       rows.map((x) => -x),
