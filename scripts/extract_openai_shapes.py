@@ -4,7 +4,8 @@ The document has 3 MB and changes often; the tests need a few of its schemas, at
 test/contract/openai-shapes.json, with what they refer to, and without prose. Where a union lists kinds of items that
 this server never sends (calls of OpenAI's own tools, say), only the kind that it sends is kept; see KEPT.
 
-    python scripts/extract_openai_shapes.py openai-openapi.json test/contract/openai-shapes.json
+example:
+  python extract_openai_shapes.py openai-openapi.json --out ../test/contract/openai-shapes.json
 
 The document: https://github.com/openai/openai-openapi, MIT licence.
 """
@@ -73,8 +74,8 @@ PROSE = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("document", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("document", type=Path, help="OpenAI's OpenAPI document, as JSON")
+    parser.add_argument("--out", type=Path, required=True, help="file for the shapes")
     arguments = parser.parse_args()
     document = json.loads(arguments.document.read_text(encoding="utf-8"))
     schemas = document["components"]["schemas"]

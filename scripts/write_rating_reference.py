@@ -1,8 +1,8 @@
 """Write test/arena/ratings/reference.json: figures that the arena's statistics are held against.
 
-Every figure comes from a library that shares no line with src/arena/ratings: Bradley-Terry from choix, length control
-from statsmodels' logistic regression, sign tests from scipy, bootstrap intervals from NumPy's generator and choix. Pins:
-requirements-ratings.txt. Takes a few minutes.
+Every figure comes from a library that shares no line with src/arena/ratings: Bradley-Terry from choix, length
+control from statsmodels' logistic regression, sign tests from scipy, bootstrap intervals from NumPy's generator and
+choix. Pins: requirements-ratings.txt. Takes a few minutes.
 
 example:
   python write_rating_reference.py --out ../test/arena/ratings/reference.json

@@ -42,8 +42,8 @@ export function answerHead(
 }
 
 /** @returns `kind-…`, unique; OpenAI parts the newer kinds with `_`. */
-export function newId(kind: "chatcmpl" | "cmpl" | "resp" | "msg"): string {
-  return `${kind}${kind === "resp" || kind === "msg" ? "_" : "-"}${randomBytes(16).toString("hex")}`;
+export function newId(kind: "chatcmpl" | "cmpl" | "resp" | "msg" | "fc"): string {
+  return `${kind}${kind === "chatcmpl" || kind === "cmpl" ? "-" : "_"}${randomBytes(16).toString("hex")}`;
 }
 
 function reportOf(steering: Steering): SteeringReport {

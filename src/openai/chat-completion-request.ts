@@ -9,7 +9,7 @@ import { ignoredParameters, only, unsupportedChatParameters, unsupportedParamete
 import { renderingFields, renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
-import { toolFields, toolUse } from "./tool-request.js";
+import { chatToolUse, toolFields, withTools } from "./tool-request.js";
 
 /** Text parts join with a line break, as vLLM and llama.cpp join them. */
 const partSeparator = "\n";
@@ -170,20 +170,12 @@ export function parseChatCompletionRequest(body: unknown): ChatCompletionRequest
 
 /** @throws ToastError `invalid_request` when the request does not fit the model. */
 export function chatGenerationRequest(request: ChatCompletionRequest, model: ServedModel): GenerationRequest {
-  const { tools, constraint: calls } = toolUse(request);
-  const constraint = outputConstraint(request);
-  if (calls !== null && constraint !== null) {
-    throw new ToastError(
-      "unsupported_parameter",
-      `'${constraint.param}' cannot be combined with 'tools' that may be called: a call is no such text. Set 'tool_choice' to 'none', or leave one of them out.`,
-      { param: constraint.param },
-    );
-  }
+  const use = chatToolUse(request);
   return toGenerationRequest(request, model, {
-    prompt: { kind: "chat", messages: request.messages, rendering: { ...renderingOf(request), tools } },
+    prompt: { kind: "chat", messages: request.messages, rendering: { ...renderingOf(request), tools: use.tools } },
     choices: request.n ?? 1,
     maxTokens: request.max_completion_tokens ?? request.max_tokens,
-    constraint: calls ?? constraint,
+    constraint: withTools(use, outputConstraint(request)),
     logprobs: request.logprobs === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: request.prompt_logprobs,
   });

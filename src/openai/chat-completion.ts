@@ -13,7 +13,7 @@ import {
   promptLogprobs,
   promptLogprobsSchema,
 } from "./token-reports.js";
-import { type AnswerPart, ToolCallParser } from "./tool-calls.js";
+import { type AnswerPart, type Reading, ToolCallParser } from "./tool-calls.js";
 import { usageSchema, wireUsage } from "./usage.js";
 
 const finishReason = z.enum(["stop", "length", "tool_calls"]);
@@ -99,9 +99,6 @@ export const chatCompletionChunkSchema = z
 type ChatCompletion = z.input<typeof chatCompletionSchema>;
 type ChatCompletionChunk = z.input<typeof chatCompletionChunkSchema>;
 type Delta = ChatCompletionChunk["choices"][number]["delta"];
-
-/** Whether the text may hold calls of functions, to be told from it. */
-export type Reading = "text" | "calls";
 
 /** The body of an unstreamed answer. */
 export function chatCompletion(

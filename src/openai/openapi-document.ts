@@ -6,7 +6,7 @@ import { completionRequestSchema } from "./completion-request.js";
 import { errorEnvelopeSchema } from "./error-envelope.js";
 import { legacyLogprobsSchema } from "./legacy-logprobs.js";
 import { shownShapes } from "./request-fields.js";
-import { responseSchema } from "./response.js";
+import { functionCallSchema, outputMessageSchema, responseSchema } from "./response.js";
 import { responseEventSchema } from "./response-events.js";
 import { responseRequestSchema } from "./response-request.js";
 import { healthSchema, modelListSchema, modelSchema } from "./served-model.js";
@@ -45,6 +45,8 @@ const answers = {
   Usage: usageSchema,
   Explanation: explanationSchema,
   PromptExplanation: promptExplanationSchema,
+  OutputMessage: outputMessageSchema,
+  FunctionCall: functionCallSchema,
   Response: responseSchema,
   ResponseEvent: responseEventSchema,
   Model: modelSchema,

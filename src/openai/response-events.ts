@@ -2,19 +2,23 @@ import { z } from "zod";
 import type { ReportRequest, TokenReport } from "../engine/messages.js";
 import { type AnsweredReason, answered } from "./answer-events.js";
 import type { AnswerFrames } from "./answer-frames.js";
-import { type AnswerHead, newId } from "./answer-head.js";
+import type { AnswerHead } from "./answer-head.js";
 import { toHttpError } from "./error-envelope.js";
 import {
-  outputMessage,
-  outputMessageSchema,
+  begunItem,
+  endedItem,
+  endedItems,
+  outputItemSchema,
   outputText,
   outputTextSchema,
   responseObject,
   responseSchema,
 } from "./response.js";
+import { type AnswerItem, AnswerItems, type ItemStep } from "./response-items.js";
 import type { ResponseRequest } from "./response-request.js";
 import { eventFrame } from "./server-sent-events.js";
 import { explanationSchema, promptExplanation, promptExplanationSchema, rankedLogprobSchema } from "./token-reports.js";
+import type { Reading } from "./tool-calls.js";
 
 const sequence = { sequence_number: z.int().describe("Counts the events of a stream, from 0.") };
 const ofItem = { item_id: z.string(), output_index: z.int(), content_index: z.int() };
@@ -22,7 +26,7 @@ const ofItem = { item_id: z.string(), output_index: z.int(), content_index: z.in
 const lifeEvent = <Type extends string>(type: Type) =>
   z.object({ type: z.literal(type), response: responseSchema, ...sequence });
 const itemEvent = <Type extends string>(type: Type) =>
-  z.object({ type: z.literal(type), output_index: z.int(), item: outputMessageSchema, ...sequence });
+  z.object({ type: z.literal(type), output_index: z.int(), item: outputItemSchema, ...sequence });
 const partEvent = <Type extends string>(type: Type) =>
   z.object({ type: z.literal(type), ...ofItem, part: outputTextSchema, ...sequence });
 
@@ -49,13 +53,28 @@ export const responseEventSchema = z
       ...sequence,
     }),
     partEvent("response.content_part.done"),
+    z.object({
+      type: z.literal("response.function_call_arguments.delta"),
+      item_id: z.string(),
+      output_index: z.int(),
+      delta: z.string(),
+      ...sequence,
+    }),
+    z.object({
+      type: z.literal("response.function_call_arguments.done"),
+      item_id: z.string(),
+      output_index: z.int(),
+      name: z.string(),
+      arguments: z.string(),
+      ...sequence,
+    }),
     itemEvent("response.output_item.done"),
     lifeEvent("response.completed"),
     lifeEvent("response.incomplete"),
     lifeEvent("response.failed"),
   ])
   .describe(
-    "One event of a streamed POST /v1/responses, in the order of this list; the last is one of the last three.",
+    "One event of a streamed POST /v1/responses, in the order of this list, the events of each item together; the last is one of the last three.",
   );
 
 type ResponseEvent = z.input<typeof responseEventSchema>;
@@ -63,14 +82,15 @@ type ResponseEvent = z.input<typeof responseEventSchema>;
 type Unnumbered<Event> = Event extends ResponseEvent ? Omit<Event, "sequence_number"> : never;
 
 /** The events of one streamed response. There is no `[DONE]` in this API: the last event says how it ended. */
-export function responseFrames(head: AnswerHead, request: ResponseRequest, report: ReportRequest): AnswerFrames {
-  const itemId = newId("msg");
-  const place = { item_id: itemId, output_index: 0, content_index: 0 };
+export function responseFrames(
+  head: AnswerHead,
+  request: ResponseRequest,
+  { report, reading }: { readonly report: ReportRequest; readonly reading: Reading },
+): AnswerFrames {
+  const items = new AnswerItems(reading);
   let number = 0;
-  let item: "none" | "open" = "none";
-  let text = "";
-  const reports: TokenReport[] = [];
   let promptReports: readonly TokenReport[] = [];
+  let isPromptTold = false;
   let reason: AnsweredReason = "stop";
 
   const frame = (event: Unnumbered<ResponseEvent>): string => {
@@ -78,28 +98,65 @@ export function responseFrames(head: AnswerHead, request: ResponseRequest, repor
     return eventFrame(numbered);
   };
   const prompt = () => (report.explain ? { prompt_explanation: promptExplanation(promptReports) } : {});
+  const promptOnce = () => {
+    const told = isPromptTold ? {} : prompt();
+    isPromptTold = true;
+    return told;
+  };
 
-  /** Item and part, before the first text. */
-  const openItem = (): readonly string[] => {
-    if (item === "open") return [];
-    item = "open";
+  const opened = (at: number, item: AnswerItem): readonly string[] => {
+    const added = frame({ type: "response.output_item.added", output_index: at, item: begunItem(item) });
+    if (item.kind === "call") return [added];
+    const part = outputText("", [], { ...report, explain: false });
+    return [added, frame({ type: "response.content_part.added", ...placeOf(at, item), content_index: 0, part })];
+  };
+
+  const closed = (at: number, item: AnswerItem, isCut: boolean): readonly string[] => {
+    const place = placeOf(at, item);
+    const done = () =>
+      frame({ type: "response.output_item.done", output_index: at, item: endedItem(item, isCut, report) });
+    if (item.kind === "call") {
+      const { name, arguments: words } = item;
+      return [frame({ type: "response.function_call_arguments.done", ...place, name, arguments: words }), done()];
+    }
+    const part = outputText(item.text, item.reports, report);
+    const { text, logprobs } = part;
     return [
-      frame({
-        type: "response.output_item.added",
-        output_index: 0,
-        item: outputMessage(itemId, "in_progress", []),
-      }),
-      frame({
-        type: "response.content_part.added",
-        ...place,
-        part: { type: "output_text", text: "", annotations: [], logprobs: [] },
-      }),
+      frame({ type: "response.output_text.done", ...place, content_index: 0, text, logprobs }),
+      frame({ type: "response.content_part.done", ...place, content_index: 0, part }),
+      done(),
     ];
   };
 
-  const whole = () => {
-    const part = outputText(text, reports, report);
-    return { part, message: outputMessage(itemId, reason === "length" ? "incomplete" : "completed", [part]) };
+  const framesOfStep = (step: ItemStep, isCut: boolean): readonly string[] => {
+    switch (step.kind) {
+      case "opened":
+        return opened(step.at, step.item);
+      case "text": {
+        const { text: delta, logprobs, explanation } = outputText(step.text, step.reports, report);
+        return [
+          frame({
+            type: "response.output_text.delta",
+            ...placeOf(step.at, step.item),
+            content_index: 0,
+            delta,
+            logprobs,
+            ...(explanation === undefined ? {} : { explanation }),
+            ...promptOnce(),
+          }),
+        ];
+      }
+      case "arguments":
+        return [
+          frame({
+            type: "response.function_call_arguments.delta",
+            ...placeOf(step.at, step.item),
+            delta: step.text,
+          }),
+        ];
+      case "closed":
+        return closed(step.at, step.item, isCut);
+    }
   };
 
   return {
@@ -115,43 +172,18 @@ export function responseFrames(head: AnswerHead, request: ResponseRequest, repor
         case "prompt":
           promptReports = event.reports;
           return [];
-        case "delta": {
-          if (event.text === "" && event.reports.length === 0) return [];
-          const isFirst = item === "none";
-          text += event.text;
-          reports.push(...event.reports);
-          const { logprobs, explanation } = outputText(event.text, event.reports, report);
-          return [
-            ...openItem(),
-            frame({
-              type: "response.output_text.delta",
-              ...place,
-              delta: event.text,
-              logprobs,
-              ...(explanation === undefined ? {} : { explanation }),
-              ...(isFirst ? prompt() : {}),
-            }),
-          ];
-        }
+        case "delta":
+          return items.push(event.text, event.reports).flatMap((step) => framesOfStep(step, false));
         case "finished": {
           reason = answered(event.reason);
-          const opening = openItem();
-          const { part, message } = whole();
-          return [
-            ...opening,
-            frame({ type: "response.output_text.done", ...place, text, logprobs: part.logprobs }),
-            frame({ type: "response.content_part.done", ...place, part }),
-            frame({ type: "response.output_item.done", output_index: 0, item: message }),
-          ];
+          const steps = items.finish();
+          return steps.flatMap((step, at) => framesOfStep(step, reason === "length" && at === steps.length - 1));
         }
       }
     },
     end(usage) {
-      const { message } = whole();
-      const response = {
-        ...responseObject(head, request, { kind: "ended", reason, output: message, usage }),
-        ...prompt(),
-      };
+      const output = endedItems(items.items, reason, report);
+      const response = { ...responseObject(head, request, { kind: "ended", reason, output, usage }), ...prompt() };
       return [frame({ type: reason === "length" ? "response.incomplete" : "response.completed", response })];
     },
     failure(error) {
@@ -159,4 +191,8 @@ export function responseFrames(head: AnswerHead, request: ResponseRequest, repor
       return [frame({ type: "response.failed", response: responseObject(head, request, { kind: "failed", message }) })];
     },
   };
+}
+
+function placeOf(at: number, { id }: AnswerItem) {
+  return { item_id: id, output_index: at };
 }

@@ -1,12 +1,14 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
+import type { ChatMessage } from "../text/chat-message.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
 import { constraintFields, jsonSchema, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
+import { flatToolFields, responseToolUse, withTools } from "./tool-request.js";
 
 const roles = ["user", "assistant", "system", "developer"] as const;
 
@@ -40,43 +42,104 @@ const content = shownAs(
   z.union([z.string(), z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() }))]),
 );
 
+const itemTypes = ["message", "function_call", "function_call_output"] as const;
+
 /** Clients send the items of earlier answers back as they came; what is not named here is dropped. */
-const inputItem = z
-  .object(
-    {
-      type: unless(
-        (type) => type === "message",
-        "Only items of type 'message' are supported: nothing is stored here, and no tools are called.",
-      ),
-      role: z.enum(roles, field(`one of ${roles.join(", ")}`)),
-      content,
-    },
-    field("a message such as {role: 'user', content: '…'}"),
-  )
-  .transform(({ role, content: words }) => ({
-    role: role === "developer" ? ("system" as const) : role,
-    content: words,
-  }));
+const knownItem = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("message"),
+    role: z.enum(roles, field(`one of ${roles.join(", ")}`)),
+    content,
+  }),
+  z.object({
+    type: z.literal("function_call"),
+    call_id: text("the call's id"),
+    name: text("the function's name"),
+    arguments: text("the arguments as JSON text"),
+  }),
+  z.object({ type: z.literal("function_call_output"), call_id: text("the id of a call"), output: content }),
+]);
+
+const inputItem = z.preprocess(
+  // What has no type is a message.
+  (value) => (isItem(value) && (value.type ?? null) === null ? { ...value, type: "message" } : value),
+  z
+    .looseObject({ type: z.string(field("a string")) }, field("an item such as {role: 'user', content: '…'}"))
+    .superRefine(({ type }, context) => {
+      if (itemTypes.some((known) => known === type)) return;
+      const message = `Items of type '${type.slice(0, 40)}' are not supported: nothing is stored here, and no tools but functions are called.`;
+      refuse(context, message, ["type"]);
+    })
+    .pipe(knownItem),
+);
+
+function isItem(value: unknown): value is { readonly type?: unknown } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
 
 const input = shownAs(
-  z.preprocess(
-    (value) => (typeof value === "string" ? [{ role: "user", content: value }] : value),
-    z.array(inputItem, field("a string or an array of items")).min(1, "must hold at least one item."),
-  ),
+  z
+    .preprocess(
+      (value) => (typeof value === "string" ? [{ role: "user", content: value }] : value),
+      z.array(inputItem, field("a string or an array of items")).min(1, "must hold at least one item."),
+    )
+    .transform(messagesOf),
   z.union([
     z.string(),
     z.array(
-      z.object({
-        type: z.literal("message").optional(),
-        role: z.enum(roles),
-        content: z.union([
-          z.string(),
-          z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() })),
-        ]),
-      }),
+      z.union([
+        z.object({
+          type: z.literal("message").nullish(),
+          role: z.enum(roles),
+          content: z.union([
+            z.string(),
+            z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() })),
+          ]),
+        }),
+        z.object({
+          type: z.literal("function_call"),
+          call_id: z.string(),
+          name: z.string(),
+          arguments: z.string().describe("JSON text."),
+        }),
+        z.object({
+          type: z.literal("function_call_output"),
+          call_id: z.string(),
+          output: z.union([z.string(), z.array(z.object({ type: z.literal("input_text"), text: z.string() }))]),
+        }),
+      ]),
     ),
   ]),
 );
+
+/** Items as the template's messages: calls belong to the assistant's message in front of them, where there is one. */
+function messagesOf(items: readonly z.output<typeof knownItem>[], context: z.core.$RefinementCtx): ChatMessage[] {
+  const messages: ChatMessage[] = [];
+  const callIds = new Set<string>();
+  for (const [at, item] of items.entries()) {
+    switch (item.type) {
+      case "message":
+        messages.push({ role: item.role === "developer" ? "system" : item.role, content: item.content });
+        break;
+      case "function_call": {
+        callIds.add(item.call_id);
+        const last = messages.at(-1);
+        const turn = last?.role === "assistant" ? last : { role: "assistant" as const, content: "" };
+        if (turn === last) messages.pop();
+        const call = { id: item.call_id, name: item.name, arguments: item.arguments };
+        messages.push({ ...turn, toolCalls: [...(turn.toolCalls ?? []), call] });
+        break;
+      }
+      case "function_call_output":
+        if (!callIds.has(item.call_id)) {
+          const message = "must be the id of a 'function_call' in front of it.";
+          context.addIssue({ code: "custom", path: [at, "call_id"], message });
+        }
+        messages.push({ role: "tool", content: item.output, toolCallId: item.call_id });
+    }
+  }
+  return messages;
+}
 
 const logprobsIncluded = "message.output_text.logprobs";
 
@@ -165,10 +228,7 @@ export const responseRequestSchema = z
       truncation: only(["disabled"], "A conversation is never cut silently: 'truncation' must be 'disabled'."),
       prompt: only([], "Prompt templates are not stored here; send 'input'."),
       context_management: only([[]], "Contexts are not managed here; send what the model shall read."),
-      tools: only([[]], "Tools are not supported here; POST /v1/chat/completions has them."),
-      tool_choice: only(["none", "auto"], "Tools are not supported here; POST /v1/chat/completions has them."),
-      /** Speaks of tools; without any it changes nothing. */
-      parallel_tool_calls: z.unknown().optional(),
+      ...flatToolFields,
       n: only([1], "A response has one answer."),
       max_tokens: only([], "'max_tokens' belongs to other endpoints; use 'max_output_tokens'."),
       /** Counts calls of OpenAI's own tools, of which there are none. */
@@ -196,13 +256,18 @@ export function parseResponseRequest(body: unknown): ResponseRequest {
 
 /** @throws ToastError `invalid_request` when the request does not fit the model. */
 export function responseGenerationRequest(request: ResponseRequest, model: ServedModel): GenerationRequest {
+  const use = responseToolUse(request);
   const instructions =
     request.instructions === null ? [] : [{ role: "system" as const, content: request.instructions }];
   return toGenerationRequest(request, model, {
-    prompt: { kind: "chat", messages: [...instructions, ...request.input] },
+    prompt: {
+      kind: "chat",
+      messages: [...instructions, ...request.input],
+      rendering: { addGenerationPrompt: true, continueFinalMessage: false, variables: {}, tools: use.tools },
+    },
     choices: 1,
     maxTokens: request.max_output_tokens,
-    constraint: constraintOf(request),
+    constraint: withTools(use, constraintOf(request)),
     logprobs: request.include?.includes(logprobsIncluded) === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: null,
   });

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { ReportRequest, TokenReport, Usage } from "../engine/messages.js";
 import type { AnsweredReason, CollectedAnswer } from "./answer-events.js";
-import { type AnswerHead, newId, steeringReportSchema } from "./answer-head.js";
+import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
+import { type AnswerItem, AnswerItems } from "./response-items.js";
 import type { ResponseRequest } from "./response-request.js";
 import {
   chatLogprobs,
@@ -11,6 +12,7 @@ import {
   promptExplanationSchema,
   rankedLogprobSchema,
 } from "./token-reports.js";
+import type { Reading } from "./tool-calls.js";
 
 export const outputTextSchema = z.object({
   type: z.literal("output_text"),
@@ -27,6 +29,18 @@ export const outputMessageSchema = z.object({
   status: z.enum(["in_progress", "completed", "incomplete"]),
   content: z.array(outputTextSchema),
 });
+
+export const functionCallSchema = z.object({
+  id: z.string(),
+  type: z.literal("function_call"),
+  call_id: z.string().describe("What `function_call_output` names."),
+  name: z.string(),
+  arguments: z.string().describe("JSON text; a beginning of it where the answer was cut."),
+  status: z.enum(["in_progress", "completed", "incomplete"]),
+  explanation: explanationSchema.optional(),
+});
+
+export const outputItemSchema = z.discriminatedUnion("type", [outputMessageSchema, functionCallSchema]);
 
 const responseUsageSchema = z
   .object({
@@ -52,7 +66,7 @@ export const responseSchema = z
     max_output_tokens: z.int().nullable(),
     metadata: z.record(z.string(), z.string()),
     model: z.string(),
-    output: z.array(outputMessageSchema),
+    output: z.array(outputItemSchema),
     parallel_tool_calls: z.boolean(),
     previous_response_id: z.null(),
     service_tier: z.literal("default"),
@@ -71,8 +85,19 @@ export const responseSchema = z
         }),
       ]),
     }),
-    tool_choice: z.enum(["auto", "none"]),
-    tools: z.array(z.never()),
+    tool_choice: z.union([
+      z.enum(["auto", "none", "required"]),
+      z.object({ type: z.literal("function"), name: z.string() }),
+    ]),
+    tools: z.array(
+      z.object({
+        type: z.literal("function"),
+        name: z.string(),
+        description: z.string().nullable(),
+        parameters: z.unknown(),
+        strict: z.boolean().nullable(),
+      }),
+    ),
     top_logprobs: z.int(),
     top_p: z.number(),
     truncation: z.literal("disabled"),
@@ -84,13 +109,18 @@ export const responseSchema = z
   .describe("Answer of POST /v1/responses.");
 
 export type WireResponse = z.input<typeof responseSchema>;
-export type OutputMessage = z.input<typeof outputMessageSchema>;
-export type OutputText = z.input<typeof outputTextSchema>;
+type OutputItem = z.input<typeof outputItemSchema>;
+type OutputText = z.input<typeof outputTextSchema>;
 
 /** How far an answer is. */
 export type ResponseState =
   | { readonly kind: "in_progress" }
-  | { readonly kind: "ended"; readonly reason: AnsweredReason; readonly output: OutputMessage; readonly usage: Usage }
+  | {
+      readonly kind: "ended";
+      readonly reason: AnsweredReason;
+      readonly output: readonly OutputItem[];
+      readonly usage: Usage;
+    }
   | { readonly kind: "failed"; readonly message: string };
 
 /** The response object at any time of its life. */
@@ -111,15 +141,18 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
     max_output_tokens: request.max_output_tokens,
     metadata: request.metadata ?? {},
     model: head.model,
-    output: ended === null ? [] : [ended.output],
-    parallel_tool_calls: true,
+    output: ended === null ? [] : [...ended.output],
+    parallel_tool_calls: request.parallel_tool_calls ?? true,
     previous_response_id: null,
     service_tier: "default",
     store: false,
     temperature: request.temperature ?? 1,
     text: { format: formatOf(request) },
-    tool_choice: "auto",
-    tools: [],
+    tool_choice: request.tool_choice ?? "auto",
+    tools: (request.tools ?? []).map(({ parameters, ...tool }) => ({
+      ...tool,
+      parameters: parameters === null ? null : (JSON.parse(parameters) as unknown),
+    })),
     top_logprobs: request.top_logprobs ?? 0,
     top_p: request.top_p ?? 1,
     truncation: "disabled",
@@ -155,12 +188,48 @@ export function outputText(text: string, reports: readonly TokenReport[], report
   };
 }
 
-export function outputMessage(
-  id: string,
-  status: OutputMessage["status"],
-  content: readonly OutputText[],
-): OutputMessage {
-  return { id, type: "message", role: "assistant", status, content: [...content] };
+/** An item that has only begun: nothing of its content. */
+export function begunItem(item: AnswerItem): OutputItem {
+  const { id } = item;
+  const status = "in_progress";
+  if (item.kind === "message") return { id, type: "message", role: "assistant", status, content: [] };
+  return { id, type: "function_call", call_id: item.callId, name: item.name, arguments: "", status };
+}
+
+/** @param isCut whether the answer ends with this item, at its length. A call says itself whether all of it is there. */
+export function endedItem(item: AnswerItem, isCut: boolean, report: ReportRequest): OutputItem {
+  if (item.kind === "message") {
+    const content = [outputText(item.text, item.reports, report)];
+    return { id: item.id, type: "message", role: "assistant", status: isCut ? "incomplete" : "completed", content };
+  }
+  const { id, callId, name } = item;
+  return {
+    id,
+    type: "function_call",
+    call_id: callId,
+    name,
+    arguments: item.arguments,
+    status: isJson(item.arguments) ? "completed" : "incomplete",
+    ...(report.explain ? { explanation: explanation(item.reports) } : {}),
+  };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** All items of an answer that ended for `reason`. */
+export function endedItems(
+  items: readonly AnswerItem[],
+  reason: AnsweredReason,
+  report: ReportRequest,
+): readonly OutputItem[] {
+  return items.map((item, at) => endedItem(item, reason === "length" && at === items.length - 1, report));
 }
 
 /** The body of an unstreamed answer. */
@@ -168,12 +237,15 @@ export function response(
   head: AnswerHead,
   request: ResponseRequest,
   answer: CollectedAnswer,
-  report: ReportRequest,
+  { report, reading }: { readonly report: ReportRequest; readonly reading: Reading },
 ): WireResponse {
   const [choice] = answer.choices;
   if (choice === undefined) throw new Error("a collected answer has a choice");
-  const status = choice.reason === "length" ? "incomplete" : "completed";
-  const output = outputMessage(newId("msg"), status, [outputText(choice.text, choice.reports, report)]);
+  // Put together by the same parts as a stream, so an answer reads the same either way.
+  const answered = new AnswerItems(reading);
+  answered.push(choice.text, choice.reports);
+  answered.finish();
+  const output = endedItems(answered.items, choice.reason, report);
   return {
     ...responseObject(head, request, { kind: "ended", reason: choice.reason, output, usage: answer.usage }),
     ...(report.explain ? { prompt_explanation: promptExplanation(answer.prompts[0] ?? []) } : {}),

@@ -1,5 +1,13 @@
 import { randomBytes } from "node:crypto";
+import type { GenerationRequest } from "../engine/messages.js";
 import { callMarkup } from "../text/tool-call-format.js";
+
+/** Whether the text may hold calls of functions, to be told from it. */
+export type Reading = "text" | "calls";
+
+export function readingOf({ constraint }: GenerationRequest): Reading {
+  return constraint?.kind === "tags" || constraint?.kind === "textWithTags" ? "calls" : "text";
+}
 
 /** A piece of an answer that may call functions. */
 export type AnswerPart =

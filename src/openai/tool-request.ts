@@ -4,7 +4,7 @@ import { ToastError } from "../errors.js";
 import type { ToolDefinition } from "../text/chat-message.js";
 import { callClosing, callMarkup, callOpening, callSeparator } from "../text/tool-call-format.js";
 import { jsonSchema } from "./output-constraint.js";
-import { field, optional, refuse } from "./request-fields.js";
+import { field, optional, refuse, shownAs } from "./request-fields.js";
 
 type Constraint = NonNullable<GenerationRequest["constraint"]>;
 
@@ -12,47 +12,76 @@ const functionName = z
   .string(field("a name"))
   .regex(/^[\w.-]{1,64}$/, "must be 1 to 64 letters, digits, '_', '-' and '.'.");
 
+const definition = {
+  name: functionName,
+  description: optional(z.string(field("a string"))),
+  /** Without any: a function that takes nothing. */
+  parameters: optional(jsonSchema),
+  /** The arguments always keep to the schema, strictly asked for or not. */
+  strict: optional(z.boolean(field("a boolean"))),
+};
+
+function refuseOthers({ type }: { readonly type: string }, context: z.core.$RefinementCtx): void {
+  if (type !== "function")
+    refuse(context, `Tools of type '${type.slice(0, 40)}' are not supported: only functions are.`, ["type"]);
+}
+
 const tool = z
   .object(
     { type: z.string(field("'function'")), function: z.unknown().optional() },
     field("a tool such as {type: 'function', function: {…}}"),
   )
-  .superRefine(({ type }, context) => {
-    if (type !== "function")
-      refuse(context, `Tools of type '${type.slice(0, 40)}' are not supported: only functions are.`, ["type"]);
-  })
+  .superRefine(refuseOthers)
   .pipe(
     z.object({
       type: z.literal("function"),
-      function: z.object(
-        {
-          name: functionName,
-          description: optional(z.string(field("a string"))),
-          /** Without any: a function that takes nothing. */
-          parameters: optional(jsonSchema),
-          /** The arguments always keep to the schema, strictly asked for or not. */
-          strict: optional(z.boolean(field("a boolean"))),
-        },
-        field("an object with `name` and `parameters`"),
-      ),
+      function: z.object(definition, field("an object with `name` and `parameters`")),
     }),
   );
 
-const toolChoice = z.union(
-  [
-    z.enum(["none", "auto", "required"]),
-    z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
-  ],
-  field("'none', 'auto', 'required' or {type: 'function', function: {name}}"),
+const flatTool = shownAs(
+  z
+    .looseObject({ type: z.string(field("'function'")) }, field("a tool such as {type: 'function', name, parameters}"))
+    .superRefine(refuseOthers)
+    .pipe(z.object({ type: z.literal("function"), ...definition })),
+  z.object({ type: z.literal("function"), ...definition }),
 );
 
-export const toolFields = {
-  tools: optional(z.array(tool, field("an array of tools")).max(128, "takes up to 128 tools.")),
-  tool_choice: optional(toolChoice),
-  parallel_tool_calls: optional(z.boolean(field("a boolean"))),
-};
+const words = z.enum(["none", "auto", "required"]);
+const toolChoice = z.union(
+  [words, z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })],
+  field("'none', 'auto', 'required' or {type: 'function', function: {name}}"),
+);
+const flatToolChoice = z.union(
+  [words, z.object({ type: z.literal("function"), name: z.string() })],
+  field("'none', 'auto', 'required' or {type: 'function', name}"),
+);
+
+function fieldsOf<Tool extends z.ZodType, Choice extends z.ZodType>(one: Tool, choice: Choice) {
+  return {
+    tools: optional(z.array(one, field("an array of tools")).max(128, "takes up to 128 tools.")),
+    tool_choice: optional(choice),
+    parallel_tool_calls: optional(z.boolean(field("a boolean"))),
+  };
+}
+
+/** As chat completions have them. */
+export const toolFields = fieldsOf(tool, toolChoice);
+/** As responses have them: what a tool is stands beside its type. */
+export const flatToolFields = fieldsOf(flatTool, flatToolChoice);
 
 const schema = z.object(toolFields);
+const flatSchema = z.object(flatToolFields);
+
+type Definition = z.output<z.ZodObject<typeof definition>>;
+
+/** What a request says of tools, whatever form it says it in. */
+interface ToolRequest {
+  readonly tools: readonly (Definition & { readonly param: string })[];
+  /** A word, or the name of a function. */
+  readonly choice: z.output<typeof words> | { readonly name: string };
+  readonly isParallel: boolean;
+}
 
 /** What tools mean for one answer. */
 export interface ToolUse {
@@ -62,17 +91,53 @@ export interface ToolUse {
   readonly constraint: Constraint | null;
 }
 
+/** @throws ToastError as {@link toolUse}. */
+export function chatToolUse(request: z.output<typeof schema>): ToolUse {
+  const choice = request.tool_choice ?? "auto";
+  return toolUse({
+    tools: (request.tools ?? []).map((one, index) => ({
+      ...one.function,
+      param: `tools[${index}].function.parameters`,
+    })),
+    choice: typeof choice === "string" ? choice : choice.function,
+    isParallel: request.parallel_tool_calls ?? true,
+  });
+}
+
+/** @throws ToastError as {@link toolUse}. */
+export function responseToolUse(request: z.output<typeof flatSchema>): ToolUse {
+  return toolUse({
+    tools: (request.tools ?? []).map((one, index) => ({ ...one, param: `tools[${index}].parameters` })),
+    choice: request.tool_choice ?? "auto",
+    isParallel: request.parallel_tool_calls ?? true,
+  });
+}
+
+/**
+ * What the text is bound by, with tools and without.
+ * @throws ToastError `unsupported_parameter` when it would be both a call and something else.
+ */
+export function withTools({ constraint: calls }: ToolUse, other: Constraint | null): Constraint | null {
+  if (calls !== null && other !== null) {
+    throw new ToastError(
+      "unsupported_parameter",
+      `'${other.param}' cannot be combined with 'tools' that may be called: a call is no such text. Set 'tool_choice' to 'none', or leave one of them out.`,
+      { param: other.param },
+    );
+  }
+  return calls ?? other;
+}
+
 /**
  * `auto` leaves the text free until it begins a call; `required` and a named function leave nothing but calls.
  * @throws ToastError `invalid_request` for a choice that the tools do not offer.
  */
-export function toolUse(request: z.infer<typeof schema>): ToolUse {
-  const choice = request.tool_choice ?? "auto";
-  const offered = (request.tools ?? []).map(({ function: { name, description, parameters } }, index) => ({
+function toolUse({ choice, isParallel, ...request }: ToolRequest): ToolUse {
+  const offered = request.tools.map(({ name, description, parameters, param }) => ({
     name,
     description,
     parameters: parameters ?? '{"type":"object","properties":{},"additionalProperties":false}',
-    param: `tools[${index}].function.parameters`,
+    param,
   }));
   const double = offered.find(({ name }, index) => offered.findIndex((other) => other.name === name) < index);
   if (double !== undefined) {
@@ -87,7 +152,7 @@ export function toolUse(request: z.infer<typeof schema>): ToolUse {
     return { tools: [], constraint: null };
   }
   if (choice === "none") return { tools: [], constraint: null };
-  const wanted = typeof choice === "string" ? null : choice.function.name;
+  const wanted = typeof choice === "string" ? null : choice.name;
   const callable = wanted === null ? offered : offered.filter(({ name }) => name === wanted);
   if (callable.length === 0) {
     throw new ToastError(
@@ -105,7 +170,7 @@ export function toolUse(request: z.infer<typeof schema>): ToolUse {
     param,
   }));
   // A named function is called once, as OpenAI does it.
-  const atMost = request.parallel_tool_calls === false || wanted !== null ? "one" : "any";
+  const atMost = !isParallel || wanted !== null ? "one" : "any";
   return {
     tools: offered.map(({ name, description, parameters }) => ({ name, description, parameters })),
     constraint:

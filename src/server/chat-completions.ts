@@ -1,13 +1,13 @@
 import type { Context } from "hono";
-import type { GenerationRequest } from "../engine/messages.js";
 import { chunkFrames } from "../openai/answer-frames.js";
 import { answerHead } from "../openai/answer-head.js";
-import { chatCompletion, chatCompletionChunks, type Reading } from "../openai/chat-completion.js";
+import { chatCompletion, chatCompletionChunks } from "../openai/chat-completion.js";
 import {
   type ChatCompletionRequest,
   chatGenerationRequest,
   parseChatCompletionRequest,
 } from "../openai/chat-completion-request.js";
+import { readingOf } from "../openai/tool-calls.js";
 import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 import type { ServerDeps } from "./server-deps.js";
 
@@ -30,7 +30,3 @@ const chatCompletions: GenerationEndpoint<ChatCompletionRequest> = {
     return chunkFrames(chatCompletionChunks(head, options), includeUsage);
   },
 };
-
-function readingOf({ constraint }: GenerationRequest): Reading {
-  return constraint?.kind === "tags" || constraint?.kind === "textWithTags" ? "calls" : "text";
-}

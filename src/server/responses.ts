@@ -3,6 +3,7 @@ import { answerHead } from "../openai/answer-head.js";
 import { response } from "../openai/response.js";
 import { responseFrames } from "../openai/response-events.js";
 import { parseResponseRequest, type ResponseRequest, responseGenerationRequest } from "../openai/response-request.js";
+import { readingOf } from "../openai/tool-calls.js";
 import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 import type { ServerDeps } from "./server-deps.js";
 
@@ -16,6 +17,8 @@ const responses: GenerationEndpoint<ResponseRequest> = {
   parse: parseResponseRequest,
   generations: (request, model) => [responseGenerationRequest(request, model)],
   head: (model, { steering }) => answerHead("resp", model, steering, new Date()),
-  answer: (head, answer, { request, generations: [{ report }] }) => response(head, request, answer, report),
-  frames: (head, { request, generations: [{ report }] }) => responseFrames(head, request, report),
+  answer: (head, answer, { request, generations: [generation] }) =>
+    response(head, request, answer, { report: generation.report, reading: readingOf(generation) }),
+  frames: (head, { request, generations: [generation] }) =>
+    responseFrames(head, request, { report: generation.report, reading: readingOf(generation) }),
 };

@@ -219,7 +219,10 @@ function missingFields(own: Shape, theirs: Shape, path: string): string[] {
   const deeper = Object.entries(wanted.properties).flatMap(([name, shape]) => {
     const mine = ours.properties[name];
     // Always null, or always an empty list: nothing of it is promised.
-    return mine === undefined || isNothing(mine) ? [] : missingFields(mine, shape, `${path}.${name}`);
+    if (mine === undefined || isNothing(mine)) return [];
+    // Of several kinds of items the one that the published shapes keep.
+    const lacks = (mine.items?.oneOf ?? [mine]).map((kind) => missingFields(kind, shape, `${path}.${name}`));
+    return lacks.find((lack) => lack.length === 0) ?? lacks[0] ?? [];
   });
   return [...lacking, ...deeper];
 }

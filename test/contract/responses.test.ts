@@ -184,7 +184,7 @@ describe("POST /v1/responses", () => {
     ["conversation", "conv_1", "conversation"],
     ["background", true, "background"],
     ["truncation", "auto", "truncation"],
-    ["tools", [{ type: "web_search" }], "tools"],
+    ["tools", [{ type: "web_search" }], "tools[0].type"],
     ["prompt", { id: "p" }, "prompt"],
     ["reasoning", { effort: "high" }, "reasoning"],
     ["max_tokens", 4, "max_tokens"],
