@@ -76,6 +76,20 @@ interface Operation {
   readonly busy?: { readonly status: 503; readonly answer: keyof typeof answers };
 }
 
+/** An operation whose words are another room's: told whole, since no client of OpenAI's knows it. */
+export interface OtherOperation {
+  readonly method: "get" | "post" | "delete";
+  readonly path: string;
+  readonly name: string;
+  readonly summary: string;
+  readonly parameters?: readonly object[];
+  /** By content type: the schema that checks a JSON body, or what another body is. */
+  readonly body?: Readonly<Record<string, z.ZodType | string>>;
+  /** What comes back, in a word, and its content type. */
+  readonly answer: { readonly description: string; readonly contentType: string; readonly status?: 201 };
+  readonly failures: readonly (400 | 404 | 413 | 503)[];
+}
+
 const generating = [400, 404, 413, 429, 503] as const;
 const asking = [400, 404, 413, 503] as const;
 
@@ -199,11 +213,20 @@ const operations: readonly Operation[] = [
   },
 ];
 
+/** Need no key and have no limits. */
+const openPaths: ReadonlySet<string> = new Set(["/livez", "/readyz", "/health", "/metrics"]);
+
+/** What stands before every other route may say: keys, origins, limits. */
+const edgeFailures = [401, 403, 429] as const;
+
 const failureTexts: Readonly<Record<number, string>> = {
   400: "The request is not valid; `param` names the field.",
+  401: "The server wants an API key, and this is none.",
+  403: "The key, or the page that calls, may not do this.",
+  408: "The answer took longer than this server allows.",
   404: "There is no such model.",
   413: "The body is larger than this server takes.",
-  429: "The queue is full: try again after `retry-after` seconds.",
+  429: "The queue is full, or the caller has had its share: try again after `retry-after` seconds.",
   500: "The server failed.",
   503: "The server is loading or shutting down: try again after `retry-after` seconds.",
 };
@@ -211,11 +234,15 @@ const failureTexts: Readonly<Record<number, string>> = {
 /**
  * The interface in OpenAPI 3.1, made from the schemas that check requests and type answers; so it cannot tell of a field
  * that is not read, nor miss one that is.
+ * @param others operations beside OpenAI's and those of text.
  */
-export function openApiDocument(version: string): object {
+export function openApiDocument(version: string, others: readonly OtherOperation[]): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const operation of operations) {
     paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
+  }
+  for (const other of others) {
+    paths[other.path] = { ...paths[other.path], [other.method]: otherObject(other) };
   }
   return {
     openapi: "3.1.0",
@@ -233,9 +260,8 @@ export function openApiDocument(version: string): object {
 
 function operationObject(operation: Operation): object {
   const { request, answer, event, busy } = operation;
-  const failures = Object.fromEntries(
-    [...operation.failures, 500].map((status) => [String(status), described(failureTexts[status] ?? "", "Error")]),
-  );
+  const late = event === undefined ? [] : [408];
+  const failures = failuresOf(operation.path, [...operation.failures, ...late]);
   return {
     operationId: operation.name,
     summary: operation.summary,
@@ -257,6 +283,37 @@ function operationObject(operation: Operation): object {
       ...(busy === undefined ? {} : { [busy.status]: described("Not now.", busy.answer) }),
     },
   };
+}
+
+function otherObject({ path, name, summary, parameters, body, answer, failures }: OtherOperation): object {
+  const bodies = Object.entries(body ?? {}).map(([contentType, what]) => [
+    contentType,
+    { schema: typeof what === "string" ? { type: "string", description: what } : inlined(what) },
+  ]);
+  const shape = { type: answer.contentType === "application/json" ? "object" : "string" };
+  return {
+    operationId: name,
+    summary,
+    ...(parameters === undefined ? {} : { parameters }),
+    ...(body === undefined ? {} : { requestBody: { required: true, content: Object.fromEntries(bodies) } }),
+    responses: {
+      [answer.status ?? 200]: {
+        description: answer.description,
+        content: { [answer.contentType]: { schema: shape } },
+      },
+      ...failuresOf(path, failures),
+    },
+  };
+}
+
+function inlined(schema: z.ZodType): object {
+  const { $schema: _, ...shown } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any", override: showShape });
+  return shown;
+}
+
+function failuresOf(path: string, own: readonly number[]): Record<string, object> {
+  const all = [...own, ...(openPaths.has(path) ? [] : edgeFailures), 500];
+  return Object.fromEntries(all.map((status) => [String(status), described(failureTexts[status] ?? "", "Error")]));
 }
 
 function described(description: string, answer: keyof typeof answers): object {

@@ -1,6 +1,7 @@
 import type { Context, Hono } from "hono";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
+import type { OtherOperation } from "../openai/openapi-document.js";
 import { field, optional, parseBody } from "../openai/request-fields.js";
 import type { AdapterArrivalFiles, AdapterLibrary, ServedAdapter } from "./adapter-library.js";
 import { receiveUpload } from "./adapter-upload.js";
@@ -36,6 +37,55 @@ const descriptionSchema = z.object(
 const pathSchema = descriptionSchema.extend({
   path: z.string(field("a path inside this server's adapters folder")),
 });
+
+const modelAndName = ["model", "name"].map((name) => ({
+  name,
+  in: "path",
+  required: true,
+  schema: { type: "string" },
+}));
+
+/** For /openapi.json. */
+export const adapterOperations: readonly OtherOperation[] = [
+  {
+    method: "get",
+    path: "/v1/adapters",
+    name: "listAdapters",
+    summary: "The adapters that are served, where they came from, and files that could not be. For operators.",
+    answer: { description: "A list.", contentType: "application/json" },
+    failures: [],
+  },
+  {
+    method: "post",
+    path: "/v1/adapters",
+    name: "addAdapter",
+    summary: "Serves one more adapter: of a path inside the adapters folder, or sent along. For operators.",
+    body: {
+      "application/json": pathSchema,
+      "multipart/form-data": "The fields model, name and sha256, and the adapter's files (docs/adapters.md).",
+    },
+    answer: { description: "The adapter, which is served now.", contentType: "application/json", status: 201 },
+    failures: [400, 404, 413, 503],
+  },
+  {
+    method: "get",
+    path: "/v1/adapters/{model}/{name}",
+    name: "retrieveAdapter",
+    summary: "One of them. For operators.",
+    parameters: modelAndName,
+    answer: { description: "The adapter.", contentType: "application/json" },
+    failures: [404],
+  },
+  {
+    method: "delete",
+    path: "/v1/adapters/{model}/{name}",
+    name: "removeAdapter",
+    summary: "Takes one away; requests that use it may end first. For operators.",
+    parameters: modelAndName,
+    answer: { description: "What became of its memory and files.", contentType: "application/json" },
+    failures: [404, 503],
+  },
+];
 
 /** GET, POST and DELETE of adapters. Who may call them is decided before. */
 export function addAdapterRoutes(app: Hono<RequestEnvironment>, deps: AdapterRoutesDeps): void {

@@ -3,6 +3,8 @@ import type { Context, Hono } from "hono";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
 import { openApiDocument } from "../openai/openapi-document.js";
+import { adapterOperations } from "./adapter-routes.js";
+import { arenaOperations } from "./arena-requests.js";
 import type { RequestEnvironment } from "./request-environment.js";
 
 /** The folder of this package; beside `src/` and `dist/` alike. */
@@ -47,11 +49,16 @@ const startScript = `SwaggerUIBundle({
 const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
 
+/** The whole interface of this server. */
+export function serverDocument(version: string): object {
+  return openApiDocument(version, [...adapterOperations, ...arenaOperations]);
+}
+
 /** GET /openapi.json, and a page at /docs to browse it and try requests. */
 export function installApiDocs(app: Hono<RequestEnvironment>): void {
   let document: Promise<string> | undefined;
   app.get("/openapi.json", async (context) => {
-    document ??= packageVersion().then((version) => JSON.stringify(openApiDocument(version)));
+    document ??= packageVersion().then((version) => JSON.stringify(serverDocument(version)));
     return context.body(await document, 200, { "content-type": "application/json" });
   });
   app.get("/docs", (context) => {

@@ -5,6 +5,7 @@ import type { ArenaMessage, Question, SteeringChoice } from "../arena/contestant
 import { type Winner, winners } from "../arena/ratings/match.js";
 import type { BattleFilter } from "../arena/store/battle-store.js";
 import { ToastError } from "../errors.js";
+import type { OtherOperation } from "../openai/openapi-document.js";
 import { field, optional, parseBody } from "../openai/request-fields.js";
 
 /** Long enough for any answer that people read to its end. */
@@ -79,6 +80,80 @@ const voteSchema = z.object(
   },
   field("a JSON object"),
 );
+
+const filters = ["category", "source", "judge"].map((name) => ({
+  name,
+  in: "query",
+  required: false,
+  schema: { type: "string" },
+}));
+
+/** For /openapi.json. */
+export const arenaOperations: readonly OtherOperation[] = [
+  {
+    method: "get",
+    path: "/v1/contestants",
+    name: "listContestants",
+    summary: "Who can be compared: models served here, and configured servers elsewhere.",
+    answer: { description: "A list.", contentType: "application/json" },
+    failures: [],
+  },
+  {
+    method: "post",
+    path: "/v1/compare",
+    name: "compare",
+    summary: "Two answers to one prompt, side by side.",
+    body: { "application/json": compareSchema },
+    answer: { description: "Frames of both sides as they come (docs/arena.md).", contentType: "text/event-stream" },
+    failures: [400, 404, 413, 503],
+  },
+  {
+    method: "post",
+    path: "/v1/arena/battles",
+    name: "startBattle",
+    summary: "Two answers at equal pace, without names.",
+    body: { "application/json": battleSchema },
+    answer: { description: "Frames, the last with the ballot (docs/arena.md).", contentType: "text/event-stream" },
+    failures: [400, 404, 413, 503],
+  },
+  {
+    method: "post",
+    path: "/v1/arena/battles/{id}/vote",
+    name: "vote",
+    summary: "One vote of whoever has read both answers; tells the names.",
+    parameters: [{ name: "id", in: "path", required: true, schema: { type: "string" } }],
+    body: { "application/json": voteSchema },
+    answer: { description: "The battle's record.", contentType: "application/json" },
+    failures: [400, 404, 413],
+  },
+  {
+    method: "get",
+    path: "/v1/arena/leaderboard",
+    name: "leaderboard",
+    summary: "Ratings with intervals, and what they cannot tell apart.",
+    parameters: filters,
+    answer: { description: "The leaderboard.", contentType: "application/json" },
+    failures: [400],
+  },
+  {
+    method: "get",
+    path: "/v1/arena/battles",
+    name: "exportBattles",
+    summary: "Every record, oldest first. For operators.",
+    parameters: filters,
+    answer: { description: "One record a line.", contentType: "application/x-ndjson" },
+    failures: [400],
+  },
+  {
+    method: "post",
+    path: "/v1/arena/import",
+    name: "importBattles",
+    summary: "Takes records in; known ones are passed over. For operators.",
+    body: { "application/x-ndjson": "One record a line." },
+    answer: { description: "How many were new, and how many known.", contentType: "application/json" },
+    failures: [400, 413],
+  },
+];
 
 export interface BattleRequest {
   readonly question: Question;

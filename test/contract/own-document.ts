@@ -1,5 +1,5 @@
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
-import { openApiDocument } from "../../src/openai/openapi-document.js";
+import { serverDocument } from "../../src/server/api-docs.js";
 
 /** Holds what goes over the wire in the contract tests against the document that the server gives of itself. */
 
@@ -17,7 +17,7 @@ export interface OwnDocument {
   readonly components: { readonly schemas: Readonly<Record<string, object>> };
 }
 
-export const ownDocument = openApiDocument("0.0.0") as OwnDocument;
+export const ownDocument = serverDocument("0.0.0") as OwnDocument;
 
 const ajv = new Ajv2020({ strict: false, allErrors: true });
 ajv.addSchema({ $id: "own:document", ...ownDocument });
