@@ -48,6 +48,8 @@ export interface TokenLogprob {
   readonly id: number;
   /** What the token adds to the text, UTF-8; a part of a character at times, empty for a special token. */
   readonly bytes: Uint8Array;
+  /** How a special token is written (`</s>`); absent for any other. */
+  readonly special?: string;
   /**
    * Natural logarithm of its probability under the model's own logits, those of the steered pass in a steered request: before bias,
    * masks, penalties and temperature (vLLM's `raw_logprobs`). So a token that could not be drawn may have one like any other.
@@ -72,6 +74,8 @@ export interface TokenReport {
   readonly id: number;
   /** What the token adds to the text, UTF-8; a part of a character at times, empty for a special token. */
   readonly bytes: Uint8Array;
+  /** How a special token is written (`</s>`); absent for any other. */
+  readonly special?: string;
   /** Null where none were asked for, and for the first token of a prompt, which nothing predicts. */
   readonly logprob: number | null;
   /** The likeliest tokens at this place, the likeliest first. */

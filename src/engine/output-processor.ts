@@ -62,7 +62,7 @@ export class OutputProcessor {
   push(tokenId: number, facts: TokenFacts | null, place: "within" | "last" = "within"): ProcessedToken {
     this.#tokens++;
     if (this.#endIds.has(tokenId)) return this.#end("", "stop");
-    if (facts !== null) this.#reports.push(tokenReport(tokenId, facts, (id) => this.#detokenizer.bytesOf(id)));
+    if (facts !== null) this.#reports.push(tokenReport(tokenId, facts, this.#detokenizer));
     const { emit, stopped } = this.#match(this.#detokenizer.push(tokenId));
     if (stopped !== null) return this.#tell(emit, this.#reports.cut(emit), "stop");
     if (place === "last") return this.#end(emit, "stop");

@@ -54,7 +54,7 @@ export class PromptReport {
   reports(tokenizer: Tokenizer): readonly TokenReport[] {
     const text = new IncrementalDetokenizer(tokenizer, []);
     return this.#promptIds.map((id, token) => {
-      const report = tokenReport(id, this.#facts[token] as TokenFacts, (of) => text.bytesOf(of));
+      const report = tokenReport(id, this.#facts[token] as TokenFacts, text);
       text.push(id);
       return report;
     });

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { TokenReport } from "../engine/messages.js";
-import { tokenText, wireLogprob } from "./token-reports.js";
+import { tokenText, type WrittenToken, wireLogprob } from "./token-reports.js";
 
 export const legacyLogprobsSchema = z
   .object({
@@ -20,7 +20,8 @@ export class LegacyLogprobs {
 
   of(reports: readonly TokenReport[]): z.output<typeof legacyLogprobsSchema> {
     return {
-      tokens: reports.map(({ bytes }) => legacyText(bytes)),
+      // What they add: joined, the tokens are the text.
+      tokens: reports.map(({ bytes }) => legacyText({ bytes })),
       token_logprobs: reports.map(({ logprob }) => (logprob === null ? null : wireLogprob(logprob))),
       top_logprobs: reports.map(topOf),
       text_offset: reports.map(({ bytes }) => this.#offsetOf(bytes)),
@@ -49,14 +50,14 @@ function isContinuation(byte: number): boolean {
 }
 
 /** The likeliest tokens, and the one that was taken, which need not be one of them. */
-function topOf({ bytes, logprob, top }: TokenReport): Record<string, number> | null {
-  if (logprob === null) return null;
-  const entries = [...top.map((one) => [legacyText(one.bytes), wireLogprob(one.logprob)] as const)];
-  return Object.fromEntries([...entries, [legacyText(bytes), wireLogprob(logprob)]]);
+function topOf(report: TokenReport): Record<string, number> | null {
+  if (report.logprob === null) return null;
+  const entries = [...report.top.map((one) => [legacyText(one), wireLogprob(one.logprob)] as const)];
+  return Object.fromEntries([...entries, [legacyText(report), wireLogprob(report.logprob)]]);
 }
 
 /** OpenAI's completions mark bytes of no whole character. */
-function legacyText(bytes: Uint8Array): string {
-  const text = tokenText(bytes);
-  return text.startsWith("\\x") && bytes[0] !== 0x5c ? `bytes:${text}` : text;
+function legacyText(token: WrittenToken): string {
+  const text = tokenText(token);
+  return text.startsWith("\\x") && token.bytes[0] !== 0x5c ? `bytes:${text}` : text;
 }

@@ -6,8 +6,15 @@ const impossible = -9999;
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** @returns the token's text; where its bytes are part of a character only, they are written out: `\xf0\x9f`, as OpenAI does. */
-export function tokenText(bytes: Uint8Array): string {
+/** A token by what it adds to the text, and by how it is written where that is nothing. */
+export type WrittenToken = Pick<TokenReport, "bytes" | "special">;
+
+/**
+ * @returns the token's text; where its bytes are part of a character only, they are written out: `\xf0\x9f`, as OpenAI does. A special
+ * token is called by its name, as vLLM does, so that several of them can be told apart; its bytes are none all the same.
+ */
+export function tokenText({ bytes, special }: WrittenToken): string {
+  if (special !== undefined) return special;
   try {
     return strictUtf8.decode(bytes);
   } catch {
@@ -36,10 +43,10 @@ export const chatLogprobsSchema = z
 
 /** Log probabilities in the shape of chat completions. */
 export function chatLogprobs(reports: readonly TokenReport[]): z.output<typeof chatLogprobsSchema> {
-  const entry = ({ bytes, logprob }: { bytes: Uint8Array; logprob: number | null }) => ({
-    token: tokenText(bytes),
-    logprob: wireLogprob(logprob ?? Number.NEGATIVE_INFINITY),
-    bytes: [...bytes],
+  const entry = (token: WrittenToken & { readonly logprob: number | null }) => ({
+    token: tokenText(token),
+    logprob: wireLogprob(token.logprob ?? Number.NEGATIVE_INFINITY),
+    bytes: [...token.bytes],
   });
   return {
     content: reports.map((report) => ({ ...entry(report), top_logprobs: report.top.map(entry) })),
@@ -59,14 +66,14 @@ export const promptLogprobsSchema = z
 export function promptLogprobs(reports: readonly TokenReport[]): z.output<typeof promptLogprobsSchema> {
   return reports.map((report) => {
     if (report.logprob === null) return null;
-    const entry = ({ bytes, logprob }: { bytes: Uint8Array; logprob: number }, rank: number | null) => ({
+    const entry = (token: WrittenToken, logprob: number, rank: number | null) => ({
       logprob: wireLogprob(logprob),
       rank,
-      decoded_token: tokenText(bytes),
+      decoded_token: tokenText(token),
     });
     return {
-      [String(report.id)]: entry({ bytes: report.bytes, logprob: report.logprob }, null),
-      ...Object.fromEntries(report.top.map((other, at) => [String(other.id), entry(other, at + 1)])),
+      [String(report.id)]: entry(report, report.logprob, null),
+      ...Object.fromEntries(report.top.map((other, at) => [String(other.id), entry(other, other.logprob, at + 1)])),
     };
   });
 }
@@ -109,7 +116,7 @@ export function promptExplanation(reports: readonly TokenReport[]): z.output<typ
 function explained({ id, bytes, steering }: TokenReport) {
   return {
     id,
-    text: tokenText(bytes),
+    text: tokenText({ bytes }),
     bytes: [...bytes],
     relevance: steering === null ? null : rounded(steering.relevance),
     gains: steering === null ? [] : steering.layerGains.map(rounded),

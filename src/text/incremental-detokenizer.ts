@@ -38,6 +38,11 @@ export class IncrementalDetokenizer {
     return (this.#tokenizer.isSpecial(id) ? undefined : this.#tokenizer.tokenBytes(id, this.#place)) ?? nothing;
   }
 
+  /** How a special token is written, though it adds nothing; null for any other. */
+  specialOf(id: number): string | null {
+    return this.#tokenizer.isSpecial(id) ? (this.#tokenizer.tokenText(id) ?? null) : null;
+  }
+
   /** End of the text. @returns U+FFFD when it breaks off within a character, else nothing. */
   flush(): string {
     return this.#utf8.decode();
