@@ -133,7 +133,7 @@ export function welcome(url: string, models: readonly ServedModel[]): readonly s
       ({ id, base, adapter }) => `  ${id}  ${adapter === null ? `${base.quantization} weights` : "steered"}`,
     ),
     "",
-    "Try it:",
+    "Open that address in a browser, or try:",
     `  curl -N ${url}/v1/chat/completions -H 'content-type: application/json' -d '${JSON.stringify(body)}'`,
   ];
 }
