@@ -106,24 +106,30 @@ def test_settings_and_a_falling_loss_lie_beside_the_weights(base_folder: Path):
     }
 
 
+def hundred_steps(**changes: object) -> TrainSettings:
+    """A run to a rate of 1, down to a tenth of it."""
+    values = {
+        "out": "",
+        "steps": 100,
+        "minutes": None,
+        "batch_size": 1,
+        "accumulate": 1,
+        "learning_rate": 1.0,
+        "floor": 0.1,
+        "warmup": 0.1,
+        "weight_decay": 0.0,
+        "clip": 1.0,
+        "optimizer": "adamw",
+        "seed": 1,
+        "precision": "fp32",
+        "compile": False,
+        "checkpoint_minutes": 1.0,
+    }
+    return TrainSettings(**(values | changes))
+
+
 def test_the_schedule_warms_up_and_falls_as_a_cosine():
-    settings = TrainSettings(
-        out="",
-        steps=100,
-        minutes=None,
-        batch_size=1,
-        accumulate=1,
-        learning_rate=1.0,
-        floor=0.1,
-        warmup=0.1,
-        weight_decay=0.0,
-        clip=1.0,
-        optimizer="adamw",
-        seed=1,
-        precision="fp32",
-        compile=False,
-        checkpoint_minutes=1.0,
-    )
+    settings = hundred_steps()
     assert learning_rate(settings, 0.05) == pytest.approx(0.5)
     assert learning_rate(settings, 0.1) == pytest.approx(1.0)
     assert learning_rate(settings, 0.55) == pytest.approx(0.55)
@@ -132,24 +138,7 @@ def test_the_schedule_warms_up_and_falls_as_a_cosine():
 
 
 def test_a_level_schedule_holds_the_peak_until_its_last_share():
-    settings = TrainSettings(
-        out="",
-        steps=100,
-        minutes=None,
-        batch_size=1,
-        accumulate=1,
-        learning_rate=1.0,
-        floor=0.1,
-        warmup=0.1,
-        weight_decay=0.0,
-        clip=1.0,
-        optimizer="adamw",
-        seed=1,
-        precision="fp32",
-        compile=False,
-        checkpoint_minutes=1.0,
-        decay=0.2,
-    )
+    settings = hundred_steps(decay=0.2)
     assert learning_rate(settings, 0.05) == pytest.approx(0.5)
     assert [learning_rate(settings, at) for at in (0.1, 0.5, 0.8)] == [pytest.approx(1.0)] * 3
     assert learning_rate(settings, 0.9) == pytest.approx(0.55)

@@ -1,6 +1,7 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
+import { errorText, failureText, jsonOf } from "../../openai/foreign-answer.js";
 import { type BuiltinTemplateName, builtinTemplates } from "../../text/builtin-templates.js";
 import { ChatTemplate } from "../../text/chat-template.js";
 import { storableText } from "../battle-record.js";
@@ -136,7 +137,7 @@ export class RemoteContestant implements Contestant {
     } catch (error) {
       signal.throwIfAborted();
       if (silence.signal.aborted) throw this.#failed(`it was silent for ${silenceMs / 1000} seconds`);
-      throw error instanceof ToastError ? error : this.#failed(causeOf(error), error);
+      throw error instanceof ToastError ? error : this.#failed(failureText(error), error);
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
@@ -186,28 +187,4 @@ export class RemoteContestant implements Contestant {
   #failed(what: string, cause?: unknown): ToastError {
     return new ToastError("contestant_failed", `${this.id} could not answer: ${what.slice(0, 500)}.`, { cause });
   }
-}
-
-const errorSchema = z.looseObject({ error: z.union([z.string(), z.looseObject({ message: z.string() })]) });
-
-function errorText(text: string): string | null {
-  const parsed = errorSchema.safeParse(jsonOf(text));
-  if (!parsed.success) return null;
-  const { error } = parsed.data;
-  return typeof error === "string" ? error : error.message;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-/** fetch hides what happened behind "fetch failed"; the cause knows. */
-function causeOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  if (!(cause instanceof Error)) return String(cause);
-  return cause.message === "" && "code" in cause ? String(cause.code) : cause.message;
 }

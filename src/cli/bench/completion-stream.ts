@@ -1,5 +1,6 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
+import { errorText, failureText, jsonOf } from "../../openai/foreign-answer.js";
 
 /** What to ask of a server that speaks OpenAI's chat completions. */
 export interface CompletionQuestion {
@@ -28,8 +29,6 @@ const chunkSchema = z.looseObject({
   choices: z.array(z.looseObject({ delta: z.looseObject({ content: z.string().nullish() }).nullish() })).default([]),
   usage: z.looseObject({ completion_tokens: z.number() }).nullish(),
 });
-const errorSchema = z.looseObject({ error: z.union([z.string(), z.looseObject({ message: z.string() })]) });
-
 /**
  * Asks once and reads the stream to its end. A failure of any kind is an outcome: a load generator counts them.
  * @param endpoint the URL of chat completions.
@@ -97,28 +96,4 @@ function bodyOf({ model, prompt, tokens, temperature, seed, ignoreEos }: Complet
     seed,
     ...(ignoreEos ? { ignore_eos: true } : {}),
   };
-}
-
-/** The message of an error body or event, null for anything else. */
-function errorText(text: string): string | null {
-  const parsed = errorSchema.safeParse(jsonOf(text));
-  if (!parsed.success) return null;
-  const { error } = parsed.data;
-  return typeof error === "string" ? error : error.message;
-}
-
-/** fetch hides what happened behind "fetch failed"; the cause knows. */
-function failureText(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  if (!(cause instanceof Error)) return String(cause);
-  const code = "code" in cause ? String(cause.code) : "";
-  return cause.message === "" ? code : cause.message;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

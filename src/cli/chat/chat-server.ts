@@ -1,13 +1,12 @@
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
+import { errorText, failureText, jsonOf } from "../../openai/foreign-answer.js";
 
 const modelsSchema = z.looseObject({ data: z.array(z.looseObject({ id: z.string() })) });
 const chunkSchema = z.looseObject({
   choices: z.array(z.looseObject({ delta: z.looseObject({ content: z.string().nullish() }).nullish() })).default([]),
 });
-const errorSchema = z.looseObject({ error: z.union([z.string(), z.looseObject({ message: z.string() })]) });
-
 /** A server that speaks OpenAI's chat completions, seen from somebody who talks to it. */
 export class ChatServer {
   /** With its version, without a slash at the end: `http://127.0.0.1:8000/v1`. */
@@ -79,28 +78,4 @@ export class ChatServer {
 
 function refused(message: string): ToastError {
   return new ToastError("server_refused", /[.!?]$/.test(message) ? message : `${message}.`);
-}
-
-/** The message of an error body or event, null for anything else. */
-function errorText(text: string): string | null {
-  const parsed = errorSchema.safeParse(jsonOf(text));
-  if (!parsed.success) return null;
-  const { error } = parsed.data;
-  return typeof error === "string" ? error : error.message;
-}
-
-/** fetch hides what happened behind "fetch failed"; the cause knows. */
-function failureText(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  if (!(cause instanceof Error)) return String(cause);
-  const code = "code" in cause ? String(cause.code) : "";
-  return cause.message === "" ? code : cause.message;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import { Markdown } from "../parts/markdown.js";
+import { PromptField } from "../parts/prompt-field.js";
 import { battle, isBusy, prompt, start, stop, vote } from "./arena-state.js";
 import type { Battle, Winner } from "./battle.js";
 
@@ -35,23 +36,7 @@ export function ArenaView() {
           void start();
         }}
       >
-        <div class="field grow">
-          <label for="arena-prompt">Prompt</label>
-          <textarea
-            id="arena-prompt"
-            rows={2}
-            value={prompt.value}
-            onInput={({ currentTarget }) => {
-              prompt.value = currentTarget.value;
-            }}
-            onKeyDown={(event) => {
-              if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-                event.preventDefault();
-                void start();
-              }
-            }}
-          />
-        </div>
+        <PromptField id="arena-prompt" value={prompt} onSend={() => void start()} />
         <div class="controls-row end">
           {now?.phase === "answering" ? (
             <button type="button" class="primary stop" onClick={stop}>

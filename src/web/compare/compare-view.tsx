@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
 import { firstDifference } from "../parts/first-difference.js";
+import { PromptField } from "../parts/prompt-field.js";
 import { SamplingForm } from "../parts/sampling-form.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
 import { access, modelOf } from "../session.js";
@@ -39,23 +40,7 @@ export function CompareView() {
           void run();
         }}
       >
-        <div class="field grow">
-          <label for="compare-prompt">Prompt</label>
-          <textarea
-            id="compare-prompt"
-            rows={2}
-            value={prompt.value}
-            onInput={({ currentTarget }) => {
-              prompt.value = currentTarget.value;
-            }}
-            onKeyDown={(event) => {
-              if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-                event.preventDefault();
-                void run();
-              }
-            }}
-          />
-        </div>
+        <PromptField id="compare-prompt" value={prompt} onSend={() => void run()} />
         <div class="controls-row pair">
           <SidePicker side="left" />
           <SidePicker side="right" />

@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
 import { firstDifference } from "../parts/first-difference.js";
 import { short } from "../parts/format.js";
+import { PromptField } from "../parts/prompt-field.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
 import { settings } from "../sampling.js";
 import { type Answer, isRunning } from "../wire/answer.js";
@@ -80,23 +81,7 @@ function Controls() {
         void run();
       }}
     >
-      <div class="field grow">
-        <label for="steering-prompt">Prompt</label>
-        <textarea
-          id="steering-prompt"
-          rows={2}
-          value={prompt.value}
-          onInput={({ currentTarget }) => {
-            prompt.value = currentTarget.value;
-          }}
-          onKeyDown={(event) => {
-            if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-              event.preventDefault();
-              void run();
-            }
-          }}
-        />
-      </div>
+      <PromptField id="steering-prompt" value={prompt} onSend={() => void run()} />
       <StrengthSlider
         id="steering-strength"
         value={settings.value.strength}

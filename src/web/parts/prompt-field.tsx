@@ -1,0 +1,32 @@
+import type { Signal } from "@preact/signals";
+
+/** A prompt of some lines. Enter sends it, shift and Enter begins a new line; an input method's own Enter does neither. */
+export function PromptField({
+  id,
+  value,
+  onSend,
+}: {
+  readonly id: string;
+  readonly value: Signal<string>;
+  readonly onSend: () => void;
+}) {
+  return (
+    <div class="field grow">
+      <label for={id}>Prompt</label>
+      <textarea
+        id={id}
+        rows={2}
+        value={value.value}
+        onInput={({ currentTarget }) => {
+          value.value = currentTarget.value;
+        }}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+            event.preventDefault();
+            onSend();
+          }
+        }}
+      />
+    </div>
+  );
+}
