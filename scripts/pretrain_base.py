@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from toast.checkpoint import save_model
+from toast.checkpoint import load_model, save_model
 from toast.data import PackedBlocks
 from toast.llama import LlamaConfig, LlamaForCausalLM
 from toast.objectives import PlainObjective
@@ -22,7 +22,7 @@ from toast.settings import (
     train_settings,
 )
 from toast.tokenizer import BEGIN, END, load_tokenizer
-from toast.trainer import Trainer, limit_threads
+from toast.trainer import Trainer, TrainingError, limit_threads
 
 DESCRIPTION = """\
 Train a LLaMA-style base model from scratch on plain text and write it as a Hugging Face folder.
@@ -30,12 +30,30 @@ Train a LLaMA-style base model from scratch on plain text and write it as a Hugg
 Documents are tokenized once (BOS + text + EOS, one after another), cut into blocks and shuffled. A share of the
 documents, chosen by the hash of their text, is held out for evaluate_model.py. The folder is written anew at every
 checkpoint, so an early version can be tried while the run goes on; --resume goes on after any interruption.
+--start-from takes an earlier run's weights instead of fresh ones: a second phase with longer blocks or another mix.
 
 example:
   python pretrain_base.py --tokenizer runs/tokenizer --text data/web.jsonl.xz --text data/books:5 \\
       --minutes 60 --out runs/base
+  python pretrain_base.py --start-from runs/base --block 1024 --tokenizer runs/tokenizer --text data/web.jsonl.xz \
+      --minutes 20 --out runs/base-long
   torchrun --nproc-per-node 4 pretrain_base.py …       (several GPUs, sharded)
 """
+
+
+def started_from(folder: Path, config: LlamaConfig, tokenizer: Path) -> LlamaForCausalLM:
+    """An earlier run's model. Raises TrainingError where its shape or tokenizer is not the one asked for."""
+    model = load_model(folder)
+    theirs, asked = model.config.to_hf(), config.to_hf()
+    # Nothing in the weights depends on how long a context they were meant for.
+    different = [key for key in asked if theirs[key] != asked[key] and key != "max_position_embeddings"]
+    if different:
+        key = different[0]
+        raise TrainingError(f"--start-from {folder} has {key} {theirs[key]}, not {asked[key]}: give it the same shape")
+    if (folder / "tokenizer.json").read_bytes() != (tokenizer / "tokenizer.json").read_bytes():
+        raise TrainingError(f"--start-from {folder} was trained with another tokenizer than {tokenizer}")
+    model.config = model.model.config = config
+    return model
 
 
 def main() -> None:
@@ -51,6 +69,7 @@ def main() -> None:
     shape.add_argument("--context", type=int, default=1024, help="max_position_embeddings")
     shape.add_argument("--rope-theta", type=float, default=10000.0)
     shape.add_argument("--untied", action="store_true", help="give the output head weights of its own")
+    parser.add_argument("--start-from", type=Path, help="folder of a model of this shape and tokenizer to go on from")
     add_training_arguments(parser, learning_rate=2e-3, batch_size=8, accumulate=2)
     parser.set_defaults(weight_decay=0.1)
     arguments = parser.parse_args()
@@ -76,7 +95,10 @@ def main() -> None:
         bos_token_id=bos_id,
         eos_token_id=eos_id,
     )
-    model = LlamaForCausalLM(config).initialize(torch.Generator().manual_seed(arguments.seed))
+    if arguments.start_from is None:
+        model = LlamaForCausalLM(config).initialize(torch.Generator().manual_seed(arguments.seed))
+    else:
+        model = started_from(arguments.start_from, config, arguments.tokenizer)
     model.model.gradient_checkpointing = arguments.gradient_checkpointing
 
     def export(tensors: dict[str, torch.Tensor]) -> None:
