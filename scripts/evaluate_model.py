@@ -9,7 +9,7 @@ import numpy as np
 
 from toast.adapter_file import load_adapter_for
 from toast.checkpoint import load_model
-from toast.data import TextSource, tokenize
+from toast.data import TextSource, document_examples, read_file, tokenize
 from toast.evaluation import Logits, measure_losses, response_batches, text_batches
 from toast.files import write_atomically, write_json
 from toast.hashing import backbone_hash
@@ -27,7 +27,8 @@ documents of general text (the same splits as in training: keep --held-out-perce
 Prints JSON (and writes it to --out): loss in nats per token, perplexity, the number of tokens behind them, and 95 %
 bootstrap intervals over examples (or blocks of text). Perplexities are per token, so they compare only between models
 that share a tokenizer; bits per byte of general text compare between all. The held-out instructions are also
-reported in two halves, so that a learning rate can be chosen on one and reported on the other.
+reported in two halves, so that a learning rate can be chosen on one and reported on the other. --documents measures
+whole files (write_held_out.py makes some) exactly as 'toast-serve perplexity --text FILE' does, to compare the two.
 
 example:
   python evaluate_model.py --model runs/base --adapter runs/tuned/adapter.safetensors --strength 0.5 --strength 1 \\
@@ -52,6 +53,15 @@ def main() -> None:
         help="instructions with answers, as JSON lines (Self-Instruct's, Alpaca's, or Vicuna's questions and answers)",
     )
     parser.add_argument("--text", action="append", default=[], metavar="PATH[:MAX_MB]", help="text; each is measured")
+    parser.add_argument(
+        "--documents",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="text, .jsonl or .txt, of which everything is measured, each document from its own beginning",
+    )
+    parser.add_argument("--max-tokens", type=int, default=50_000, help="measure so many tokens of --documents at most")
     parser.add_argument("--held-out-percent", type=float, default=2.0, help="share of documents held out")
     parser.add_argument("--block", type=int, default=512, help="tokens that a prediction may look back over")
     parser.add_argument("--max-blocks", type=int, help="measure at most so many blocks of each text")
@@ -62,8 +72,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.strength and not arguments.adapter:
         parser.error("--strength needs an --adapter")
-    if not arguments.data and not arguments.text and not arguments.references:
-        parser.error("nothing to measure: give --data, --references or --text")
+    if not (arguments.data or arguments.text or arguments.references or arguments.documents):
+        parser.error("nothing to measure: give --data, --references, --text or --documents")
 
     limit_threads()
     model = load_model(arguments.model).eval()
@@ -91,6 +101,11 @@ def main() -> None:
     references = {
         value: reference_examples(value, tokenizer, special, arguments.max_length) for value in arguments.references
     }
+    length = min(arguments.block, model.config.max_position_embeddings)
+    documents = {
+        path: document_examples(read_file(path), tokenizer, special.bos, length, arguments.max_tokens)
+        for path in arguments.documents
+    }
     results = []
     each: dict[str, np.ndarray] = {}
     for title, logits in measured.items():
@@ -114,6 +129,10 @@ def main() -> None:
             losses = ordered.in_file_order(measure_losses(logits, ordered.batches, f"{title}, {name}"))
             result[f"references {name}"] = {**losses.described(), "examples": len(examples)}
             each |= losses.arrays(f"{title}/{name}")
+        for path, examples in documents.items():
+            ordered = response_batches(examples, special.eos, arguments.batch_size)
+            losses = ordered.in_file_order(measure_losses(logits, ordered.batches, f"{title}, {path.name}"))
+            result[f"documents {path.name}"] = losses.described()
         for value, tokens in texts.items():
             batches = text_batches(tokens, arguments.block, arguments.batch_size, arguments.max_blocks)
             name = Path(TextSource.parse(value).path).name

@@ -330,6 +330,27 @@ class Example:
     asked: list[bool]
 
 
+def document_examples(
+    texts: Iterable[str], tokenizer: Tokenizer, bos_id: int, block: int, max_tokens: int
+) -> list[Example]:
+    """Every document from its own beginning, in blocks of ``block`` tokens that each begin anew with BOS.
+
+    All but BOS is asked; after ``max_tokens`` asked tokens it stops. ``toast-serve perplexity`` cuts a text alike, so
+    both measure the same predictions.
+    """
+    examples: list[Example] = []
+    left = max_tokens
+    for text in texts:
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        for start in range(0, len(ids), block - 1):
+            part = ids[start : min(start + block - 1, start + left)]
+            if not part:
+                return examples
+            left -= len(part)
+            examples.append(Example([bos_id, *part], [False, *([True] * len(part))]))
+    return examples
+
+
 class Responses:
     """Batches of examples, padded on the right to the longest of the batch; only asked tokens become labels.
 

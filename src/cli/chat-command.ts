@@ -3,12 +3,12 @@ import { type RunningApp, startApp } from "../app.js";
 import { parseServeConfig } from "../config.js";
 import { ToastError } from "../errors.js";
 import { createLog } from "../server/request-log.js";
-import { baseUrlOf } from "./bench/subject.js";
 import { ChatServer } from "./chat/chat-server.js";
 import { ChatSession } from "./chat/chat-session.js";
 import { Conversation, integerIn, numberIn } from "./chat/conversation.js";
 import { positiveInteger } from "./positive-integer.js";
 import { progressLine } from "./progress-line.js";
+import { apiKeyOf, baseUrlOf, ServerClient } from "./server-client.js";
 import { stopSignalOfProcess } from "./stop-signal.js";
 import type { Terminal } from "./terminal.js";
 
@@ -160,9 +160,8 @@ async function openServer(
   const { url, apiKey, threads } = flags;
   if (url !== undefined) {
     if (folder !== undefined) throw new ToastError("invalid_option", "Give a model folder or --url, not both.");
-    const { OPENAI_API_KEY: keyOfEnvironment } = terminal.environment;
-    const key = apiKey ?? keyOfEnvironment ?? "";
-    return { server: new ChatServer(baseUrlOf(url), key === "" ? null : key), close: () => Promise.resolve() };
+    const client = new ServerClient(baseUrlOf(url), apiKeyOf(apiKey, terminal.environment));
+    return { server: new ChatServer(client), close: () => Promise.resolve() };
   }
   const progress = progressLine(terminal, "Loading");
   let app: RunningApp | null = null;
@@ -179,7 +178,7 @@ async function openServer(
     await Promise.race([app.ready(), rejectedBy(stop)]);
     progress.end();
     const opened = app;
-    return { server: new ChatServer(`${opened.url}/v1`, null), close: () => opened.stop() };
+    return { server: new ChatServer(new ServerClient(`${opened.url}/v1`, null)), close: () => opened.stop() };
   } catch (error) {
     progress.end();
     await app?.stop();

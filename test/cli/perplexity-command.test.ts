@@ -1,18 +1,32 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type RunningApp, startApp } from "../../src/app.js";
 import { runCli } from "../../src/cli/run-cli.js";
-import { convertTestModel } from "../contract/open-test-model.js";
+import { parseServeConfig } from "../../src/config.js";
+import { createLog } from "../../src/server/request-log.js";
+import { convertTestModel, workerUrl } from "../contract/open-test-model.js";
 
 let folder: string;
 let remove: () => Promise<void>;
+let app: RunningApp;
 
 beforeAll(async () => {
   ({ folder, remove } = await convertTestModel());
+  const config = parseServeConfig({ model: folder, port: "0", threads: "1" }, { DRAIN_SECONDS: "0" });
+  app = await startApp(config, { workerUrl, log: createLog("error", "json", () => {}) });
+  await app.ready();
 });
-afterAll(() => remove());
+afterAll(async () => {
+  await app.stop();
+  await remove();
+});
 
-async function perplexity(...words: string[]) {
+function perplexity(...words: string[]) {
+  return run(folder, "--threads", "1", ...words);
+}
+
+async function run(...words: string[]) {
   const out: string[] = [];
   const err: string[] = [];
   const terminal = {
@@ -21,7 +35,7 @@ async function perplexity(...words: string[]) {
     interactive: false,
     environment: {},
   };
-  const code = await runCli(["perplexity", folder, "--threads", "1", ...words], terminal);
+  const code = await runCli(["perplexity", ...words], terminal);
   return { code, out: out.join("\n"), err: err.join("\n") };
 }
 
@@ -54,5 +68,42 @@ describe("perplexity", () => {
     const { code, err } = await perplexity("--text", file);
     expect(code).not.toBe(0);
     expect(err).toContain(sentence);
+  });
+});
+
+describe("perplexity of a server", () => {
+  it("is that of the folder that it serves, plain and steered, in blocks too", async () => {
+    const file = join(folder, "served.txt");
+    await writeFile(file, "Once upon a time there was a small model. It said — naïvely — what it had read.\nThe end.");
+    const local = JSON.parse((await perplexity("--text", file, "--json", "--block", "16")).out);
+    expect(local).toHaveLength(2);
+    for (const expected of local) {
+      const words = ["--url", app.url, "--model-id", expected.model, "--text", file, "--block", "16", "--json"];
+      const [served] = JSON.parse((await run(...words)).out);
+      expect(served.tokens).toBe(expected.tokens);
+      expect(served.tokens).toBeGreaterThan(16);
+      expect(served.perplexity / expected.perplexity).toBeCloseTo(1, 5);
+      const one = await run(...words.slice(0, -1));
+      expect(one.out).toContain(`${expected.model}  perplexity ${served.perplexity.toFixed(3)}`);
+    }
+  });
+
+  it("says what is missing or wrong", async () => {
+    const file = join(folder, "served.txt");
+    await writeFile(file, "Once upon a time.");
+    const cases: [string[], string][] = [
+      [["--text", file], "Give a model folder, or a server"],
+      [[folder, "--url", app.url, "--text", file], "Give a model folder, or a server"],
+      [["--url", app.url, "--text", file], "--url needs --model-id"],
+      [["--url", "nowhere", "--model-id", "tiny", "--text", file], "must be an address"],
+      [["--url", "http://127.0.0.1:9", "--model-id", "tiny", "--text", file], "cannot be reached"],
+      [["--url", app.url, "--model-id", "missing", "--text", file], "'missing'"],
+      [["--url", `${app.url}/v2/v3`, "--model-id", "tiny", "--text", file], "/v2/tokenize"],
+    ];
+    for (const [words, sentence] of cases) {
+      const { code, err } = await run(...words);
+      expect(code).not.toBe(0);
+      expect(err).toContain(sentence);
+    }
   });
 });

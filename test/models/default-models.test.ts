@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { measurePerplexity } from "../../src/cli/perplexity-command.js";
+import { measureFolder } from "../../src/cli/perplexity/measure-folder.js";
 import { convert } from "../../src/convert/convert.js";
 import { loadModel, releaseModel } from "../../src/engine/load-model.js";
 import { manifestFileName, readModelFolder, verifyModelFolder } from "../../src/model/model-folder.js";
@@ -37,7 +37,7 @@ async function convertSource(quantize: "none" | "int8"): Promise<string> {
 async function perplexityOf(folder: string) {
   const texts = await Promise.all(heldOut.map((file) => readFile(join(repository, file), "utf8")));
   const model = await loadModel(folder, {}, () => {});
-  const results = await measurePerplexity(model, texts, { block: 512, maxTokens: 6000 });
+  const results = await measureFolder(model, texts, { block: 512, maxTokens: 6000 });
   await releaseModel(model);
   return results;
 }

@@ -26,9 +26,11 @@ from conftest import (
 )
 from toast.adapter_file import load_adapter_for, official_names
 from toast.checkpoint import load_model
+from toast.data import TextSource, read_documents
 from toast.hashing import backbone_hash
 from toast.llama import LlamaForCausalLM
 from toast.steering import SteeredModel
+from toast.tokenizer import load_tokenizer
 from toast.trainer import TrainSettings, learning_rate
 
 COMMANDS = sorted(path.name for path in SCRIPTS.glob("*_*.py"))
@@ -153,6 +155,21 @@ def test_a_resumed_run_may_be_longer_than_it_was_planned(tmp_path: Path, text_fi
     assert [step for step, _ in loss_curve(out)] == list(range(1, 7))
 
 
+def test_a_run_may_start_from_an_earlier_ones_weights(tmp_path: Path, text_file, tokenizer_folder):
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_command("pretrain_base.py", *pretrain_arguments(text_file, tokenizer_folder, first), "--steps", 5)
+    going_on = pretrain_arguments(text_file, tokenizer_folder, second, "--start-from", first, "--steps", 1)
+    run_command("pretrain_base.py", *going_on, "--block", 16, "--context", 128, "--learning-rate", 1e-9)
+    weights, later = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    assert all(torch.allclose(later[name], tensor, atol=1e-6) for name, tensor in weights.items())
+    assert any(not torch.equal(later[name], tensor) for name, tensor in weights.items())
+    assert json.loads((second / "config.json").read_text())["max_position_embeddings"] == 128
+    wider = pretrain_arguments(text_file, tokenizer_folder, tmp_path / "third", "--start-from", first, "--steps", 1)
+    refused = run_command("pretrain_base.py", *wider, "--intermediate-size", 64, check=False)
+    assert refused.status == 2
+    assert "has intermediate_size 48, not 64" in refused.stderr
+
+
 SHORT = ("--batch-size", 4, "--accumulate", 1, "--learning-rate", 3e-3)
 
 
@@ -260,6 +277,24 @@ def test_evaluation_counts_held_out_tokens_and_strength_zero_is_plain(
         assert full[part]["tokens"] == plain[part]["tokens"] > 0
         assert abs(full[part]["loss"] - plain[part]["loss"]) > 1e-3
     assert plain["responses"]["examples"] == 20
+
+
+def test_held_out_documents_are_written_and_measured_to_their_last_token(tmp_path: Path, text_file: Path):
+    held_out = tmp_path / "held_out.jsonl"
+    run_command("write_held_out.py", "--text", text_file, "--held-out-percent", 10, "--out", held_out)
+    texts = [json.loads(line)["text"] for line in held_out.read_text().splitlines()]
+    assert texts == list(read_documents([TextSource(str(text_file))], "held_out", 10))
+    tokenizer = load_tokenizer(TINY / "mha")
+    counts = [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
+    result = tmp_path / "result.json"
+    run_command("evaluate_model.py", "--model", TINY / "mha", "--documents", held_out, "--block", 8, "--out", result)
+    measured = json.loads(result.read_text())[0]["documents held_out.jsonl"]
+    assert measured["tokens"] == sum(counts) > 8
+    run_command(
+        "evaluate_model.py",
+        *("--model", TINY / "mha", "--documents", held_out, "--max-tokens", counts[0] + 3, "--out", result),
+    )
+    assert json.loads(result.read_text())[0]["documents held_out.jsonl"]["tokens"] == counts[0] + 3
 
 
 def test_generation_answers_on_standard_output(base_folder: Path, pretuned: Path):

@@ -1,6 +1,7 @@
 import type { ShapeName } from "../../convert/model-shapes.js";
 import { ToastError } from "../../errors.js";
 import type { Quantization } from "../../model/manifest.js";
+import { apiKeyOf, baseUrlOf } from "../server-client.js";
 
 /** What is measured: a converted folder, random weights of a shape, or a server of whatever make. */
 export type BenchSubject =
@@ -86,25 +87,13 @@ function namedSubject(
   if (shape !== undefined) return { kind: "shape", shape, quantize, keep: keep ?? null };
   if (url === undefined) return { kind: "folder", folder: folder ?? null };
   if (modelId === undefined) throw invalid("--url needs --model-id: the model to ask for, as GET /v1/models names it.");
-  const { OPENAI_API_KEY: keyOfEnvironment } = environment;
-  const key = apiKey ?? keyOfEnvironment ?? "";
   return {
     kind: "server",
     baseUrl: baseUrlOf(url),
     model: modelId,
-    apiKey: key === "" ? null : key,
+    apiKey: apiKeyOf(apiKey, environment),
     ignoreEos: ignoreEos === true,
   };
-}
-
-/** An address without a path means `/v1`, where OpenAI's interface usually is. @throws ToastError `invalid_option` */
-export function baseUrlOf(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw invalid(`--url must be an address such as http://127.0.0.1:8000/v1; got '${text}'.`);
-  }
-  const path = url.pathname.replace(/\/+$/, "");
-  return `${url.origin}${path === "" ? "/v1" : path}`;
 }
 
 function flagOf(name: string): string {

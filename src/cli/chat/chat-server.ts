@@ -2,6 +2,7 @@ import { EventSourceParserStream } from "eventsource-parser/stream";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { errorText, failureText, jsonOf } from "../../openai/foreign-answer.js";
+import { refused, type ServerClient } from "../server-client.js";
 
 const modelsSchema = z.looseObject({ data: z.array(z.looseObject({ id: z.string() })) });
 const chunkSchema = z.looseObject({
@@ -9,21 +10,17 @@ const chunkSchema = z.looseObject({
 });
 /** A server that speaks OpenAI's chat completions, seen from somebody who talks to it. */
 export class ChatServer {
-  /** With its version, without a slash at the end: `http://127.0.0.1:8000/v1`. */
-  readonly #baseUrl: string;
-  readonly #apiKey: string | null;
+  readonly #client: ServerClient;
 
-  constructor(baseUrl: string, apiKey: string | null) {
-    this.#baseUrl = baseUrl;
-    this.#apiKey = apiKey;
+  constructor(client: ServerClient) {
+    this.#client = client;
   }
 
   /** The ids that are served now. @throws ToastError `server_refused` */
   async models(): Promise<readonly string[]> {
-    const response = await this.#fetch("/models", {});
-    const parsed = modelsSchema.safeParse(jsonOf(await response.text()));
-    if (parsed.success) return parsed.data.data.map(({ id }) => id);
-    throw refused(`${this.#baseUrl}/models is no list of models`);
+    const response = await this.#client.fetch("/models");
+    const { data } = await this.#client.read(response, modelsSchema, "a list of models");
+    return data.map(({ id }) => id);
   }
 
   /**
@@ -31,12 +28,7 @@ export class ChatServer {
    * @throws ToastError `server_refused` with the server's own words, also half-way; the signal's reason when it aborts.
    */
   async *answer(request: object, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
-    const response = await this.#fetch("/chat/completions", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(request),
-      signal,
-    });
+    const response = await this.#client.post("/chat/completions", request, signal);
     if (response.body === null) throw refused("the server sent no answer");
     const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
     let isComplete = false;
@@ -58,24 +50,4 @@ export class ChatServer {
     }
     if (!isComplete) throw refused("the connection ended before the answer did");
   }
-
-  /** @throws ToastError `server_refused` */
-  async #fetch(path: string, init: RequestInit): Promise<Response> {
-    const headers = new Headers(init.headers);
-    if (this.#apiKey !== null) headers.set("authorization", `Bearer ${this.#apiKey}`);
-    let response: Response;
-    try {
-      response = await fetch(`${this.#baseUrl}${path}`, { ...init, headers });
-    } catch (error) {
-      init.signal?.throwIfAborted();
-      throw refused(`${this.#baseUrl} cannot be reached: ${failureText(error)}`);
-    }
-    if (response.ok) return response;
-    const detail = errorText(await response.text()) ?? response.statusText;
-    throw refused(response.status === 401 ? `${detail} Give a key with --api-key or OPENAI_API_KEY.` : detail);
-  }
-}
-
-function refused(message: string): ToastError {
-  return new ToastError("server_refused", /[.!?]$/.test(message) ? message : `${message}.`);
 }
