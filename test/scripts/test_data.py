@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from conftest import sentences, write_alpaca, write_lines
+from conftest import run_command, sentences, write_alpaca, write_lines
 from toast.data import (
     IGNORED,
     DataError,
@@ -247,3 +248,23 @@ def test_batches_hold_examples_of_like_length_and_each_example_once():
     widths = [batch.ids.shape[1] for batch in batches]
     assert widths != sorted(widths)
     assert torch.equal(Responses(examples, 2, 1).batch(5, 4).ids, batches[5].ids)
+
+
+def test_stories_become_requests_that_name_their_words(tmp_path: Path):
+    stories = [
+        f"Once there was a {name}. The {name} was small. It sat in a tree. A bird came. They talked. The end came."
+        for name in ("frog", "owl", "snail", "goat")
+    ]
+    write_lines(tmp_path / "stories.jsonl", stories)
+    out = tmp_path / "tasks.json"
+    words = ("--text", tmp_path / "stories.jsonl", "--held-out-percent", 0, "--out", out)
+    run_command("make_story_tasks.py", *words)
+    tasks = json.loads(out.read_text())
+    asked = [task for task in tasks if not task["input"]]
+    assert [task["output"] for task in asked] == stories
+    assert re.search(r"\ba frog\b", asked[0]["instruction"])
+    assert re.search(r"\ban owl\b", asked[1]["instruction"])
+    continued = [task for task in tasks if task["input"]]
+    assert [f"{task['input']} {task['output']}" for task in continued] == stories
+    run_command("make_story_tasks.py", *words)
+    assert json.loads(out.read_text()) == tasks
