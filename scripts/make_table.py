@@ -14,8 +14,9 @@ from toast.settings import command, run_command
 
 DESCRIPTION = """\
 Read the measured runs of a plan and print a Markdown table: trained parameters, training operations, held-out
-response perplexity with its interval over seeds and examples, perplexity of general text (forgetting), and how often
-each method finds the reference answers likelier than the base does. With --out FILE the table replaces what stands
+response perplexity with its interval over seeds and examples, perplexity of general text (forgetting), how often each
+method finds the reference answers likelier than the base does, and, after measure_served.py, what it adds to the disk
+and how fast it is served. With --out FILE the table replaces what stands
 there between '<!-- table:NAME -->' and '<!-- /table -->'.
 
 example:
@@ -45,12 +46,20 @@ def lines(plan: Plan, runs: Path) -> list[str]:
     head = ["", "trained parameters", "training FLOPs", "learning rate", "response perplexity (95 %)"]
     head += [f"perplexity, {text_title(text)}" for text in texts]
     head += [f"likelier than the base, {name}" for name in references]
+    served_file = runs / "served.json"
+    served = json.loads(served_file.read_text()) if served_file.is_file() else {}
+    head += ["bytes on disk", "tokens/s served"] if served else []
     rows = [head, ["---"] * len(head)]
     half = base_trial.losses("responses").half("reporting")
     base_cells = ["base", "0", "0", "", perplexity(half.mean, *half.interval())]
-    rows.append(base_cells + [f"{base[text]['perplexity']:.2f}" for text in texts] + [""] * len(references))
+    rows.append(
+        base_cells
+        + [f"{base[text]['perplexity']:.2f}" for text in texts]
+        + [""] * (len(head) - len(texts) - len(base_cells))
+    )
     for method in plan.methods:
-        rows.append(method_row(method, runs, base_trial, texts, references))
+        row = method_row(method, runs, base_trial, texts, references)
+        rows.append(row + (served_cells(served.get(method.name)) if served else []))
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
@@ -66,6 +75,14 @@ def method_row(method: Method, runs: Path, base: Trial, texts: list[str], refere
     cells.append(perplexity(*loss))
     cells += [f"{math.exp(mean_of(trials, text)):.2f}" for text in texts]
     return cells + [wins(trials[0].losses(name), base.losses(name)) for name in references]
+
+
+def served_cells(served: dict[str, float | None] | None) -> list[str]:
+    if served is None:
+        return ["", ""]
+    plain, steered = served["plain_tokens_per_second"], served["steered_tokens_per_second"]
+    speed = f"{plain:.0f}" if steered is None else f"{steered:.0f} (plain: {plain:.0f})"
+    return [f"{served['bytes'] / 1e6:.1f} MB", speed]
 
 
 def mean_of(trials: list[Trial], part: str) -> float:

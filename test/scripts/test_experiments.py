@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,17 @@ command = ["tune_adapter.py", "--model", "{model}", "--adapter", "{model}/adapte
   "--seed", "{seed}"]
 """
 
+STAND_IN = """
+import json, pathlib, sys
+if sys.argv[1] == "convert":
+    adapter = pathlib.Path(sys.argv[sys.argv.index("--out") + 1], "adapters", "it")
+    adapter.mkdir(parents=True)
+    (adapter / "adapter.onnx").write_bytes(bytes(1_500_000))
+else:
+    ways = {"plain": 80.0, "sequential": 40.0, "draftAhead": 50.0}
+    print(json.dumps({"decode": [{"way": way, "tokensPerSecond": speed} for way, speed in ways.items()]}))
+"""
+
 
 def test_a_plan_is_followed_measured_and_turned_into_a_table(tmp_path: Path, alpaca_file: Path):
     plan, out = tmp_path / "plan.toml", tmp_path / "runs"
@@ -39,10 +51,16 @@ def test_a_plan_is_followed_measured_and_turned_into_a_table(tmp_path: Path, alp
     run_command("run_experiments.py", *arguments)
     listed = run_command("run_experiments.py", *arguments, "--list").stdout.splitlines()
     assert [line.split("\t")[0] for line in listed] == ["done", "done"]
+    # The server's command, which needs a build, is stood in for: what is tested is how it is asked and read.
+    stand_in = tmp_path / "stand_in.py"
+    stand_in.write_text(STAND_IN)
+    toast_serve = ("--toast-serve", f"{sys.executable} {stand_in}", "--given", given[0])
+    run_command("measure_served.py", plan, "--runs", out, *toast_serve, "--out", out / "served.json")
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table:comparison -->\nold\n<!-- /table -->\nafter\n")
     table = run_command("make_table.py", plan, "--runs", out, "--out", page).stdout
     assert [row.split("|")[1].strip() for row in table.splitlines()] == ["", "---", "base", "TOAST"]
+    assert table.splitlines()[-1].endswith(" | 1.5 MB | 50 (plain: 80) |")
     assert "old" not in page.read_text()
     assert page.read_text().startswith("before\n<!-- table:comparison -->\n| ")
 
