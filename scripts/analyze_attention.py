@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from toast.hashing import backbone_hash
 from toast.prompts import ALPACA_HELD_OUT, read_alpaca
 from toast.settings import command, run_command, special_ids
 from toast.steering import SteeredModel
+from toast.tables import markdown_lines, write_table
 from toast.tokenizer import load_tokenizer
 from toast.trainer import limit_threads
 
@@ -30,6 +30,8 @@ Run a steered model over held-out instructions and their responses, and write to
   relevance.svg           mean relevance of each part
   attention.svg           where response tokens look, before (bottom-up pass) and after (steered pass), by layer
   example.svg             one prompt, its tokens shaded by relevance
+
+With --page FILE the figures also go, as a table, where that page says '<!-- table:attention --> … <!-- /table -->'.
 
 example:
   python analyze_attention.py --model runs/base --adapter runs/tuned/adapter.safetensors --data alpaca_data.json \\
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="instructions held out")
     parser.add_argument("--examples", type=int, default=300, help="look at so many of them")
     parser.add_argument("--max-length", type=int, default=512, help="longest example in tokens; longer ones are cut")
+    parser.add_argument("--page", type=Path, help="Markdown page to write the figures into")
     parser.add_argument("--out", type=Path, required=True, help="folder for the plots")
     arguments = parser.parse_args()
 
@@ -71,7 +74,27 @@ def main() -> None:
     plot_attention(summary, arguments.out / "attention.svg")
     with_input = next((pair for pair in looked if "input" in pair[0].parts and len(pair[0].ids) < 140), looked[0])
     plot_example(*with_input, arguments.out / "example.svg")
-    print(json.dumps(asdict(summary)["relevance"], indent=2))
+    table = "\n".join(markdown_lines(rows(summary)))
+    print(table)
+    if arguments.page:
+        write_table(arguments.page, "attention", table)
+
+
+def rows(summary: PartSummary) -> list[list[str]]:
+    """Each part's relevance, and its share of the response tokens' attention, with 95 % intervals."""
+    head = ["part of the prompt", "relevance", "attention before steering", "attention after"]
+    return [head] + [
+        [part, within(summary.relevance[part]), *(within(s[part], 100, " %") for s in (summary.before, summary.after))]
+        for part in PARTS
+        if part in summary.relevance
+    ]
+
+
+def within(figure: tuple[float, float], scale: float = 1.0, unit: str = "") -> str:
+    """Mean ± 1.96 standard errors."""
+    mean, error = figure
+    digits = 3 if scale == 1.0 else 1
+    return f"{scale * mean:.{digits}f} ± {scale * 1.96 * error:.{digits}f}{unit}"
 
 
 def plot_relevance(summary: PartSummary, file: Path) -> None:

@@ -11,6 +11,7 @@ from toast.data import DataError
 from toast.evaluation import Losses
 from toast.experiments import Method, Plan, Trial, best_rate, seed_interval, sign_test, win_rate
 from toast.settings import command, run_command
+from toast.tables import markdown_lines, write_table
 
 DESCRIPTION = """\
 Read the measured runs of a plan and print a Markdown table: trained parameters, training operations, held-out
@@ -35,7 +36,7 @@ def main() -> None:
     table = "\n".join(lines(plan, arguments.runs))
     print(table)
     for file in arguments.out:
-        replace(file, arguments.name, table)
+        write_table(file, arguments.name, table)
 
 
 def lines(plan: Plan, runs: Path) -> list[str]:
@@ -49,7 +50,7 @@ def lines(plan: Plan, runs: Path) -> list[str]:
     served_file = runs / "served.json"
     served = json.loads(served_file.read_text()) if served_file.is_file() else {}
     head += ["bytes on disk", "tokens/s served"] if served else []
-    rows = [head, ["---"] * len(head)]
+    rows = [head]
     half = base_trial.losses("responses").half("reporting")
     base_cells = ["base", "0", "0", "", perplexity(half.mean, *half.interval())]
     rows.append(
@@ -60,7 +61,7 @@ def lines(plan: Plan, runs: Path) -> list[str]:
     for method in plan.methods:
         row = method_row(method, runs, base_trial, texts, references)
         rows.append(row + (served_cells(served.get(method.name)) if served else []))
-    return [f"| {' | '.join(row)} |" for row in rows]
+    return markdown_lines(rows)
 
 
 def method_row(method: Method, runs: Path, base: Trial, texts: list[str], references: list[str]) -> list[str]:
@@ -106,16 +107,6 @@ def thousands(value: float) -> str:
 
 def text_title(part: str) -> str:
     return part.removeprefix("text ").split(".")[0]
-
-
-def replace(file: Path, name: str, table: str) -> None:
-    text = file.read_text()
-    opening, closing = f"<!-- table:{name} -->", "<!-- /table -->"
-    before, found, rest = text.partition(opening)
-    _, ended, after = rest.partition(closing)
-    if not found or not ended:
-        raise DataError(f"{file} has no '{opening} … {closing}' to write into")
-    file.write_text(f"{before}{opening}\n{table}\n{closing}{after}")
 
 
 if __name__ == "__main__":

@@ -56,17 +56,20 @@ def test_tokens_belong_to_the_part_that_they_stand_in():
 
 def test_the_plots_are_drawn_and_the_same_each_time(tmp_path: Path, alpaca_file: Path):
     folder = TINY / "mha"
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table:attention -->\n<!-- /table -->\n")
     for out in (tmp_path / "one", tmp_path / "two"):
         run_command(
             "analyze_attention.py",
             *("--model", folder, "--adapter", folder / "adapter.safetensors", "--data", alpaca_file),
-            *("--held-out", 6, "--examples", 4, "--out", out),
+            *("--held-out", 6, "--examples", 4, "--page", page, "--out", out),
         )
     for name in ("relevance.svg", "attention.svg", "example.svg"):
         first, second = ((tmp_path / run / name).read_text() for run in ("one", "two"))
         assert first.startswith("<?xml")
         assert first == second
     assert json.loads((tmp_path / "one" / "attention.json").read_text())["examples"] == 4
+    assert "| instruction | " in page.read_text()
 
 
 def test_attention_of_a_layer_sums_to_one_over_the_past():

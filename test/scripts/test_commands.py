@@ -277,6 +277,16 @@ def test_evaluation_counts_held_out_tokens_and_strength_zero_is_plain(
         assert full[part]["tokens"] == plain[part]["tokens"] > 0
         assert abs(full[part]["loss"] - plain[part]["loss"]) > 1e-3
     assert plain["responses"]["examples"] == 20
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table:strength -->\n<!-- /table -->\n")
+    for plot in (tmp_path / "once.svg", tmp_path / "again.svg"):
+        run_command("plot_strength.py", "--evaluation", tmp_path / "steered.json", "--page", page, "--out", plot)
+    assert (tmp_path / "once.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+    assert f"| 0 | {plain['responses']['perplexity']:.2f} |" in page.read_text()
+    refused = run_command(
+        "plot_strength.py", "--evaluation", tmp_path / "plain.json", "--out", tmp_path / "none.svg", check=False
+    )
+    assert "measure at least two with --strength" in refused.stderr
 
 
 def test_held_out_documents_are_written_and_measured_to_their_last_token(tmp_path: Path, text_file: Path):
