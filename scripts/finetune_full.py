@@ -57,7 +57,7 @@ def main() -> None:
         "prompt_format": data.prompt_format,
         "data": {"train": len(data.train), "held_out": len(data.held_out)},
     }
-    trainer = Trainer(PlainObjective(model), examples, settings, world, export, described)
+    trainer = Trainer(PlainObjective(model, packed=False), examples, settings, world, export, described)
     figures = trainer.run(arguments.resume)
     if world.is_first:
         print(f"finished at step {trainer.step}: response loss {figures['loss']:.3f} -> {arguments.out}")

@@ -110,7 +110,7 @@ def main() -> None:
         "parameters": model.parameter_count(),
         "data": {**tokens.facts, "blocks": len(examples), "block": arguments.block},
     }
-    trainer = Trainer(PlainObjective(model), examples, settings, world, export, described)
+    trainer = Trainer(PlainObjective(model, packed=True), examples, settings, world, export, described)
     if world.is_first:
         print(f"{model.parameter_count()} parameters, {tokens.token_count} tokens of text", flush=True)
     figures = trainer.run(arguments.resume)

@@ -426,11 +426,13 @@ class LlamaForCausalLM(nn.Module):
         return self.model.embed_tokens(ids)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Final norm and output head: (B, T, D) -> logits (B, T, V)."""
+        """Final norm and output head: (…, D) -> logits (…, V)."""
         return self.lm_head(self.model.norm(hidden))
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        return self.head(self.model.bottom_up(self.embed(ids), cache))  # (B, T, V)
+    def forward(self, ids: Tensor, cache: KVCache | None = None, asked: Tensor | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V); with ``asked`` (B, T), true at N positions, only of those: (N, V)."""
+        hidden = self.model.bottom_up(self.embed(ids), cache)  # (B, T, D)
+        return self.head(hidden if asked is None else hidden[asked])
 
     def new_cache(self) -> KVCache:
         return KVCache(self.config.num_hidden_layers)

@@ -11,22 +11,29 @@ from toast.llama import LlamaForCausalLM
 
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum of -log p(label) in float32 over the labels that ask: (B, T, V), (B, T) -> ()."""
+    """Sum of -log p(label) in float32 over the labels that ask: (…, V), (…) -> ()."""
     return functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
 
 
 class PlainObjective(nn.Module):
-    """Next-token loss of the plain decoder: pre-training a base, full fine-tuning, LoRA."""
+    """Next-token loss of the plain decoder: pre-training a base, full fine-tuning, LoRA.
 
-    def __init__(self, model: LlamaForCausalLM) -> None:
+    ``packed``: every position of a batch asks. Otherwise the output head, whose logits are the largest tensor of all,
+    is computed only where something is asked.
+    """
+
+    def __init__(self, model: LlamaForCausalLM, *, packed: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.packed = model, packed
 
     def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """ids, labels (B, T) -> {"cross_entropy": sum over targets ()}"""
-        return {"cross_entropy": cross_entropy_sum(self.model(ids), labels)}
+        if self.packed:
+            return {"cross_entropy": cross_entropy_sum(self.model(ids), labels)}
+        asked = labels != IGNORED  # (B, T)
+        return {"cross_entropy": cross_entropy_sum(self.model(ids, asked=asked), labels[asked])}
 
 
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -153,7 +153,7 @@ class SteeredForward:
     relevance: Tensor  # (B, T)
     top_down_values: Tensor  # (L, B, T, D), strength applied
     boundaries: list[Tensor]  # L+1 × (B, T, D): the steered pass's layer inputs, then its output before the norm
-    logits: Tensor  # (B, T, V) of the steered pass
+    logits: Tensor  # (B, T, V) of the steered pass; (N, V) where only N positions were asked for
 
 
 class SteeredModel(nn.Module):
@@ -170,8 +170,17 @@ class SteeredModel(nn.Module):
         freeze(backbone)
         self.backbone, self.adapter = backbone, adapter
 
-    def forward(self, ids: Tensor, strength: float = 1.0, caches: SteeredCaches | None = None) -> SteeredForward:
-        """ids (B, T) -> both passes. ``strength`` scales the top-down values; 0 is the backbone, bit for bit."""
+    def forward(
+        self,
+        ids: Tensor,
+        strength: float = 1.0,
+        caches: SteeredCaches | None = None,
+        asked: Tensor | None = None,
+    ) -> SteeredForward:
+        """ids (B, T) -> both passes. ``strength`` scales the top-down values; 0 is the backbone, bit for bit.
+
+        ``asked`` (B, T) limits the logits to the positions where it is true.
+        """
         embedded = self.backbone.embed(ids)  # (B, T, D)
         with torch.no_grad():  # nothing before the selection learns
             bottom_up = self.backbone.model.bottom_up(embedded, caches.bottom_up if caches else None)  # (B, T, D)
@@ -181,7 +190,8 @@ class SteeredModel(nn.Module):
             top_down = top_down * strength
         top_down = top_down.to(embedded.dtype)  # a frozen backbone may be kept narrower than its adapter
         boundaries = self.backbone.model.steered(embedded, top_down, caches.steered if caches else None)
-        return SteeredForward(bottom_up, relevance, top_down, boundaries, self.backbone.head(boundaries[-1]))
+        last = boundaries[-1] if asked is None else boundaries[-1][asked]
+        return SteeredForward(bottom_up, relevance, top_down, boundaries, self.backbone.head(last))
 
     def new_caches(self) -> SteeredCaches:
         return SteeredCaches(self.backbone.new_cache(), self.backbone.new_cache())
@@ -200,7 +210,7 @@ def reconstruction_loss(adapter: SteeringAdapter, boundaries: list[Tensor]) -> T
 
 
 class SteeredObjective(nn.Module):
-    """Next-token loss of the steered pass, with the reconstruction loss when pre-tuning."""
+    """Next-token loss of the steered pass, with the reconstruction loss when pre-tuning (on packed text)."""
 
     def __init__(self, model: SteeredModel, *, reconstruct: bool) -> None:
         super().__init__()
@@ -208,10 +218,15 @@ class SteeredObjective(nn.Module):
 
     def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """ids, labels (B, T) -> cross-entropy sum, reconstruction loss, and how relevant the asked tokens are."""
-        result = self.model(ids)
         asked = labels != IGNORED  # (B, T)
+        if self.reconstruct:
+            result = self.model(ids)
+            loss = cross_entropy_sum(result.logits, labels)
+        else:
+            result = self.model(ids, asked=asked)
+            loss = cross_entropy_sum(result.logits, labels[asked])
         parts = {
-            "cross_entropy": cross_entropy_sum(result.logits, labels),
+            "cross_entropy": loss,
             "relevance": mean_over(result.relevance.detach(), asked),
             "active": mean_over((result.relevance.detach() > 0).float(), asked),
         }

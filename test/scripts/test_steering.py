@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from conftest import random_ids, tiny_model, tiny_steered
-from toast.data import Batch
+from toast.data import IGNORED, Batch
 from toast.lora import LowRankLinear, add_lora, merge_lora
-from toast.objectives import trainable
+from toast.objectives import PlainObjective, cross_entropy_sum, trainable
 from toast.steering import SteeredModel, SteeredObjective, SteeringAdapter, align, reconstruction_loss, wake
 
 
@@ -160,6 +160,24 @@ def test_gradient_checkpointing_keeps_the_steering(reconstruct):
     for name, gradient in gradients.items():
         assert gradient.abs().max() > 0, name
         torch.testing.assert_close(same_gradients[name], gradient)
+
+
+def test_the_loss_of_the_asked_positions_needs_no_other_logits():
+    model = tiny_steered()
+    model.adapter.train_for_tuning()
+    ids = random_ids(2, 12)
+    labels = ids[:, 1:].clone()
+    labels[:, :5] = IGNORED
+    labels[1, 8:] = IGNORED
+    inputs = ids[:, :-1]
+    for objective, logits in (
+        (SteeredObjective(model, reconstruct=False), model(inputs).logits),
+        (PlainObjective(model.backbone, packed=False), model.backbone(inputs)),
+    ):
+        assert logits.shape == (2, 11, 512)
+        torch.testing.assert_close(objective(inputs, labels)["cross_entropy"], cross_entropy_sum(logits, labels))
+    asked = labels != IGNORED
+    assert model(inputs, asked=asked).logits.shape == (int(asked.sum()), 512)
 
 
 def test_training_steps_leave_the_backbone_untouched():
