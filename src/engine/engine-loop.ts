@@ -1,30 +1,27 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type ErrorData, ToastError } from "../errors.js";
-import type { Decoder, RowResult, RowTopDown } from "../model/decoder.js";
+import type { Decoder, RowResult } from "../model/decoder.js";
 import { blocksOf } from "../model/kv-cache.js";
 import { type LogProbabilities, logProbabilities } from "../sampling/log-probabilities.js";
 import { Sampler } from "../sampling/sampler.js";
 import { layerGains } from "../steering/layer-gains.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { canStart, type EngineLimits } from "./admission.js";
-import type { EngineStatus, FinishReason, TokenReport, TokenSteering, Usage } from "./messages.js";
-import { PrefixCache } from "./prefix-cache.js";
+import { Feedback, type PlannedWork } from "./feedback.js";
+import type { EngineStatus, FinishReason, TokenReport, Usage } from "./messages.js";
 import { PromptReport } from "./prompt-report.js";
 import { planStep } from "./scheduler.js";
 import {
   type AdmittedRequest,
-  bottomUpPrefix,
   type ChoiceId,
-  isSteeredBy,
   type Lanes,
   type LoopAdapter,
   RunningSequence,
   Sequence,
-  steeredPrefix,
 } from "./sequence.js";
+import { SequencePrefixes } from "./sequence-prefixes.js";
 import type { PlannedRow, StepPlan } from "./step-plan.js";
 import type { TokenFacts } from "./token-report.js";
-import { tokenSteering } from "./token-steering.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
 export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "graphMs">;
@@ -49,18 +46,6 @@ export interface LoopListener {
   errored(choice: ChoiceId, error: ErrorData): void;
 }
 
-interface PlannedWork {
-  readonly row: PlannedRow;
-  readonly running: RunningSequence;
-}
-
-/** What a steered row is computed with. */
-interface FedBack {
-  readonly topDown: RowTopDown;
-  /** Of its tokens; empty when nobody asked. */
-  readonly steering: readonly TokenSteering[];
-}
-
 interface ComputedRow extends PlannedWork {
   readonly result: RowResult;
 }
@@ -74,7 +59,8 @@ export class EngineLoop {
   readonly #parts: EngineParts;
   readonly #listener: LoopListener;
   readonly #sampler: Sampler;
-  readonly #prefixes: PrefixCache;
+  readonly #prefixes: SequencePrefixes;
+  readonly #feedback: Feedback;
   readonly #waiting: Sequence[] = [];
   /** In the order in which they started. */
   readonly #running = new Map<string, RunningSequence>();
@@ -86,8 +72,6 @@ export class EngineLoop {
   readonly #rows = { bottomUp: 0, steered: 0 };
   readonly #drafts = { proposed: 0, accepted: 0 };
   readonly #prefixTokens = { queried: 0, hit: 0 };
-  /** What adapters read, one run after the other: fresh arrays of this size would cost more than what is written into them. */
-  #fedBackStates = new Float32Array(0);
   #preemptions = 0;
   #stepMs = 0;
   /** Of adapters that are gone. */
@@ -99,7 +83,8 @@ export class EngineLoop {
     this.#parts = parts;
     this.#listener = listener;
     this.#sampler = new Sampler(parts.decoder.architecture.vocabSize);
-    this.#prefixes = new PrefixCache(parts.decoder.cache);
+    this.#prefixes = new SequencePrefixes(parts.decoder.cache, parts.limits);
+    this.#feedback = new Feedback(parts.decoder.architecture);
   }
 
   /** @throws ToastError `server_overloaded` when too many wait already */
@@ -146,7 +131,7 @@ export class EngineLoop {
   /** Drops what is kept of an adapter that nobody uses and nobody will: its key never comes back. */
   forgetAdapter(key: string): void {
     this.#pastAdapterMs += this.#parts.adapters.get(key)?.graphMs ?? 0;
-    this.#prefixes.forget((prefix) => isSteeredBy(prefix, key));
+    this.#prefixes.forgetAdapter(key);
   }
 
   /** Cancels everything. @returns once no forward runs any more: only then may the thread end. */
@@ -228,7 +213,13 @@ export class EngineLoop {
       const sequence = this.#waiting[0];
       if (sequence === undefined || !this.#hasRoomFor(sequence)) return;
       this.#waiting.shift();
-      this.#restorePrefix(this.#run(sequence));
+      const reused = this.#prefixes.restore(this.#run(sequence));
+      // One that was preempted has been counted.
+      if (sequence.cachedTokens !== null) continue;
+      sequence.cachedTokens = reused;
+      this.#listener.started(sequence.choiceId, performance.now() - sequence.queuedAt);
+      this.#prefixTokens.queried += sequence.tokenIds.length;
+      this.#prefixTokens.hit += reused;
     }
   }
 
@@ -265,52 +256,6 @@ export class EngineLoop {
         };
       }
     }
-  }
-
-  /** Takes over what the prefix cache has of the sequence's tokens; the last one is computed in any case, for its logits. */
-  #restorePrefix({ sequence, lanes, hiddenStates }: RunningSequence): void {
-    const { request, tokenIds, promptReport } = sequence;
-    // Logits are not kept: a lane that has to give those of all tokens computes all tokens.
-    const needsLogits = promptReport?.needsLogits === true;
-    const most = needsLogits && lanes.kind === "plain" ? 0 : tokenIds.length - 1;
-    const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, most);
-    let reused = bottomUp.tokens;
-    if (lanes.kind === "steered") {
-      // A steered lane never is ahead of its bottom-up lane.
-      const most = needsLogits ? 0 : bottomUp.tokens;
-      const steered = this.#prefixes.find(steeredPrefix(request, lanes.gains), tokenIds, most);
-      this.#prefixes.restore(steered, lanes.steered, null);
-      reused = steered.tokens;
-    }
-    this.#prefixes.restore(bottomUp, lanes.bottomUp, hiddenStates);
-    if (sequence.cachedTokens !== null) return;
-    sequence.cachedTokens = reused;
-    this.#listener.started(sequence.choiceId, performance.now() - sequence.queuedAt);
-    this.#prefixTokens.queried += tokenIds.length;
-    this.#prefixTokens.hit += reused;
-  }
-
-  /** Keeps what a sequence has computed for those that begin with the same tokens. */
-  #rememberPrefix({ sequence, lanes, hiddenStates }: RunningSequence): void {
-    const { request, tokenIds } = sequence;
-    const { cache } = this.#parts.decoder;
-    const computed = (tokens: number) => ({
-      tokenIds,
-      prompt: request.promptIds.length,
-      computed: Math.min(tokens, tokenIds.length),
-    });
-    const { cacheBytes, prefixBytes } = this.#parts.limits;
-    const maxBytes = Math.min(prefixBytes, Math.max(0, cacheBytes - cache.blocksInUse * cache.blockBytes));
-    if (maxBytes === 0) return;
-    this.#prefixes.remember(bottomUpPrefix, computed(lanes.bottomUp.computed), lanes.bottomUp, hiddenStates, maxBytes);
-    if (lanes.kind === "plain") return;
-    this.#prefixes.remember(
-      steeredPrefix(request, lanes.gains),
-      computed(lanes.steered.computed),
-      lanes.steered,
-      null,
-      maxBytes,
-    );
   }
 
   /**
@@ -350,7 +295,7 @@ export class EngineLoop {
     const { vocabSize } = this.#parts.decoder.architecture;
     const planned = plan.rows.map((row) => ({ row, running: this.#runningOf(row.sequenceId) }));
     try {
-      const fedBack = await this.#feedBack(planned);
+      const fedBack = await this.#feedback.of(planned);
       const results = await this.#parts.decoder.step(
         planned.map(({ row, running }, index) => running.decoderRow(row, fedBack[index]?.topDown ?? null)),
       );
@@ -370,7 +315,7 @@ export class EngineLoop {
         if (!decides || !("logits" in result)) continue;
         this.#noteLogits(running, row.from, result.logits);
         if (row.from + row.count < running.sequence.tokenIds.length || !this.#runs(running)) continue;
-        await this.#explainRestored(running);
+        await this.#feedback.explainRestored(running, this.#parts.limits.chunkTokens);
         this.#nextToken(running, result.logits.subarray(-vocabSize));
       }
       for (const { row, running, result } of computed) {
@@ -391,74 +336,6 @@ export class EngineLoop {
 
   #runs(running: RunningSequence): boolean {
     return this.#running.get(running.id) === running;
-  }
-
-  /**
-   * The top-down values of the steered rows among `planned`, from the hidden states of the same tokens; one run an adapter.
-   * @returns for each steered row, null for the others.
-   */
-  async #feedBack(planned: readonly PlannedWork[]): Promise<readonly (FedBack | null)[]> {
-    interface Member {
-      readonly index: number;
-      readonly tokens: number;
-      readonly hiddenStates: Float32Array;
-      readonly gains: Float32Array;
-    }
-    const groups = new Map<LoopAdapter, Member[]>();
-    for (const [index, { row, running }] of planned.entries()) {
-      const { lanes } = running;
-      if (row.lane !== "steered" || lanes.kind !== "steered") continue;
-      const hiddenStates = running.hiddenStates.view(row.from, row.count);
-      const group = groups.get(lanes.adapter) ?? [];
-      group.push({ index, tokens: row.count, hiddenStates, gains: lanes.gains });
-      groups.set(lanes.adapter, group);
-    }
-    const { layers, hiddenSize } = this.#parts.decoder.architecture;
-    const fedBack: (FedBack | null)[] = planned.map(() => null);
-    for (const [adapter, group] of groups) {
-      const total = group.reduce((sum, { tokens }) => sum + tokens, 0);
-      if (this.#fedBackStates.length < total * hiddenSize) this.#fedBackStates = new Float32Array(total * hiddenSize);
-      const hiddenStates = this.#fedBackStates.subarray(0, total * hiddenSize);
-      const gains = new Float32Array(total * layers);
-      let token = 0;
-      for (const member of group) {
-        hiddenStates.set(member.hiddenStates, token * hiddenSize);
-        for (const end = token + member.tokens; token < end; token++) gains.set(member.gains, token * layers);
-      }
-      const topDown = await adapter.topDown(hiddenStates, gains);
-      let from = 0;
-      for (const { index, tokens } of group) {
-        fedBack[index] = {
-          topDown: { values: topDown.topDownValues, total, from },
-          steering: planned[index]?.running.explains ? tokenSteering(topDown, layers, from, tokens) : [],
-        };
-        from += tokens;
-      }
-    }
-    return fedBack;
-  }
-
-  /**
-   * What steering did with the tokens of a prompt that came out of the prefix cache. Their hidden states came along; the adapter reads
-   * them once more, in the chunks of the first time.
-   */
-  async #explainRestored({
-    sequence: { promptReport },
-    lanes,
-    hiddenStates,
-    explains,
-  }: RunningSequence): Promise<void> {
-    if (promptReport === null || !explains || lanes.kind === "plain") return;
-    const { layers } = this.#parts.decoder.architecture;
-    for (;;) {
-      const stretch = promptReport.unsteered(this.#parts.limits.chunkTokens);
-      if (stretch === null) return;
-      const { from, count } = stretch;
-      const gains = new Float32Array(count * layers);
-      for (let token = 0; token < count; token++) gains.set(lanes.gains, token * layers);
-      const topDown = await lanes.adapter.topDown(hiddenStates.view(from, count), gains);
-      promptReport.addSteering(from, tokenSteering(topDown, layers, 0, count));
-    }
   }
 
   /** @param logits float32 [T,V] of a deciding row's tokens from `from` on, or [1,V] of its last. */
@@ -490,7 +367,7 @@ export class EngineLoop {
     if (output.tokens === 0) {
       this.#tellPrompt(running.sequence);
       // The prompt is computed: whoever comes with the same one need not wait for this answer's end.
-      this.#rememberPrefix(running);
+      this.#prefixes.remember(running);
       this.#startFollowers(running, logits);
     }
     tokenIds.push(tokenId);
@@ -586,7 +463,7 @@ export class EngineLoop {
   }
 
   #finish(running: RunningSequence, reason: FinishReason): void {
-    this.#rememberPrefix(running);
+    this.#prefixes.remember(running);
     this.#release(running);
     running.sequence.matcher?.dispose();
     this.#listener.finished(running.sequence.choiceId, reason, usageOf(running.sequence));
