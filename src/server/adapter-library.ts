@@ -1,21 +1,14 @@
-import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { copyFile, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { isAdapterGraphOf } from "../convert/adapter-graph.js";
 import { readBackboneHash } from "../convert/adapter-source.js";
 import type { ConversionJob } from "../convert/convert-in-thread.js";
 import { publishFolder } from "../convert/output-folder.js";
 import type { EnginePhase } from "../engine/engine.js";
 import type { AdapterInfo, AdapterToLoad, ModelInfo } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
-import type { BackboneManifest } from "../model/manifest.js";
-import {
-  manifestFileName,
-  readAdapterFolder,
-  readAdapterManifest,
-  readBackboneManifest,
-} from "../model/model-folder.js";
+import { manifestFileName, readAdapterManifest, readBackboneManifest } from "../model/model-folder.js";
+import { type AdapterArrivalFiles, AdapterBuilder, fingerprintOf } from "./adapter-builder.js";
 import { type AdapterCandidate, AdapterFiles, checkAdapterName, descriptionOf } from "./adapter-files.js";
 import type { Log } from "./request-log.js";
 
@@ -53,12 +46,6 @@ export interface AdapterArrival {
   readonly files: AdapterArrivalFiles;
 }
 
-export type AdapterArrivalFiles =
-  /** X.safetensors with X.json beside it. */
-  | { readonly kind: "trained"; readonly weights: string; readonly name: string }
-  /** A folder that `toast-serve convert` has made; `origin` decides how far its graph is trusted. */
-  | { readonly kind: "converted"; readonly folder: string; readonly origin: "client" | "server" };
-
 export interface AdapterLibraryOptions {
   /** May grow until `start`. */
   readonly hosts: readonly AdapterHost[];
@@ -88,6 +75,7 @@ const scanMs = 2_000;
 export class AdapterLibrary {
   readonly #options: AdapterLibraryOptions;
   readonly #files: AdapterFiles | null;
+  readonly #builder: AdapterBuilder;
   readonly #entries = new Map<string, Entry>();
   /** `model:name` of those that are on their way. */
   readonly #reserved = new Set<string>();
@@ -95,11 +83,11 @@ export class AdapterLibrary {
   #timer: NodeJS.Timeout | null = null;
   /** What changes entries happens one after the other. */
   #last: Promise<unknown> = Promise.resolve();
-  #lastConversion: Promise<unknown> = Promise.resolve();
 
   constructor(options: AdapterLibraryOptions) {
     this.#options = options;
     this.#files = options.directory === null ? null : new AdapterFiles(options.directory);
+    this.#builder = new AdapterBuilder(options.convert, this.#stop.signal);
   }
 
   /** What is served now, model by model. */
@@ -142,7 +130,7 @@ export class AdapterLibrary {
   async stop(): Promise<void> {
     this.#stop.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await Promise.allSettled([this.#last, this.#lastConversion]);
+    await Promise.allSettled([this.#last, this.#builder.idle]);
   }
 
   /**
@@ -236,7 +224,8 @@ export class AdapterLibrary {
     this.#reserved.add(reservation);
     try {
       const built = join(incoming, "built", name);
-      await this.#build(arrival, host, backbone, name, built);
+      const target = { folder: host.folder, backbone, name, out: built };
+      await this.#builder.build(arrival.files, arrival.sha256, target);
       return await this.#inTurn(() => this.#publish(host, name, built, files.uploadOf(backbone.id, name)));
     } finally {
       this.#reserved.delete(reservation);
@@ -269,54 +258,6 @@ export class AdapterLibrary {
       await rm(entry.candidate.path, { recursive: true, force: true });
       return { files: "removed", released };
     });
-  }
-
-  async #build(
-    { files, sha256 }: AdapterArrival,
-    host: AdapterHost,
-    backbone: BackboneManifest,
-    name: string,
-    out: string,
-  ): Promise<void> {
-    switch (files.kind) {
-      case "trained":
-        if (sha256 !== null) checkHash(await hashOf(files.weights), sha256);
-        await mkdir(dirname(out), { recursive: true });
-        await this.#convert({ model: host.folder, file: files.weights, name, out });
-        return;
-      case "converted": {
-        const { manifest } = await readAdapterFolder(files.folder, backbone);
-        if (sha256 !== null) checkHash(manifest.files.weights.sha256, sha256);
-        await mkdir(out, { recursive: true });
-        for (const file of [manifestFileName, manifest.files.graph.name, manifest.files.weights.name]) {
-          await copyFile(join(files.folder, file), join(out, file)).catch((cause: unknown) => {
-            throw new ToastError("file_missing", `${file} is named by ${manifestFileName} but is not there.`, {
-              cause,
-            });
-          });
-        }
-        if (files.origin === "server") return;
-        // A graph can name files to read; one from outside has to be the one that our converter writes.
-        if (isAdapterGraphOf(manifest, await readFile(join(out, manifest.files.graph.name)))) return;
-        throw new ToastError(
-          "invalid_adapter",
-          `${manifest.files.graph.name} is not the graph that this version of toast-serve makes. Convert the adapter again, or send its .safetensors file.`,
-        );
-      }
-    }
-  }
-
-  /** Conversions take turns: each uses all cores and holds whole matrices. */
-  #convert(job: ConversionJob): Promise<unknown> {
-    const { signal } = this.#stop;
-    const conversion = this.#lastConversion
-      .catch(() => {})
-      .then(() => {
-        if (signal.aborted) throw new ToastError("server_draining", "The server is shutting down.");
-        return this.#options.convert(job, signal);
-      });
-    this.#lastConversion = conversion;
-    return conversion;
   }
 
   async #publish(host: AdapterHost, name: string, built: string, path: string): Promise<ServedAdapter> {
@@ -401,9 +342,7 @@ export class AdapterLibrary {
   async #convertedVersion({ path, name }: AdapterCandidate, host: AdapterHost): Promise<string> {
     const files = this.#requireFiles();
     const { id, quantization } = await readBackboneManifest(host.folder);
-    const hash = createHash("sha256").update(quantization);
-    for (const file of [path, descriptionOf(path)]) hash.update(await hashOf(file));
-    const folder = files.convertedOf(id, name, hash.digest("hex").slice(0, 16));
+    const folder = files.convertedOf(id, name, await fingerprintOf(path, quantization));
     const isThere = await readAdapterManifest(folder).then(
       () => true,
       () => false,
@@ -412,7 +351,7 @@ export class AdapterLibrary {
       const incoming = await this.openIncoming();
       try {
         const built = join(incoming.folder, name);
-        await this.#convert({ model: host.folder, file: path, name, out: built });
+        await this.#builder.convert({ model: host.folder, file: path, name, out: built });
         await rm(folder, { recursive: true, force: true });
         await mkdir(dirname(folder), { recursive: true });
         await publishFolder(built, folder);
@@ -512,24 +451,4 @@ async function nameOf(files: AdapterArrivalFiles): Promise<string> {
 async function namedFiles(folder: string): Promise<readonly string[]> {
   const { files } = await readAdapterManifest(folder);
   return [files.graph.name, files.weights.name];
-}
-
-/** sha256 of a file, lower-case hex. @throws ToastError `file_missing` */
-async function hashOf(file: string): Promise<string> {
-  const hash = createHash("sha256");
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  } catch (cause) {
-    throw new ToastError("file_missing", `${file} is missing or cannot be read.`, { cause });
-  }
-  return hash.digest("hex");
-}
-
-function checkHash(found: string, said: string): void {
-  if (found === said) return;
-  throw new ToastError(
-    "file_hash_mismatch",
-    `The weights have the sha256 ${found}, not ${said}: they were damaged on their way, or are others. Nothing was kept.`,
-    { param: "sha256" },
-  );
 }

@@ -6,7 +6,7 @@ import type { ReadableStream as WebStream } from "node:stream/web";
 import { Busboy } from "@fastify/busboy";
 import { ToastError } from "../errors.js";
 import { manifestFileName } from "../model/model-folder.js";
-import type { AdapterArrivalFiles } from "./adapter-library.js";
+import type { AdapterArrivalFiles } from "./adapter-builder.js";
 
 /** A form as it came: its text fields, and its files on the disk. */
 export interface AdapterUpload {
