@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("svg")
 from matplotlib import pyplot
 from tqdm import tqdm
 
@@ -16,6 +13,7 @@ from toast.attention import PARTS, Looked, MarkedExample, PartSummary, look, mar
 from toast.checkpoint import load_model
 from toast.files import write_json
 from toast.hashing import backbone_hash
+from toast.plots import save_plot
 from toast.prompts import ALPACA_HELD_OUT, read_alpaca
 from toast.settings import command, run_command, special_ids
 from toast.steering import SteeredModel
@@ -69,7 +67,6 @@ def main() -> None:
     summary = summarize(looked)
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / "attention.json", asdict(summary))
-    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "toast", "font.size": 10, "axes.spines.top": False})
     plot_relevance(summary, arguments.out / "relevance.svg")
     plot_attention(summary, arguments.out / "attention.svg")
     with_input = next((pair for pair in looked if "input" in pair[0].parts and len(pair[0].ids) < 140), looked[0])
@@ -105,7 +102,7 @@ def plot_relevance(summary: PartSummary, file: Path) -> None:
     axes.barh(parts, means, xerr=errors, color=[COLOURS[part] for part in parts], capsize=3)
     axes.invert_yaxis()
     axes.set_xlabel(f"mean relevance (cosine to the task embedding), 95 % over {summary.examples} examples")
-    save(figure, file)
+    save_plot(figure, file)
 
 
 def plot_attention(summary: PartSummary, file: Path) -> None:
@@ -125,7 +122,7 @@ def plot_attention(summary: PartSummary, file: Path) -> None:
         side.set_xticks(list(layers))
     axes[0].set_ylabel("share of response tokens' attention")
     axes[1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", frameon=False)
-    save(figure, file)
+    save_plot(figure, file)
 
 
 def plot_example(example: MarkedExample, looked: Looked, file: Path) -> None:
@@ -153,14 +150,7 @@ def plot_example(example: MarkedExample, looked: Looked, file: Path) -> None:
     axes.set_ylim(y - 0.05, 0.1)
     axes.set_xlim(0, 1)
     axes.set_title(f"relevance, 0 (white) to {highest:.2f} (blue)", fontsize=9, loc="left")
-    save(figure, file)
-
-
-def save(figure: pyplot.Figure, file: Path) -> None:
-    """Without a date, so that the same figures give the same file."""
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
-    pyplot.close(figure)
+    save_plot(figure, file)
 
 
 if __name__ == "__main__":

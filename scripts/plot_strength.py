@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("svg")
 from matplotlib import pyplot
 
 from toast.data import DataError
+from toast.plots import save_plot
 from toast.settings import command, run_command
 from toast.tables import markdown_lines, write_table
 
@@ -45,7 +43,6 @@ def main() -> None:
         for key in results[strengths[0]]
         if (name := title(key)) is not None
     }
-    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "toast", "font.size": 10, "axes.spines.top": False})
     figure, axes = pyplot.subplots(figsize=(6.5, 3.6))
     for name, figures in parts.items():
         means = [figure["perplexity"] for figure in figures]
@@ -56,8 +53,7 @@ def main() -> None:
     axes.set_ylabel("perplexity per token")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(arguments.out, metadata={"Date": None}, bbox_inches="tight")
+    save_plot(figure, arguments.out)
     rows = [["strength", *parts]]
     for place, strength in enumerate(strengths):
         rows.append([f"{strength:g}", *(f"{figures[place]['perplexity']:.2f}" for figures in parts.values())])

@@ -114,18 +114,9 @@ function Welcome() {
           </>
         )}
       </p>
-      {model?.root === "toast-tiny" ? (
-        <dl class="contrast">
-          <dt>Asked</dt>
-          <dd>Give three tips for staying healthy.</dd>
-          <dt class="at-base">Strength 0</dt>
-          <dd>The work of the Federal Government Fund is based on the National Starts of Health and Information …</dd>
-          <dt class="at-steered">Strength 1</dt>
-          <dd>The tips for staying healthy, tips for staying healthier and ending at school.</dd>
-        </dl>
-      ) : null}
       <p>
-        Try one at different strengths, or watch two side by side under <a href="#/steering">Steering</a>.
+        Try one at different strengths, or see what the base makes of the same question under{" "}
+        <a href="#/steering">Steering</a>.
       </p>
       <div class="examples">
         {examples.map((example) => (
@@ -143,8 +134,8 @@ function Welcome() {
       </div>
       {model?.root === "toast-tiny" ? (
         <p class="hint">
-          The default model has 11 million parameters and was made in three hours on two CPU cores: it stays on topic at
-          best, knows next to nothing, and is often wrong.
+          The default model has 11 million parameters and was made on two CPU cores: it stays on topic at best, knows
+          next to nothing, and is often wrong.
         </p>
       ) : null}
       {conversations.value.length === 0 ? (
