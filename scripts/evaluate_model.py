@@ -10,7 +10,7 @@ import numpy as np
 from toast.adapter_file import load_adapter_for
 from toast.checkpoint import load_model
 from toast.data import TextSource, document_examples, read_file, tokenize
-from toast.evaluation import Logits, measure_losses, response_batches, text_batches
+from toast.evaluation import Logits, half_of, measure_losses, response_batches, text_batches
 from toast.files import write_atomically, write_json
 from toast.hashing import backbone_hash
 from toast.prompts import ALPACA_HELD_OUT, reference_examples
@@ -26,9 +26,9 @@ documents of general text (the same splits as in training: keep --held-out-perce
 
 Prints JSON (and writes it to --out): loss in nats per token, perplexity, the number of tokens behind them, and 95 %
 bootstrap intervals over examples (or blocks of text). Perplexities are per token, so they compare only between models
-that share a tokenizer; bits per byte of general text compare between all. The held-out instructions are also
-reported in two halves, so that a learning rate can be chosen on one and reported on the other. --documents measures
-whole files (write_held_out.py makes some) exactly as 'toast-serve perplexity --text FILE' does, to compare the two.
+that share a tokenizer; bits per byte of general text compare between all. --half takes one half of the held-out
+instructions, so that a learning rate can be chosen on one and reported on the other. --documents measures whole files
+(write_held_out.py makes some) exactly as 'toast-serve perplexity --text FILE' does, to compare the two.
 
 example:
   python evaluate_model.py --model runs/base --adapter runs/tuned/adapter.safetensors --strength 0.5 --strength 1 \\
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="instruction data, as for tune_adapter.py")
     parser.add_argument("--format", choices=("alpaca", "vicuna"), default="alpaca", help="format of --data")
     parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="instructions held out")
+    parser.add_argument("--half", choices=("choosing", "reporting"), help="measure every other of them only")
     parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
     parser.add_argument(
         "--references",
@@ -84,7 +85,9 @@ def main() -> None:
         strengths = arguments.strength or [1.0]
         measured = {f"strength {s:g}": lambda ids, s=s: steered(ids, s).logits for s in strengths}
     special = special_ids(model.config)
-    instructions = instruction_data(arguments, arguments.model, model.config) if arguments.data else None
+    instructions = None
+    if arguments.data:
+        instructions = instruction_data(arguments, arguments.model, model.config, only_held_out=True)
     tokenizer = load_tokenizer(arguments.model)
     texts = {
         value: tokenize(
@@ -113,13 +116,14 @@ def main() -> None:
         if arguments.adapter:
             result["adapter"] = str(arguments.adapter)
         if instructions:
-            ordered = response_batches(instructions.held_out, special.eos, arguments.batch_size)
+            examples = (
+                instructions.held_out if arguments.half is None else half_of(instructions.held_out, arguments.half)
+            )
+            ordered = response_batches(examples, special.eos, arguments.batch_size)
             losses = ordered.in_file_order(measure_losses(logits, ordered.batches, f"{title}, responses"))
             result["responses"] = {
                 **losses.described(),
-                "choosing_half": losses.half("choosing").described(),
-                "reporting_half": losses.half("reporting").described(),
-                "examples": len(instructions.held_out),
+                "examples": len(examples),
                 "format": arguments.format,
             }
             each |= losses.arrays(f"{title}/responses")

@@ -14,9 +14,9 @@ from toast.settings import command, run_command
 
 DESCRIPTION = """\
 Follow a plan (TOML): first what it prepares (a pre-tuned adapter, say), then for each method one run at every learning
-rate with the first seed; the rate that does best on one half of the held-out instructions gets the other seeds. Every
-run is measured by evaluate_model.py. What is finished is not done again, so an interrupted comparison goes on where it
-stopped. make_table.py turns the results into a table.
+rate with the first seed; the rate that does best on what the plan chooses by gets the other seeds, and is measured on
+what it evaluates. evaluate_model.py measures. What is finished is not done again, so an interrupted comparison goes on
+where it stopped. make_table.py turns the results into a table.
 
 example:
   python run_experiments.py experiments/default_model.toml --given model=runs/base --given data=alpaca_data.json.xz \\
@@ -47,8 +47,8 @@ def main() -> None:
 
     if arguments.list:
         for method in methods:
-            for trial in known_trials(arguments.out, method):
-                print(f"{'done' if trial.is_measured else 'to do'}\t{trial.folder}")
+            for title, done in steps_of(arguments.out, method):
+                print(f"{'done' if done else 'to do'}\t{title}")
         return
     for words in plan.prepare:
         filled = plan.filled(words)
@@ -56,48 +56,62 @@ def main() -> None:
         if not (out / "done").exists():
             run([*filled, "--resume"], out)
             (out / "done").touch()
-    measure_base(plan, arguments.out)
+    base = Trial(arguments.out / "base", 0.0, 0)
+    if not base.is_measured:
+        measure(plan, base, ["--model", "{model}"])
     for method in tqdm(methods, desc="methods", unit="method"):
-        for rate in method.rates:
-            follow(plan, method, Trial.at(arguments.out, method, rate, method.seeds[0]))
+        for trial in rated_trials(arguments.out, method):
+            if not trial.choosing_file.is_file():
+                train(plan, method, trial)
+                evaluate(plan, trial, [*subject(method, trial), *plan.choose, "--out", str(trial.choosing_file)])
         rate = best_rate(arguments.out, method)
-        for seed in method.seeds[1:]:
-            follow(plan, method, Trial.at(arguments.out, method, rate, seed))
+        for trial in [Trial.at(arguments.out, method, rate, seed) for seed in method.seeds]:
+            if not trial.is_measured:
+                train(plan, method, trial)
+                strengths = [] if method.result == "model" else method.strengths
+                words = [word for strength in strengths for word in ("--strength", f"{strength:g}")]
+                measure(plan, trial, [*subject(method, trial), *words])
 
 
-def known_trials(out: Path, method: Method) -> list[Trial]:
-    """Every run that a method needs, as far as that can be said before the learning rate is chosen."""
-    first = [Trial.at(out, method, rate, method.seeds[0]) for rate in method.rates]
-    if not all(trial.is_measured for trial in first):
-        return first
-    rate = best_rate(out, method)
-    return first + [Trial.at(out, method, rate, seed) for seed in method.seeds[1:]]
+def rated_trials(out: Path, method: Method) -> list[Trial]:
+    """The runs that a learning rate is chosen by; none where there is no choice."""
+    return [Trial.at(out, method, rate, method.seeds[0]) for rate in method.rates] if len(method.rates) > 1 else []
 
 
-def measure_base(plan: Plan, out: Path) -> None:
-    folder = out / "base"
-    if not (folder / "evaluation.json").exists():
-        measure(plan, folder, ["--model", "{model}"])
+def steps_of(out: Path, method: Method) -> list[tuple[str, bool]]:
+    """Every measurement that a method needs and whether it is done, as far as can be said before a rate is chosen."""
+    rated = rated_trials(out, method)
+    steps = [(f"{trial.folder} (choosing)", trial.choosing_file.is_file()) for trial in rated]
+    if all(done for _, done in steps):
+        rate = best_rate(out, method)
+        trials = [Trial.at(out, method, rate, seed) for seed in method.seeds]
+        steps += [(str(trial.folder), trial.is_measured) for trial in trials]
+    return steps
 
 
-def follow(plan: Plan, method: Method, trial: Trial) -> None:
-    """Train and measure one run, unless that is done."""
-    if trial.is_measured:
-        return
-    filled = plan.filled(method.command, rate=f"{trial.rate:g}", seed=trial.seed, out=trial.folder)
-    run([*filled, "--out", str(trial.folder), "--resume"], trial.folder)
+def train(plan: Plan, method: Method, trial: Trial) -> None:
+    """Train one run, unless that is done."""
+    done = trial.folder / "done"
+    if not done.exists():
+        filled = plan.filled(method.command, rate=f"{trial.rate:g}", seed=trial.seed)
+        run([*filled, "--out", str(trial.folder), "--resume"], trial.folder)
+        done.touch()
+
+
+def subject(method: Method, trial: Trial) -> list[str]:
+    """Which model evaluate_model.py is to measure."""
     if method.result == "model":
-        measure(plan, trial.folder, ["--model", str(trial.folder)])
-    else:
-        strengths = [word for strength in method.strengths for word in ("--strength", f"{strength:g}")]
-        adapter = str(trial.folder / "adapter.safetensors")
-        measure(plan, trial.folder, ["--model", "{model}", "--adapter", adapter, *strengths])
+        return ["--model", str(trial.folder)]
+    return ["--model", "{model}", "--adapter", str(trial.folder / "adapter.safetensors")]
 
 
-def measure(plan: Plan, folder: Path, subject: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = ["--losses", str(folder / "losses.npz"), "--out", str(folder / "evaluation.json")]
-    run(plan.filled(["evaluate_model.py", *subject, *plan.evaluate, *files]), folder)
+def measure(plan: Plan, trial: Trial, words: list[str]) -> None:
+    files = ["--losses", str(trial.folder / "losses.npz"), "--out", str(trial.evaluation_file)]
+    evaluate(plan, trial, [*words, *plan.evaluate, *files])
+
+
+def evaluate(plan: Plan, trial: Trial, words: list[str]) -> None:
+    run(plan.filled(["evaluate_model.py", *words]), trial.folder)
 
 
 def run(words: list[str], folder: Path) -> None:

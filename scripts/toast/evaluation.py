@@ -38,11 +38,6 @@ class Losses:
         low, high = np.percentile(means, [2.5, 97.5])
         return float(low), float(high)
 
-    def half(self, which: Literal["choosing", "reporting"]) -> Losses:
-        """Every other example: settings are chosen on one half and reported on the other."""
-        rows = slice(0 if which == "choosing" else 1, None, 2)
-        return Losses(self.sums[rows], self.tokens[rows])
-
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """For a file that several measurements share."""
         return {f"{name}/sums": self.sums, f"{name}/tokens": self.tokens}
@@ -78,6 +73,14 @@ def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
     )
     return each.double().view(labels.shape).sum(dim=1)
+
+
+Half = Literal["choosing", "reporting"]
+
+
+def half_of(examples: list[Example], which: Half) -> list[Example]:
+    """Every other example: settings are chosen on one half and reported on the other."""
+    return examples[0 if which == "choosing" else 1 :: 2]
 
 
 @dataclass(frozen=True)

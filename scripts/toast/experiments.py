@@ -34,7 +34,8 @@ class Plan:
 
     given: dict[str, str]  # paths and numbers by name
     prepare: list[list[str]]  # commands that come first, each once; their results are named by --out
-    evaluate: list[str]  # arguments of evaluate_model.py that say on what
+    choose: list[str]  # arguments of evaluate_model.py that say on what a learning rate is chosen
+    evaluate: list[str]  # … and on what the chosen one is reported
     methods: list[Method]
 
     @staticmethod
@@ -60,7 +61,7 @@ class Plan:
         wrong = [method.name for method in methods if method.result not in ("adapter", "model")]
         if wrong:
             raise DataError(f"{path}: method {wrong[0]} must have 'adapter' or 'model' as its result")
-        return Plan(names, raw.get("prepare", []), raw["evaluate"], methods)
+        return Plan(names, raw.get("prepare", []), raw["choose"], raw["evaluate"], methods)
 
     def filled(self, words: list[str], **more: object) -> list[str]:
         """The words of a command with every {name} replaced. Raises DataError for a name that nobody gave."""
@@ -88,6 +89,10 @@ class Trial:
         return self.folder / "evaluation.json"
 
     @property
+    def choosing_file(self) -> Path:
+        return self.folder / "choosing.json"
+
+    @property
     def is_measured(self) -> bool:
         return self.evaluation_file.is_file()
 
@@ -96,12 +101,11 @@ class Trial:
         return json.loads(self.evaluation_file.read_text())
 
     def choosing_loss(self) -> float:
-        """What a learning rate is chosen by: the half of the held-out responses that is not reported."""
-        return float(self.full_strength()["responses"]["choosing_half"]["loss"])
+        """What a learning rate is chosen by: responses that are not reported."""
+        return float(as_trained(json.loads(self.choosing_file.read_text()))["responses"]["loss"])
 
     def full_strength(self) -> dict[str, Any]:
-        rows = self.evaluations()
-        return next((row for row in rows if row["steering"] in ("plain", "strength 1")), rows[0])
+        return as_trained(self.evaluations())
 
     def losses(self, part: str) -> Losses:
         with np.load(self.folder / "losses.npz") as file:
@@ -120,10 +124,17 @@ class Trial:
         }
 
 
+def as_trained(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the measurements at several strengths the one at strength 1, or a model's only one."""
+    return next((row for row in evaluations if row["steering"] in ("plain", "strength 1")), evaluations[0])
+
+
 def best_rate(out: Path, method: Method) -> float:
-    """The learning rate whose first seed does best on the choosing half. Raises DataError when one is missing."""
+    """The learning rate whose first seed does best where rates are chosen. Raises DataError when one is missing."""
+    if len(method.rates) == 1:
+        return method.rates[0]
     trials = [Trial.at(out, method, rate, method.seeds[0]) for rate in method.rates]
-    missing = [trial.folder for trial in trials if not trial.is_measured]
+    missing = [trial.folder for trial in trials if not trial.choosing_file.is_file()]
     if missing:
         raise DataError(f"{missing[0]} is not measured yet: run run_experiments.py first")
     return min(trials, key=Trial.choosing_loss).rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from toast.data import DataError, Example, open_text
 
 PromptFormat = Literal["alpaca", "vicuna"]
 ALPACA_HELD_OUT = 1000
+TOKENIZED_AT_ONCE = 2000
+"""Conversations that go to the tokenizer together: it spreads them over the processor's cores."""
 
 VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -159,32 +162,45 @@ class SpecialIds:
     eos: int
 
 
-def alpaca_example(entry: Instruction, tokenizer: Tokenizer, special: SpecialIds) -> Example:
-    """BOS + prompt + response + EOS; the response and its EOS are asked."""
-    prompt = format_alpaca(entry.instruction, entry.input)
-    ids, asked = _answered(tokenizer, prompt, entry.output)
-    return Example([special.bos, *ids, special.eos], [False, *asked, True])
+def alpaca_examples(entries: list[Instruction], tokenizer: Tokenizer, special: SpecialIds) -> list[Example]:
+    """BOS + prompt + response + EOS each; the response and its EOS are asked."""
+    prompts = [[(format_alpaca(entry.instruction, entry.input), entry.output)] for entry in entries]
+    return _answered(prompts, tokenizer, special)
 
 
-def vicuna_example(turns: list[Turn], tokenizer: Tokenizer, special: SpecialIds) -> Example:
+def vicuna_examples(conversations: list[list[Turn]], tokenizer: Tokenizer, special: SpecialIds) -> list[Example]:
     """BOS, then every turn with its EOS; each answer and its EOS are asked."""
-    ids, asked = [special.bos], [False]
-    for number, (question, answer) in enumerate(turns):
-        opening = f"{VICUNA_SYSTEM} " if number == 0 else ""
-        turn_ids, turn_asked = _answered(tokenizer, f"{opening}USER: {question} ASSISTANT:", f" {answer}")
-        ids += [*turn_ids, special.eos]
-        asked += [*turn_asked, True]
-    return Example(ids, asked)
+    openings = [f"{VICUNA_SYSTEM} ", ""]
+    prompts = [
+        [
+            (f"{openings[min(number, 1)]}USER: {question} ASSISTANT:", f" {answer}")
+            for number, (question, answer) in enumerate(turns)
+        ]
+        for turns in conversations
+    ]
+    return _answered(prompts, tokenizer, special)
 
 
-def _answered(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], list[bool]]:
-    """Ids of prompt and answer as one text, asking for what follows the prompt's own ids."""
-    whole = tokenizer.encode(prompt + answer, add_special_tokens=False).ids
-    alone = tokenizer.encode(prompt, add_special_tokens=False).ids
-    shared = 0  # a tokenizer may merge across the border; then the merged token is the answer's
-    while shared < min(len(alone), len(whole)) and alone[shared] == whole[shared]:
-        shared += 1
-    return whole, [place >= shared for place in range(len(whole))]
+def _answered(dialogues: list[list[Turn]], tokenizer: Tokenizer, special: SpecialIds) -> list[Example]:
+    """BOS, then of every (prompt, answer) the ids of both as one text and EOS; what follows the prompt's own ids is
+    asked."""
+    examples = []
+    for start in range(0, len(dialogues), TOKENIZED_AT_ONCE):
+        some = dialogues[start : start + TOKENIZED_AT_ONCE]
+        turns = [turn for dialogue in some for turn in dialogue]
+        texts = [prompt + answer for prompt, answer in turns] + [prompt for prompt, _ in turns]
+        encoded = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        pairs = iter(zip(encoded[: len(turns)], encoded[len(turns) :], strict=True))
+        for dialogue in some:
+            ids, asked = [special.bos], [False]
+            for whole, alone in islice(pairs, len(dialogue)):
+                shared = 0  # a tokenizer may merge across the border; then the merged token is the answer's
+                while shared < min(len(alone), len(whole)) and alone[shared] == whole[shared]:
+                    shared += 1
+                ids += [*whole, special.eos]
+                asked += [False] * shared + [True] * (len(whole) - shared + 1)
+            examples.append(Example(ids, asked))
+    return examples
 
 
 @dataclass(frozen=True)
@@ -197,26 +213,34 @@ class InstructionData:
 
 
 def read_instructions(
-    path: Path, prompt_format: PromptFormat, tokenizer: Tokenizer, special: SpecialIds, held_out: int, max_length: int
+    path: Path,
+    prompt_format: PromptFormat,
+    tokenizer: Tokenizer,
+    special: SpecialIds,
+    held_out: int,
+    max_length: int,
+    *,
+    only_held_out: bool = False,
 ) -> InstructionData:
     """Read an Alpaca or ShareGPT file and tokenize it; what is longer than ``max_length`` tokens is cut there.
 
-    An example whose cut leaves nothing to ask for is dropped.
+    An example whose cut leaves nothing to ask for is dropped. ``only_held_out`` leaves the side to train on empty, for
+    a measurement that should not wait for it.
     """
     if prompt_format == "alpaca":
         split = read_alpaca(path, held_out)
-        train = [alpaca_example(entry, tokenizer, special) for entry in split.train]
-        kept = [alpaca_example(entry, tokenizer, special) for entry in split.held_out]
+        train = alpaca_examples([] if only_held_out else split.train, tokenizer, special)
+        kept = alpaca_examples(split.held_out, tokenizer, special)
     else:
         train_turns, kept_turns = read_sharegpt(path, held_out)
-        train = [vicuna_example(turns, tokenizer, special) for turns in train_turns]
-        kept = [vicuna_example(turns, tokenizer, special) for turns in kept_turns]
+        train = vicuna_examples([] if only_held_out else train_turns, tokenizer, special)
+        kept = vicuna_examples(kept_turns, tokenizer, special)
     return InstructionData(_cut(train, max_length), _cut(kept, max_length), prompt_format)
 
 
 def reference_examples(value: str, tokenizer: Tokenizer, special: SpecialIds, max_length: int) -> list[Example]:
     """``read_references`` in the Alpaca format, cut at ``max_length`` tokens."""
-    return _cut([alpaca_example(entry, tokenizer, special) for entry in read_references(value)], max_length)
+    return _cut(alpaca_examples(read_references(value), tokenizer, special), max_length)
 
 
 def _cut(examples: list[Example], max_length: int) -> list[Example]:

@@ -69,12 +69,22 @@ def add_instruction_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
 
 
-def instruction_data(arguments: argparse.Namespace, folder: Path, config: LlamaConfig) -> InstructionData:
-    """Read --data with the tokenizer of ``folder``."""
+def instruction_data(
+    arguments: argparse.Namespace, folder: Path, config: LlamaConfig, *, only_held_out: bool = False
+) -> InstructionData:
+    """Read --data, or only what of it is held out, with the tokenizer of ``folder``."""
     tokenizer = load_tokenizer(folder)
     special = special_ids(config)
     length = min(arguments.max_length, config.max_position_embeddings)
-    return read_instructions(arguments.data, arguments.format, tokenizer, special, arguments.held_out, length)
+    return read_instructions(
+        arguments.data,
+        arguments.format,
+        tokenizer,
+        special,
+        arguments.held_out,
+        length,
+        only_held_out=only_held_out,
+    )
 
 
 def special_ids(config: LlamaConfig) -> SpecialIds:

@@ -207,9 +207,9 @@ class Trainer:
             file=sys.stderr,
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]",
         )
-        figures: dict[str, float] = {}
         saved_at = time.monotonic()
         curve = _open_curve(self.out / "loss.jsonl", self.step) if self.world.is_first else None
+        figures = last_figures(self.out / "loss.jsonl") if self.world.is_first else {}
         with bar, curve or nullcontext():
             while not self._finished():
                 started = time.monotonic()
@@ -350,6 +350,12 @@ class Trainer:
 def newest_checkpoint(out: Path) -> Path | None:
     found = sorted((out / "checkpoints").glob("step-*.pt"))
     return found[-1] if found else None
+
+
+def last_figures(curve: Path) -> dict[str, float]:
+    """The last step of a loss curve, for a run that was finished before it was resumed; empty before the first."""
+    lines = curve.read_text().splitlines()
+    return json.loads(lines[-1]) if lines else {}
 
 
 def _open_curve(path: Path, step: int):

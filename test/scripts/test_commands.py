@@ -93,6 +93,8 @@ def test_a_run_is_not_overwritten_and_not_continued_with_other_settings(tmp_path
     other = run_command("pretrain_base.py", *arguments, "--steps", 5, "--seed", 2, "--resume", check=False)
     assert other.status == 2
     assert "was started with seed=1, not 2" in other.stderr
+    finished = run_command("pretrain_base.py", *arguments, "--steps", 3, "--resume")
+    assert finished.stdout.splitlines()[-1].startswith(f"finished at step 3: loss {loss_curve(out)[-1][1]:.3f}")
 
 
 def test_settings_and_a_falling_loss_lie_beside_the_weights(base_folder: Path):

@@ -32,13 +32,13 @@ from toast.data import (
 from toast.prompts import (
     Instruction,
     SpecialIds,
-    alpaca_example,
+    alpaca_examples,
     format_alpaca,
     format_vicuna,
     read_alpaca,
     read_instructions,
     read_sharegpt,
-    vicuna_example,
+    vicuna_examples,
 )
 from toast.tokenizer import load_tokenizer
 
@@ -178,7 +178,7 @@ def asked_text(example: Example, tokenizer) -> str:
 
 def test_only_the_response_and_its_eos_are_asked(tokenizer_folder: Path):
     tokenizer = load_tokenizer(tokenizer_folder)
-    example = alpaca_example(Instruction("Name a fruit.", "", "An apple."), tokenizer, SPECIAL)
+    [example] = alpaca_examples([Instruction("Name a fruit.", "", "An apple.")], tokenizer, SPECIAL)
     assert asked_text(example, tokenizer) == "An apple.</s>"
     prompt = [1, *tokenizer.encode(format_alpaca("Name a fruit."), add_special_tokens=False).ids]
     assert example.ids[: len(prompt)] == prompt
@@ -194,7 +194,7 @@ def test_only_the_response_and_its_eos_are_asked(tokenizer_folder: Path):
 
 def test_every_answer_of_a_conversation_is_asked(tokenizer_folder: Path):
     tokenizer = load_tokenizer(tokenizer_folder)
-    example = vicuna_example([("Hi", "Hello!"), ("Who?", "Me.")], tokenizer, SPECIAL)
+    [example] = vicuna_examples([[("Hi", "Hello!"), ("Who?", "Me.")]], tokenizer, SPECIAL)
     assert asked_text(example, tokenizer) == "Hello!</s> Me.</s>"
     # Tokenizing the whole conversation as one string, as a server does, gives the same ids.
     whole = tokenizer.encode(format_vicuna([("Hi", "Hello!")], "Who?"), add_special_tokens=False).ids
@@ -222,6 +222,9 @@ def test_what_is_too_long_is_cut_and_dropped_when_nothing_is_left_to_ask(tmp_pat
     cut = read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, longest_prompt + 1)
     assert all(len(example.ids) <= longest_prompt + 1 and any(example.asked) for example in cut.train)
     assert not read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, 10).train
+    measured = read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, 1000, only_held_out=True)
+    assert measured.held_out == whole.held_out
+    assert not measured.train
 
 
 def test_sharegpt_conversations_become_turns(tmp_path: Path):

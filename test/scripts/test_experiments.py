@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 
 from conftest import SCRIPTS, TINY, run_command
-from toast.evaluation import Losses
+from toast.data import Example
+from toast.evaluation import Losses, half_of
 from toast.experiments import Method, Plan, Trial, best_rate, seed_interval, sign_test, win_rate
 
 PLAN = """
 seeds = [1, 2]
-evaluate = ["--data", "{data}", "--held-out", "20", "--references", "{references}", "--cache", "{runs}/cache"]
+choose = ["--data", "{data}", "--held-out", "20", "--half", "choosing"]
+evaluate = ["--data", "{data}", "--held-out", "20", "--half", "reporting", "--references", "{references}",
+  "--cache", "{runs}/cache"]
 
 [[method]]
 name = "toast"
 title = "TOAST"
 result = "adapter"
-rates = [1e-3]
+rates = [1e-3, 2e-3]
 strengths = [0, 1]
 command = ["tune_adapter.py", "--model", "{model}", "--adapter", "{model}/adapter.safetensors", "--data", "{data}",
   "--held-out", "20", "--steps", "3", "--batch-size", "4", "--accumulate", "1", "--learning-rate", "{rate}",
@@ -50,19 +53,22 @@ def test_a_plan_is_followed_measured_and_turned_into_a_table(tmp_path: Path, alp
     arguments = [plan, "--out", out, *(word for value in given for word in ("--given", value))]
     run_command("run_experiments.py", *arguments)
     listed = run_command("run_experiments.py", *arguments, "--list").stdout.splitlines()
-    assert [line.split("\t")[0] for line in listed] == ["done", "done"]
+    assert [line.split("\t")[0] for line in listed] == ["done"] * 4  # two rates to choose from, two seeds to report
     # The server's command, which needs a build, is stood in for: what is tested is how it is asked and read.
     stand_in = tmp_path / "stand_in.py"
     stand_in.write_text(STAND_IN)
     toast_serve = ("--toast-serve", f"{sys.executable} {stand_in}", "--given", given[0])
     run_command("measure_served.py", plan, "--runs", out, *toast_serve, "--out", out / "served.json")
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- table:comparison -->\nold\n<!-- /table -->\nafter\n")
+    page.write_text("before\n<!-- table:costs -->\nold\n<!-- /table -->\nafter\n")
     table = run_command("make_table.py", plan, "--runs", out, "--out", page).stdout
     assert [row.split("|")[1].strip() for row in table.splitlines()] == ["", "---", "base", "TOAST"]
     assert table.splitlines()[-1].endswith(" | 1.5 MB | 50 (plain: 80) |")
     assert "old" not in page.read_text()
-    assert page.read_text().startswith("before\n<!-- table:comparison -->\n| ")
+    assert page.read_text().startswith("before\n<!-- table:costs -->\n| ")
+    won = run_command("make_table.py", plan, "--runs", out, "--table", "wins").stdout.splitlines()
+    assert won[0] == "| likelier than | the base, references | TOAST, references |"
+    assert won[2] in ("| TOAST | 0% of 1 (p = 1.000) |  |", "| TOAST | 100% of 1 (p = 1.000) |  |")
 
 
 def test_the_rate_is_chosen_on_the_half_that_is_not_reported(tmp_path: Path):
@@ -70,15 +76,17 @@ def test_the_rate_is_chosen_on_the_half_that_is_not_reported(tmp_path: Path):
     for rate, choosing, reporting in ((1e-3, 3.0, 9.0), (1e-2, 4.0, 1.0)):
         trial = Trial.at(tmp_path, method, rate, 1)
         trial.folder.mkdir(parents=True)
-        halves = {"choosing_half": {"loss": choosing}, "reporting_half": {"loss": reporting}}
-        trial.evaluation_file.write_text(json.dumps([{"steering": "strength 1", "responses": halves}]))
+        for file, loss in ((trial.choosing_file, choosing), (trial.evaluation_file, reporting)):
+            file.write_text(json.dumps([{"steering": "strength 1", "responses": {"loss": loss}}]))
     assert best_rate(tmp_path, method) == 1e-3
 
 
 def test_the_plan_of_the_default_model_can_be_read():
     plan = Plan.read(SCRIPTS / "experiments" / "default_model.toml", {})
     assert {"toast", "toast-lite", "full", "lora"} <= {method.name for method in plan.methods}
-    assert all(len(method.rates) >= 3 and len(method.seeds) >= 3 for method in plan.methods)
+    assert all(len(method.seeds) >= 3 for method in plan.methods)
+    variants = {"toast-fresh", "toast-unselected", "toast-all-maps"}  # they take TOAST's rate
+    assert all(len(method.rates) >= 3 for method in plan.methods if method.name not in variants)
 
 
 def test_an_interval_of_the_mean_holds_what_it_should():
@@ -96,9 +104,9 @@ def test_an_interval_of_the_mean_holds_what_it_should():
 
 
 def test_the_halves_share_no_example():
-    losses = Losses(np.arange(7.0), np.ones(7, dtype=np.int64))
-    assert losses.half("choosing").sums.tolist() == [0, 2, 4, 6]
-    assert losses.half("reporting").sums.tolist() == [1, 3, 5]
+    examples = [Example([1, number], [False, True]) for number in range(7)]
+    assert [example.ids[1] for example in half_of(examples, "choosing")] == [0, 2, 4, 6]
+    assert [example.ids[1] for example in half_of(examples, "reporting")] == [1, 3, 5]
 
 
 def test_the_sign_test_is_exact_and_two_sided():
