@@ -142,8 +142,10 @@ function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization,
     const table = b.weight(embeddingTensor, "float32", dims, { kind: "float32", rows });
     return b.node("Gather", [table, flatIds], { label: "embedding" });
   }
-  // Named as the output head names them: tied, both read one table.
-  const table = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows });
+  // Named as the output head names them: tied, both read one table. The embedding then reads it by a name of its own, since
+  // onnxruntime may have to rewrite the head's as unsigned bytes (see OnnxSession).
+  const stored = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows });
+  const table = config.tiedEmbeddings ? b.alias(`${embeddingTensor}.table`, stored) : stored;
   const scales = b.weight(`${embeddingTensor}.scales`, "float32", [config.vocabSize], {
     kind: "scales",
     of: embeddingTensor,

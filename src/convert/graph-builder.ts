@@ -120,8 +120,10 @@ export class GraphBuilder {
     return this.#inline(`uint8:${dims.join("x")}:${values.join(",")}`, "uint8", dims, Uint8Array.from(values));
   }
 
-  int8Zeros(count: number): Value {
-    return this.#inline(`int8:zeros:${count}`, "int8", [count], new Uint8Array(count));
+  /** A constant of its own, though another of equal content may stand in the graph. */
+  int8Zeros(name: string, count: number): Value {
+    this.#claim(name);
+    return this.#inline(name, "int8", [count], new Uint8Array(count));
   }
 
   /** Places a weight in the data file, after those placed before it. A weight of the same name is the same weight. */
@@ -135,6 +137,15 @@ export class GraphBuilder {
     this.#weights.push({ name, type, dims, offset, bytes, source });
     const data = { kind: "external", file: this.#weightsFile, offset, bytes } as const;
     this.#initializers.set(name, { name, type, dims, data });
+    return { name };
+  }
+
+  /** A second initializer over the bytes of a weight that is placed already. */
+  alias(name: string, of: Value): Value {
+    const initializer = this.#initializers.get(of.name);
+    if (initializer === undefined) throw new Error(`${name} is an alias of ${of.name}, which is not placed`);
+    this.#claim(name);
+    this.#initializers.set(name, { ...initializer, name });
     return { name };
   }
 

@@ -90,7 +90,10 @@ function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
       const matrix = builder.weight(name, "int8", [outSize, inSize], { kind: "int8", rows: source });
       const weightScales = builder.weight(`${name}.scales`, "float32", [outSize], { kind: "scales", of: name });
       const one = builder.float32([1], []);
-      const inputs = [input.rows, one, builder.uint8([128], []), matrix, weightScales, builder.int8Zeros(outSize)];
+      // Each layer has zero points of its own: where onnxruntime has to rewrite weights and zero points as unsigned bytes (see
+      // OnnxSession), it does so layer by layer and cannot share.
+      const weightZeroPoints = builder.int8Zeros(`${name}.zero_points`, outSize);
+      const inputs = [input.rows, one, builder.uint8([128], []), matrix, weightScales, weightZeroPoints];
       // QGemm knows one scale for all rows: it gets 1, and the rows are scaled afterwards.
       const product = builder.node("QGemm", inputs, { domain: microsoft, attributes: { transB: { int: 1 } } });
       return builder.node("Mul", [product, input.scales], named(output));

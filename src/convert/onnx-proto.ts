@@ -164,14 +164,21 @@ export function encodeOnnxModel(model: OnnxModel): Uint8Array {
   return modelProto.encode(message).finish();
 }
 
-/** Which weights of an `.onnx` file's bytes lie in a data file, and how large they are. */
-export function externalWeights(model: Uint8Array): readonly { readonly name: string; readonly bytes: number }[] {
+/** A weight in a data file: two may lie at one place. */
+interface ExternalWeight {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Which weights of an `.onnx` file's bytes lie in a data file, where, and how large they are. */
+export function externalWeights(model: Uint8Array): readonly ExternalWeight[] {
   const { graph } = modelProto.toObject(modelProto.decode(model)) as {
     graph?: { initializer?: { name: string; externalData?: { key: string; value: string }[] }[] };
   };
   return (graph?.initializer ?? []).flatMap(({ name, externalData = [] }) => {
-    const length = externalData.find(({ key }) => key === "length");
-    return length === undefined ? [] : [{ name, bytes: Number(length.value) }];
+    const number = (wanted: string) => Number(externalData.find(({ key }) => key === wanted)?.value);
+    return externalData.length === 0 ? [] : [{ name, offset: number("offset"), bytes: number("length") }];
   });
 }
 

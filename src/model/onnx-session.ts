@@ -12,6 +12,13 @@ export interface OnnxSessionOptions {
 }
 
 /**
+ * Session options for exact products of bytes everywhere. x86 processors without VNNI add pairs of them in 16 bits, which
+ * saturates; there, and nowhere else, this makes onnxruntime rewrite the weights as unsigned bytes at load, whose products it
+ * adds in 32 bits.
+ */
+export const exactly = { extra: { session: { x64quantprecision: "1" } } } as const;
+
+/**
  * The one door to onnxruntime-node. `run` is native code that blocks the thread it is called on, which is why sessions
  * live in the engine worker.
  */
@@ -30,12 +37,18 @@ export class OnnxSession {
     try {
       const session = await ort.InferenceSession.create(path, {
         ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
+        ...exactly,
         executionMode: "sequential",
         graphOptimizationLevel: "all",
         logSeverityLevel: 3,
       });
       return new OnnxSession(session, path);
     } catch (cause) {
+      // What the rewriting says of weights or zero points that two layers share.
+      if (messageOf(cause).includes("Attempt to replace the existing tensor")) {
+        const message = `${path} was made by an earlier converter, for processors with VNNI: convert the model again`;
+        throw new ToastError("engine_failed", message, { cause });
+      }
       throw new ToastError("engine_failed", `onnxruntime could not load ${path}: ${messageOf(cause)}`, { cause });
     }
   }

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
 import type { Architecture } from "../../src/model/manifest.js";
+import { exactly } from "../../src/model/onnx-session.js";
 import {
   adapterInputs,
   adapterOutputs,
@@ -36,7 +37,7 @@ export class GraphDriver {
   }
 
   static async load(folder: string, architecture: Architecture): Promise<GraphDriver> {
-    const options = { intraOpNumThreads: 1, logSeverityLevel: 3 as const };
+    const options = { ...exactly, intraOpNumThreads: 1, logSeverityLevel: 3 as const };
     return new GraphDriver(await ort.InferenceSession.create(join(folder, "decoder.onnx"), options), architecture);
   }
 
@@ -141,7 +142,7 @@ export class AdapterDriver {
   }
 
   static async load(folder: string): Promise<AdapterDriver> {
-    const options = { intraOpNumThreads: 1, logSeverityLevel: 3 as const };
+    const options = { ...exactly, intraOpNumThreads: 1, logSeverityLevel: 3 as const };
     return new AdapterDriver(await ort.InferenceSession.create(join(folder, "adapter.onnx"), options));
   }
 

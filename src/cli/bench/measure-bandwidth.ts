@@ -78,8 +78,9 @@ async function memoryRate(threads: number | undefined, rounds: number): Promise<
 async function weightBytesOf({ path, manifest }: ModelFolder): Promise<number> {
   const weights = externalWeights(await readFile(join(path, manifest.files.graph.name)));
   const hasOwnHead = weights.some(({ name }) => name.startsWith("lm_head.weight"));
-  return weights
+  const read = weights
     .filter(({ name }) => !name.startsWith("rotary."))
-    .filter(({ name }) => !(hasOwnHead && name.startsWith("model.embed_tokens.weight")))
-    .reduce((sum, { bytes }) => sum + bytes, 0);
+    .filter(({ name }) => !(hasOwnHead && name.startsWith("model.embed_tokens.weight")));
+  // By place: a tied head and the embedding are one table under two names.
+  return [...new Map(read.map(({ offset, bytes }) => [offset, bytes])).values()].reduce((sum, bytes) => sum + bytes, 0);
 }
