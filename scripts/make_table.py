@@ -84,6 +84,8 @@ def win_rows(plan: Plan, runs: Path) -> list[list[str]]:
     rows = [["likelier than", *(f"{rival}, {name}" for name in references for rival in rivals)]]
     for method in plan.methods:
         own = seeds_of(method, runs)
+        if any(f"references {name}" not in own[0].evaluations()[0] for name in references):
+            continue  # reported on less than the others
         cells = [
             "" if rival == method.title else wins(mean_losses(own, name), mean_losses(trials, name))
             for name in references

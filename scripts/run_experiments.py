@@ -58,7 +58,7 @@ def main() -> None:
             (out / "done").touch()
     base = Trial(arguments.out / "base", 0.0, 0)
     if not base.is_measured:
-        measure(plan, base, ["--model", "{model}"])
+        measure(plan, base, ["--model", "{model}", *plan.evaluate])
     for method in tqdm(methods, desc="methods", unit="method"):
         for trial in rated_trials(arguments.out, method):
             if not trial.choosing_file.is_file():
@@ -70,7 +70,7 @@ def main() -> None:
                 train(plan, method, trial)
                 strengths = [] if method.result == "model" else method.strengths
                 words = [word for strength in strengths for word in ("--strength", f"{strength:g}")]
-                measure(plan, trial, [*subject(method, trial), *words])
+                measure(plan, trial, [*subject(method, trial), *words, *(method.evaluate or plan.evaluate)])
 
 
 def rated_trials(out: Path, method: Method) -> list[Trial]:
@@ -107,7 +107,7 @@ def subject(method: Method, trial: Trial) -> list[str]:
 
 def measure(plan: Plan, trial: Trial, words: list[str]) -> None:
     files = ["--losses", str(trial.folder / "losses.npz"), "--out", str(trial.evaluation_file)]
-    evaluate(plan, trial, [*words, *plan.evaluate, *files])
+    evaluate(plan, trial, [*words, *files])
 
 
 def evaluate(plan: Plan, trial: Trial, words: list[str]) -> None:

@@ -26,6 +26,7 @@ class Method:
     rates: list[float]
     seeds: list[int]
     strengths: list[float]
+    evaluate: list[str] | None = None  # on what it is reported, where that is not the plan's
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Plan:
                     [float(rate) for rate in row["rates"]],
                     list(row.get("seeds", raw["seeds"])),
                     [float(strength) for strength in row.get("strengths", [1.0])],
+                    row.get("evaluate"),
                 )
                 for row in raw["method"]
             ]

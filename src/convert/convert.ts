@@ -97,6 +97,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
       tokens: folder.tokens,
       tokenizer: folder.tokenizer,
       chatTemplate: options.chatTemplate ?? folder.chatTemplate,
+      sampling: folder.sampling,
       licence: options.licence ?? folder.licence,
       valueProjections: weights,
     };

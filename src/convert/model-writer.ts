@@ -8,6 +8,7 @@ import {
   type ManifestFile,
   manifestVersion,
   type Quantization,
+  type SamplingDefaults,
 } from "../model/manifest.js";
 import { adaptersFolderName, manifestFileName } from "../model/model-folder.js";
 import { type AdapterWeights, adapterGraph, adapterQuantization } from "./adapter-graph.js";
@@ -43,6 +44,7 @@ export interface BackboneParts extends AdapterBinding {
   /** The bytes of tokenizer.json. */
   readonly tokenizer: Uint8Array;
   readonly chatTemplate: string | null;
+  readonly sampling: SamplingDefaults;
   readonly licence: string | null;
   /** The source whose value projections stay beside the backbone, for adapters that come later; absent for random weights. */
   readonly valueProjections?: SafetensorsReader;
@@ -90,6 +92,7 @@ export async function createModelFolder(
       quantization: backbone.quantization,
       tokens: backbone.tokens,
       chatTemplate: backbone.chatTemplate,
+      sampling: backbone.sampling,
       licence: backbone.licence,
       files: { ...files, ...values },
     } satisfies BackboneManifest);

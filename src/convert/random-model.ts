@@ -45,6 +45,7 @@ export async function makeRandomModel(options: RandomModelOptions): Promise<Back
     tokens: { bos: { id: 1, text: "<s>" }, eos: [{ id: 2, text: "</s>" }], pad: null },
     tokenizer: fillerTokenizer(config.vocabSize),
     chatTemplate: builtinTemplates.alpaca,
+    sampling: {},
     licence: null,
   };
   const adapter = {

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
-import type { BackboneManifest } from "../model/manifest.js";
+import { type BackboneManifest, type SamplingDefaults, samplingDefaultsSchema } from "../model/manifest.js";
 import { type LlamaConfig, parseLlamaConfig } from "./llama-config.js";
 import { schemaIssue } from "./schema-issue.js";
 
@@ -16,6 +16,8 @@ export interface SourceFolder {
   readonly tokenizer: Uint8Array;
   /** Jinja source, or null when the folder brings none. */
   readonly chatTemplate: string | null;
+  /** What generation_config.json recommends. */
+  readonly sampling: SamplingDefaults;
   /** `license` of the model card's front matter, or null. */
   readonly licence: string | null;
 }
@@ -25,6 +27,11 @@ const generationSchema = z.looseObject({
   bos_token_id: id.nullish(),
   eos_token_id: z.union([id, z.array(id)]).nullish(),
   pad_token_id: id.nullish(),
+  temperature: samplingDefaultsSchema.shape.temperature.nullable(),
+  top_p: samplingDefaultsSchema.shape.top_p.nullable(),
+  top_k: samplingDefaultsSchema.shape.top_k.nullable(),
+  min_p: samplingDefaultsSchema.shape.min_p.nullable(),
+  repetition_penalty: samplingDefaultsSchema.shape.repetition_penalty.nullable(),
 });
 /** A token stands as its text or as an object around it. */
 const tokenText = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
@@ -62,8 +69,16 @@ export async function readSourceFolder(folder: string): Promise<SourceFolder> {
     tokens,
     tokenizer,
     chatTemplate: (await readText(join(folder, "chat_template.jinja"))) ?? templateOf(tokenizerConfig),
+    sampling: samplingOf(generation),
     licence: licenceOf(await readText(join(folder, "README.md"))),
   };
+}
+
+/** As vLLM reads it: `do_sample` is not asked. */
+function samplingOf(generation: z.infer<typeof generationSchema>): SamplingDefaults {
+  const names = Object.keys(samplingDefaultsSchema.shape) as (keyof SamplingDefaults)[];
+  const stated = names.flatMap((name) => (typeof generation[name] === "number" ? [[name, generation[name]]] : []));
+  return Object.fromEntries(stated);
 }
 
 /** Text of each token id. */

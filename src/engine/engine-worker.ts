@@ -332,6 +332,7 @@ function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]):
     contextLength: manifest.architecture.contextLength,
     vocabSize: manifest.architecture.vocabSize,
     quantization: manifest.quantization,
+    sampling: manifest.sampling ?? {},
     licence: manifest.licence,
     fingerprint: manifest.files.weights.sha256.slice(0, 12),
     adapters,

@@ -1,4 +1,5 @@
 import type { ErrorData } from "../errors.js";
+import type { SamplingDefaults } from "../model/manifest.js";
 import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
@@ -119,6 +120,8 @@ export interface ModelInfo {
   readonly contextLength: number;
   readonly vocabSize: number;
   readonly quantization: string;
+  /** What applies where a request does not say. */
+  readonly sampling: SamplingDefaults;
   readonly licence: string | null;
   readonly fingerprint: string;
   readonly adapters: readonly AdapterInfo[];

@@ -20,6 +20,18 @@ export const quantizations = ["none", "int8", "int4"] as const;
 /** `none`: fp32 weights. `int8`: W8A8 per token. `int4`: 4-bit weights in blocks (see docs/architecture.md). */
 export type Quantization = (typeof quantizations)[number];
 
+/** Sampling that a model recommends: what applies where a request does not say. In the words and bounds of the wire. */
+export const samplingDefaultsSchema = z
+  .strictObject({
+    temperature: z.number().min(0).max(2),
+    top_p: z.number().min(0).max(1),
+    top_k: z.int().min(-1),
+    min_p: z.number().min(0).lt(1),
+    repetition_penalty: z.number().min(0.01).max(10),
+  })
+  .partial();
+export type SamplingDefaults = Readonly<z.infer<typeof samplingDefaultsSchema>>;
+
 /** manifest.json of a converted backbone folder. Shapes use the letters of tensor-names.ts. */
 export const backboneManifestSchema = z.strictObject({
   format: z.literal("toast-serve/backbone"),
@@ -46,6 +58,8 @@ export const backboneManifestSchema = z.strictObject({
   }),
   /** Jinja source, or null: chat requests then fail with `chat_template_missing`. */
   chatTemplate: z.string().nullable(),
+  /** Absent in folders of converters that did not read it. */
+  sampling: samplingDefaultsSchema.optional(),
   /** Free text or an SPDX id, as the source states it. */
   licence: z.string().nullable(),
   /** The graph; its weights are external data in `weights`. `valueProjections`: what later adapters are folded with, if it was kept. */

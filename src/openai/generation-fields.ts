@@ -41,7 +41,9 @@ const logitBias = z
 export const samplingFields = {
   model: z.string(field("the id of a served model (see GET /v1/models)")),
   stream: optional(flag()),
-  temperature: optional(number(0, 2)).describe("0 takes the likeliest token; default 1."),
+  temperature: optional(number(0, 2)).describe(
+    "0 takes the likeliest token; default: what the model recommends, else 1.",
+  ),
   top_p: optional(number(0, 1)),
   top_k: optional(integer(-1)).describe("Candidates kept; 0 and -1 keep all."),
   min_p: optional(number(0, 1).refine((value) => value < 1, "must be below 1.")).describe(

@@ -11,21 +11,23 @@ export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | 
 }
 
 /**
- * The engine's words for a checked request. Every default of the wire's common fields is decided here.
+ * The engine's words for a checked request. Every default of the wire's common fields is decided here: what the request leaves
+ * open the model's recommendation decides, else OpenAI's default.
  * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
 export function toGenerationRequest(request: SamplingRequest, model: ServedModel, own: OwnPart): GenerationRequest {
   const { logprobs, promptLogprobs, ...ownFields } = own;
+  const recommended = model.base.sampling;
   return {
     ...ownFields,
     steering: resolveSteering(request.steering, model),
     sampling: {
-      temperature: request.temperature ?? 1,
-      ...candidates(request),
-      minP: request.min_p ?? 0,
+      temperature: request.temperature ?? recommended.temperature ?? 1,
+      ...candidates(request.top_p ?? recommended.top_p ?? 1, request.top_k ?? recommended.top_k ?? 0),
+      minP: request.min_p ?? recommended.min_p ?? 0,
       presencePenalty: request.presence_penalty ?? 0,
       frequencyPenalty: request.frequency_penalty ?? 0,
-      repetitionPenalty: request.repetition_penalty ?? 1,
+      repetitionPenalty: request.repetition_penalty ?? recommended.repetition_penalty ?? 1,
       logitBias: request.logit_bias ?? [],
       seed: request.seed === null ? randomInt(2 ** 32) : foldSeed(request.seed),
     },
@@ -38,11 +40,11 @@ export function toGenerationRequest(request: SamplingRequest, model: ServedModel
 }
 
 /** `top_k` 0 and −1 are off (vLLM); `top_p` 0 asks for no mass beyond the best candidate, which is `top_k` 1. */
-function candidates(request: SamplingRequest): { topP: number; topK: number | null } {
-  if (request.top_p === 0) {
+function candidates(topP: number, topK: number): { topP: number; topK: number | null } {
+  if (topP === 0) {
     return { topP: 1, topK: 1 };
   }
-  return { topP: request.top_p ?? 1, topK: request.top_k === null || request.top_k < 1 ? null : request.top_k };
+  return { topP, topK: topK < 1 ? null : topK };
 }
 
 /**

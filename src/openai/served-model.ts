@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { AdapterInfo, ModelInfo } from "../engine/messages.js";
+import { samplingDefaultsSchema } from "../model/manifest.js";
 
 /** One model id of the wire: a base, or a base with one of its adapters (`base:adapter`). */
 export interface ServedModel {
@@ -33,6 +34,7 @@ export const modelSchema = z
     max_model_len: z.int(),
     layers: z.int(),
     quantization: z.string(),
+    sampling: samplingDefaultsSchema.describe("What applies where a request does not say, if the model recommends it."),
     licence: z.string().nullable(),
     steering: z.object({ adapter: z.string(), stage: z.string() }).nullable(),
   })
@@ -54,6 +56,7 @@ export function modelObject(model: ServedModel, created: number): z.input<typeof
     max_model_len: model.base.contextLength,
     layers: model.base.layers,
     quantization: model.base.quantization,
+    sampling: model.base.sampling,
     licence: model.adapter === null ? model.base.licence : model.adapter.licence,
     steering: model.adapter === null ? null : { adapter: model.adapter.name, stage: model.adapter.stage },
   };

@@ -33,9 +33,9 @@ export const samplingFields: readonly SamplingField[] = [
     min: 0,
     max: 2,
     step: 0.1,
-    start: 0.7,
+    start: null,
   },
-  { name: "top_p", label: "Top p", hint: "share of the likelihood kept", min: 0, max: 1, step: 0.05, start: 0.9 },
+  { name: "top_p", label: "Top p", hint: "share of the likelihood kept", min: 0, max: 1, step: 0.05, start: null },
   {
     name: "top_k",
     label: "Top k",

@@ -117,9 +117,13 @@ describe("a converted folder", () => {
     expect(manifest.architecture.contextLength).toBe(48);
   });
 
-  it("takes special tokens, template and licence from wherever the source states them", async () => {
+  it("takes special tokens, sampling, template and licence from wherever the source states them", async () => {
     const place = workplace({ bos_token_id: undefined, eos_token_id: 2 });
-    write(place.tiny, "generation_config.json", JSON.stringify({ eos_token_id: [7, 2], pad_token_id: 0 }));
+    write(
+      place.tiny,
+      "generation_config.json",
+      JSON.stringify({ eos_token_id: [7, 2], pad_token_id: 0, temperature: 0.6, top_k: null, do_sample: true }),
+    );
     const template = [
       { name: "tools", template: "no" },
       { name: "default", template: "yes" },
@@ -128,6 +132,7 @@ describe("a converted folder", () => {
     write(place.tiny, "tokenizer_config.json", JSON.stringify(tokenizerConfig));
     write(place.tiny, "README.md", '---\nlanguage: en\nlicense: "apache-2.0"\n---\n# A model\n');
     const { manifest } = await convertTiny(place);
+    expect(manifest.sampling).toEqual({ temperature: 0.6 });
     expect(manifest.tokens).toEqual({
       bos: { id: 1, text: "<s>" },
       eos: [
@@ -326,6 +331,11 @@ describe("convert refuses", () => {
       ({ tiny }) => write(tiny, "generation_config.json", '{"eos_token_id":53}'),
       "invalid_config",
       /special token 53/,
+    ],
+    "a recommended temperature that no request may have": [
+      ({ tiny }) => write(tiny, "generation_config.json", '{"temperature":3}'),
+      "invalid_config",
+      /generation_config.json: .*temperature/,
     ],
     "an output that is a file": [({ out }) => writeFileSync(out, "mine"), "output_exists", /is there already/],
     "an output folder with something in it": [

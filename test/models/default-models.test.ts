@@ -15,6 +15,9 @@ const source = join(served, "source");
 /** English that the model cannot have seen: the project's own documents. */
 const heldOut = ["README.md", "docs/architecture.md", "CONTRIBUTING.md"];
 
+/** Names of the adapters that are served, each from the file of its name in `source`. */
+const adapters = (await readdir(join(served, "adapters"))).sort();
+
 let scratch: string;
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "toast-serve-models-"));
@@ -29,7 +32,7 @@ async function convertSource(quantize: "none" | "int8"): Promise<string> {
     quantize,
     modelId: "toast-tiny",
     chatTemplate: builtinTemplates.alpaca,
-    adapters: [{ file: join(source, "alpaca.safetensors"), name: "alpaca" }],
+    adapters: adapters.map((name) => ({ file: join(source, `${name}.safetensors`), name })),
   });
   return out;
 }
@@ -63,14 +66,14 @@ describe("the models that are served by default", () => {
     expect(converted.manifest.files.weights.sha256).toBe(shipped.manifest.files.weights.sha256);
     expect(converted.manifest.backboneSha256).toBe(shipped.manifest.backboneSha256);
     // An adapter is folded by onnxruntime in float64, whose order of sums depends on the processor: its last bits may differ.
-    expect(converted.adapters.map(({ manifest }) => manifest.name)).toEqual(["alpaca"]);
+    expect(converted.adapters.map(({ manifest }) => manifest.name)).toEqual(adapters);
     expect(await readdir(served)).toEqual(expect.arrayContaining([manifestFileName, "source"]));
   });
 
   it("lose less than one percent of perplexity by int8, base and steered", async () => {
     const exact = await perplexityOf(await convertSource("none"));
     const int8 = await perplexityOf(served);
-    expect(int8.map(({ model }) => model)).toEqual(["toast-tiny", "toast-tiny:alpaca"]);
+    expect(int8.map(({ model }) => model)).toEqual(["toast-tiny", ...adapters.map((name) => `toast-tiny:${name}`)]);
     for (const [index, { model, perplexity, tokens }] of exact.entries()) {
       const ratio = (int8[index]?.perplexity ?? 0) / perplexity;
       expect(tokens, model).toBeGreaterThan(4000);

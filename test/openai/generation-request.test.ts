@@ -82,6 +82,22 @@ describe("sampling", () => {
     expect(translate({ top_p: 0, top_k: 50 }).sampling).toMatchObject({ topP: 1, topK: 1 });
   });
 
+  it("takes what the model recommends where the request does not say", () => {
+    const sampling = { temperature: 0.6, top_k: 20, repetition_penalty: 1.1 };
+    const [model] = servedModelsOf({ ...scriptedModel, sampling });
+    const translated = (fields: object) =>
+      chatGenerationRequest(
+        parseChatCompletionRequest({ model: "tiny", messages: [{ role: "user", content: "Hi" }], ...fields }),
+        model as ServedModel,
+      ).sampling;
+    expect(translated({})).toMatchObject({ temperature: 0.6, topP: 1, topK: 20, minP: 0, repetitionPenalty: 1.1 });
+    expect(translated({ temperature: 0, top_k: 0, repetition_penalty: 1 })).toMatchObject({
+      temperature: 0,
+      topK: null,
+      repetitionPenalty: 1,
+    });
+  });
+
   it("draws another seed for each request without one", () => {
     const seeds = new Set(Array.from({ length: 20 }, () => translate({}).sampling.seed));
     expect(seeds.size).toBeGreaterThan(15);

@@ -9,6 +9,7 @@ export const scriptedModel: ModelInfo = {
   contextLength: 64,
   vocabSize: 100,
   quantization: "none",
+  sampling: {},
   licence: "MIT",
   fingerprint: "b".repeat(16),
   adapters: [

@@ -22,10 +22,10 @@ export function ChatSettings() {
           }}
         />
       </div>
-      <SamplingForm names={common} idPrefix="chat" />
+      <SamplingForm names={common} idPrefix="chat" model={model} />
       <details>
         <summary>More sampling</summary>
-        <SamplingForm names={rare} idPrefix="chat" />
+        <SamplingForm names={rare} idPrefix="chat" model={model} />
       </details>
       <div class="row">
         <button

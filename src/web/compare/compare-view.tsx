@@ -48,7 +48,7 @@ export function CompareView() {
         <div class="controls-row">
           <details class="grow">
             <summary>Sampling</summary>
-            <SamplingForm names={["temperature", "top_p", "max_tokens", "seed"]} idPrefix="compare" />
+            <SamplingForm names={["temperature", "top_p", "max_tokens", "seed"]} idPrefix="compare" model={null} />
           </details>
           {isBusy.value ? (
             <button type="button" class="primary stop" onClick={stop}>

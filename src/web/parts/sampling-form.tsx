@@ -1,13 +1,22 @@
 import { type SamplingName, samplingFields, settings } from "../sampling.js";
+import { number } from "../wire/read.js";
+import type { ModelEntry } from "../wire/server.js";
 
-/** Number fields for the sampling settings; an empty one leaves its value to the server. */
+/** Number fields for the sampling settings; an empty one leaves its value to the server, and shows what the model recommends. */
 export function SamplingForm({
   names,
   idPrefix,
+  model,
 }: {
   readonly names: readonly SamplingName[];
   readonly idPrefix: string;
+  readonly model: ModelEntry | null;
 }) {
+  const placeholder = (name: SamplingName) => {
+    const recommended = number(model?.sampling[name]);
+    if (recommended !== null) return `${recommended} (the model's)`;
+    return name === "seed" ? "random" : "default";
+  };
   return (
     <div class="sampling">
       {samplingFields
@@ -22,7 +31,7 @@ export function SamplingForm({
               min={min}
               max={max}
               step={step}
-              placeholder={name === "seed" ? "random" : "default"}
+              placeholder={placeholder(name)}
               value={settings.value.sampling[name] ?? ""}
               aria-describedby={`${idPrefix}-${name}-hint`}
               onChange={({ currentTarget }) => {

@@ -11,6 +11,8 @@ export interface ModelEntry {
   readonly layers: number;
   readonly contextLength: number | null;
   readonly licence: string | null;
+  /** Recommended sampling, by its names on the wire. */
+  readonly sampling: Readonly<Record<string, unknown>>;
 }
 
 export type ServerPhase =
@@ -64,6 +66,7 @@ export function modelsOf(body: unknown): readonly ModelEntry[] {
         layers: number(field(entry, "layers")) ?? 0,
         contextLength: number(field(entry, "max_model_len")),
         licence: text(field(entry, "licence")),
+        sampling: fields(field(entry, "sampling")),
       },
     ];
   });
