@@ -42,6 +42,9 @@ def main() -> None:
         if method.name in served:
             continue
         trial = Trial.at(arguments.runs, method, best_rate(arguments.runs, method), method.seeds[0])
+        description = trial.folder / "adapter.json"
+        if description.is_file() and json.loads(description.read_text()).get("selection") == "none":
+            continue  # an ablation that the server does not take
         served[method.name] = measure(method, trial, plan.filled(["{model}"])[0], toast_serve)
         write_json(arguments.out, served)
     print(json.dumps(served, indent=2))

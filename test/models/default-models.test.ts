@@ -40,7 +40,7 @@ async function convertSource(quantize: "none" | "int8"): Promise<string> {
 async function perplexityOf(folder: string) {
   const texts = await Promise.all(heldOut.map((file) => readFile(join(repository, file), "utf8")));
   const model = await loadModel(folder, {}, () => {});
-  const results = await measureFolder(model, texts, { block: 512, maxTokens: 6000 });
+  const results = await measureFolder(model, texts, { block: 512, maxTokens: 4500 });
   await releaseModel(model);
   return results;
 }
