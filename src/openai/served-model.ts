@@ -1,6 +1,5 @@
 import { z } from "zod";
 import type { AdapterInfo, ModelInfo } from "../engine/messages.js";
-import { samplingDefaultsSchema } from "../model/manifest.js";
 
 /** One model id of the wire: a base, or a base with one of its adapters (`base:adapter`). */
 export interface ServedModel {
@@ -34,7 +33,16 @@ export const modelSchema = z
     max_model_len: z.int(),
     layers: z.int(),
     quantization: z.string(),
-    sampling: samplingDefaultsSchema.describe("What applies where a request does not say, if the model recommends it."),
+    sampling: z
+      .object({
+        temperature: z.number(),
+        top_p: z.number(),
+        top_k: z.int(),
+        min_p: z.number(),
+        repetition_penalty: z.number(),
+      })
+      .partial()
+      .describe("What applies where a request does not say, as far as the model recommends it."),
     licence: z.string().nullable(),
     steering: z.object({ adapter: z.string(), stage: z.string() }).nullable(),
   })
