@@ -70,7 +70,7 @@ async function newPage(
   page.on("request", (sent) => asked.push(new URL(sent.url())));
   const settings = JSON.stringify({
     model: options.model,
-    sampling: { seed: 1, temperature: 0.7, top_p: 0.9, ...options.sampling },
+    sampling: { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, ...options.sampling },
   });
   await page.addInitScript(
     `localStorage.getItem("toast-serve:settings") ?? localStorage.setItem("toast-serve:settings", ${JSON.stringify(settings)})`,
@@ -172,7 +172,7 @@ describe("the chat", () => {
   });
 
   it("says at strength 0 what the base says", async () => {
-    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, max_tokens: 30 };
+    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, max_tokens: 30 };
     await newPage({ sampling });
     await page.goto(program.url);
     const question = "Give three tips for staying healthy.";
@@ -314,7 +314,7 @@ describe("two answers side by side", () => {
     expect(await page.getByText(/\d+ of \d+ drafts accepted/).count()).toBe(1);
     const tokens = await answer.getByRole("option").allTextContents();
     const messages = [{ role: "user", content: "Give three tips for staying healthy." }];
-    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, max_tokens: 24 };
+    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, max_tokens: 24 };
     // A line's end is shown by a sign of its own before it.
     expect(tokens.join("").replaceAll("⏎", "").trim()).toContain(
       await textOf({ model: "toast-tiny:alpaca", messages, ...sampling }),
@@ -336,7 +336,7 @@ describe("two answers side by side", () => {
   });
 
   it("compare the steered model with its fine-tuned rival", async () => {
-    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, max_tokens: 20 };
+    const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, max_tokens: 20 };
     await newPage({ sampling });
     await page.goto(`${program.url}/#/compare`);
     await eventually(() => page.getByLabel("Right").inputValue()).toBe("toast-tiny-alpaca-ft");
