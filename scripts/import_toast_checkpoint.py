@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from toast.adapter_file import AdapterFacts, adapter_from_tensors, is_adapter_name, save_adapter
-from toast.checkpoint import BadFolder, load_config, read_pickled, save_model
+from toast.checkpoint import load_config, read_pickled, save_model
+from toast.files import BadFolder
 from toast.hashing import backbone_hash
 from toast.settings import command, run_command
 from toast.tokenizer import add_pad_token, load_tokenizer, save_tokenizer_again

@@ -12,8 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from toast.checkpoint import BadFolder
-from toast.files import write_atomically, write_json
+from toast.files import BadFolder, write_atomically, write_json
 from toast.steering import SteeringAdapter
 
 FORMAT, VERSION = "toast-adapter", 1

@@ -1,4 +1,4 @@
-"""Hugging Face folders in and out: config.json, weights in one or many files, tokenizer."""
+"""Hugging Face folders in and out: config.json, weights in one or many files, tokenizer. GGUF files in."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from toast.files import write_atomically, write_json
+from toast.files import BadFolder, write_atomically, write_json
+from toast.gguf_file import open_gguf
 from toast.llama import LlamaConfig, LlamaForCausalLM
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
 SHARD_BYTES = 4 * 10**9
 DTYPE_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
-
-
-class BadFolder(ValueError):
-    """A model folder that cannot be read. The message is one sentence that names the file or tensor."""
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -39,11 +36,15 @@ def weight_files(folder: Path) -> list[Path]:
         single = folder / f"{stem}.{ending}"
         if single.is_file():
             return [single]
-    raise BadFolder(f"{folder}: no model.safetensors or pytorch_model.bin (or an index of them) here")
+    raise BadFolder(f"{folder}: no model.safetensors or pytorch_model.bin (or an index of them) and no .gguf here")
 
 
 def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every (name, tensor) of a folder's weights, a tensor (safetensors) or a file (.bin) at a time."""
+    """Every (name, tensor) of a folder's weights, a tensor (safetensors, GGUF) or a file (.bin) at a time."""
+    gguf = open_gguf(folder)
+    if gguf is not None:
+        yield from gguf.tensors()
+        return
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
@@ -83,6 +84,9 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
 
 
 def load_config(folder: Path) -> LlamaConfig:
+    gguf = open_gguf(folder)
+    if gguf is not None:
+        return gguf.config
     path = folder / "config.json"
     if not path.is_file():
         raise BadFolder(f"{folder}: no config.json here")
@@ -90,7 +94,7 @@ def load_config(folder: Path) -> LlamaConfig:
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
-    """A folder's decoder with its weights cast to ``dtype``, on the CPU.
+    """The decoder of a folder or .gguf file with its weights cast to ``dtype``, on the CPU.
 
     Raises BadFolder for a missing, misshapen or unexpected tensor.
     """

@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not there at all."""
+"""Files that are either wholly there or not there at all, and the error of those that are not what they should be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+class BadFolder(ValueError):
+    """A model's folder or file that cannot be read. The message is one sentence that names the file or tensor."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

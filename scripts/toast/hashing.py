@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
-from toast.checkpoint import BadFolder, read_tensors, weight_files
+from toast.checkpoint import read_tensors, weight_files
+from toast.files import BadFolder
+from toast.gguf_file import GgufModel, open_gguf
 
 _CHUNK = 8 << 20
 _DTYPES = {
@@ -28,8 +30,12 @@ def backbone_hash(folder: Path) -> str:
 
     Tensors go in by name (order of the UTF-8 bytes), each as name, 0x00, dtype as safetensors writes it ("F32",
     "BF16", …), 0x00, dimensions joined by ",", 0x00, and its raw little-endian bytes. safetensors are read in chunks,
-    so memory stays small for a model of any size; a .bin hashes like the safetensors made from it.
+    so memory stays small for a model of any size; a .bin hashes like the safetensors made from it. Tensors of GGUF
+    files go in as stored, under GGUF's names: type as ggml writes it ("Q4_1"), dimensions with a row's length first.
     """
+    gguf = open_gguf(folder)
+    if gguf is not None:
+        return _hash_stored(gguf)
     if weight_files(folder)[0].suffix == ".bin":
         return _hash_pickled(folder)
     places = _places(folder)
@@ -75,6 +81,15 @@ def _places(folder: Path) -> dict[str, _Place]:
 
 def _preamble(name: str, dtype: str, shape: list[int]) -> bytes:
     return b"\0".join([name.encode(), dtype.encode(), ",".join(map(str, shape)).encode(), b""])
+
+
+def _hash_stored(model: GgufModel) -> str:
+    digest = hashlib.sha256()
+    for tensor in model.stored():
+        digest.update(_preamble(tensor.name, tensor.type_name, tensor.dimensions))
+        for start in range(0, tensor.raw.size, _CHUNK):
+            digest.update(tensor.raw[start : start + _CHUNK].tobytes())
+    return digest.hexdigest()
 
 
 def _hash_pickled(folder: Path) -> str:

@@ -31,13 +31,18 @@ class UnsupportedModel(ValueError):
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary frequencies are stretched: ``kind`` is 'default', 'linear' or 'llama3', the rest belongs to it."""
+    """How rotary frequencies are stretched: ``kind`` says which of the rest belongs to it.
+
+    'default', 'linear' and 'llama3' are Hugging Face's. 'factors' (GGUF files): each of the Hd/2 frequencies is divided
+    by its own of ``factors``, and all by ``factor``.
+    """
 
     kind: str = "default"
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_position_embeddings: int = 8192
+    factors: tuple[float, ...] = ()
 
     @staticmethod
     def from_hf(values: dict[str, Any] | None) -> RopeScaling:
@@ -64,6 +69,8 @@ class RopeScaling:
             return None
         if self.kind == "linear":
             return {"rope_type": "linear", "factor": self.factor}
+        if self.kind == "factors":
+            raise UnsupportedModel("a config.json has no words for rotary factors as GGUF files have them")
         return {
             "rope_type": "llama3",
             "factor": self.factor,
@@ -181,6 +188,8 @@ def rotary_frequencies(config: LlamaConfig) -> Tensor:
         return frequencies
     if scaling.kind == "linear":
         return frequencies / scaling.factor
+    if scaling.kind == "factors":
+        return frequencies / torch.tensor(scaling.factors) / scaling.factor
     original = scaling.original_max_position_embeddings
     wavelengths = 2 * math.pi / frequencies  # (Hd/2,)
     span = scaling.high_freq_factor - scaling.low_freq_factor

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from toast.checkpoint import BadFolder
 from toast.data import DataError, TextSource, TokenFile, tokenize
+from toast.files import BadFolder
 from toast.llama import LlamaConfig, UnsupportedModel
 from toast.parallel import World
 from toast.prompts import ALPACA_HELD_OUT, InstructionData, SpecialIds, read_instructions

@@ -87,7 +87,9 @@ def save_tokenizer_again(tokenizer: Tokenizer, folder: Path, pad_token: str | No
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read a folder's tokenizer.json."""
+    """Read a folder's tokenizer.json, or the one beside a .gguf file (the converter writes one into its result)."""
+    if folder.suffix == ".gguf":
+        folder = folder.parent
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: no tokenizer.json here (a fast tokenizer is needed)")
