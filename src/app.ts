@@ -184,7 +184,7 @@ export async function modelFolders({
     .filter(isModel)
     .toSorted((a, b) => (a < b ? -1 : 1));
   if (found.length === 0) {
-    const message = `There is no model in ${modelsDir}. Make one with 'toast-serve convert <hf-folder> --out <folder>', then name it with --model.`;
+    const message = `There is no model in ${modelsDir}. Make one with 'toast-serve convert <model> --out <folder>', then name it with --model.`;
     throw new ToastError("file_missing", message);
   }
   return found;

@@ -39,6 +39,7 @@ export type ErrorCode =
   | "missing_tensor"
   | "misshapen_tensor"
   | "corrupt_safetensors"
+  | "corrupt_gguf"
   | "not_finite_weights"
   | "adapter_mismatch"
   | "invalid_adapter"

@@ -24,7 +24,7 @@ from toast.files import BadFolder
 from toast.llama import LlamaConfig, RopeScaling, UnsupportedModel
 
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
-_TYPES = (  # those that the converter reads
+READABLE_TYPES = (  # as in the converter
     *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
     *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
 )
@@ -147,7 +147,7 @@ class GgufModel:
             yield name, torch.zeros(size)
 
     def _floats(self, tensor: ReaderTensor) -> Tensor:
-        if tensor.tensor_type.name not in _TYPES:
+        if tensor.tensor_type.name not in READABLE_TYPES:
             raise BadFolder(f"{self.path}: tensor '{tensor.name}' is {tensor.tensor_type.name}, which is not supported")
         values = torch.from_numpy(numpy.array(dequantize(tensor.data, tensor.tensor_type)))  # not mapped
         if ".attn_q." in tensor.name:
@@ -258,6 +258,12 @@ def halves_of_heads(rows: Tensor, heads: int) -> Tensor:
     """Rows of q or k (heads·Hd, …), from the order of pairs that turn together to that of halves that do."""
     pairs = rows.view(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:])  # (heads, Hd/2, 2, …)
     return pairs.transpose(1, 2).reshape(rows.shape)
+
+
+def pairs_of_heads(rows: Tensor, heads: int) -> Tensor:
+    """The way back: what llama.cpp's converter does to q and k."""
+    halves = rows.view(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])  # (heads, 2, Hd/2, …)
+    return halves.transpose(1, 2).reshape(rows.shape)
 
 
 def _open(path: Path) -> GGUFReader:

@@ -23,8 +23,11 @@ interface ConvertFlags {
 /** @param stop ends the conversion, nothing half-written is left; default: SIGINT and SIGTERM. */
 export function convertCommand(terminal: Terminal, stop?: AbortSignal): Command {
   return new Command("convert")
-    .description("make a model folder of Hugging Face weights and steering adapters")
-    .argument("<hf-folder>", "config.json, tokenizer.json and one or many .safetensors files")
+    .description("make a model folder of a GGUF file or Hugging Face weights, and of steering adapters")
+    .argument(
+      "<model>",
+      "a .gguf file (any part of a split one, or a folder with one), or a folder with config.json, tokenizer.json and one or many .safetensors files",
+    )
     .requiredOption(
       "--out <folder>",
       "the folder to make; if it holds this very backbone, the adapters are added to it",
@@ -39,13 +42,13 @@ export function convertCommand(terminal: Terminal, stop?: AbortSignal): Command 
     )
     .option("--adapter <file>", "a steering adapter (.safetensors); give it again for more", append)
     .option("--name <name>", "the name of the adapter before it: it is served as <model-id>:<name>", append)
-    .option("--model-id <id>", "the served model id (default: the name of <hf-folder>)")
+    .option("--model-id <id>", "the served model id (default: the name of <model>)")
     .option(
       "--chat-template <template>",
-      `${Object.keys(builtinTemplates).join(", ")} or a Jinja file (default: the one in <hf-folder>)`,
+      `${Object.keys(builtinTemplates).join(", ")} or a Jinja file (default: the one in <model>)`,
     )
     .option("--context-length <tokens>", "serve at most this many positions (default: all)", positiveInteger)
-    .option("--licence <text>", "licence of the weights (default: the one that <hf-folder> states)")
+    .option("--licence <text>", "licence of the weights (default: the one that <model> states)")
     .addHelpText("after", examples)
     .action((source: string, flags: ConvertFlags) =>
       runConvert(source, flags, terminal, stop ?? stopSignalOfProcess()),
@@ -56,6 +59,8 @@ const examples = `
 Examples:
   $ toast-serve convert ./smollm2-135m --out ./models/smollm2
       int8 weights, the folder's own chat template
+  $ toast-serve convert ./SmolLM2-135M-Instruct.Q4_1.gguf --out ./models/smollm2
+      the same of a GGUF file; its weights are read at its own precision, whatever that is
   $ toast-serve convert ./base --out ./models/base --adapter toast.safetensors --name alpaca --chat-template alpaca
       serves 'base' and, steered, 'base:alpaca'
   $ toast-serve convert ./base --out ./models/base --adapter poems.safetensors --name poet
@@ -79,6 +84,7 @@ async function runConvert(source: string, flags: ConvertFlags, terminal: Termina
       onProgress: ({ stage, done, total }) => progress.update(stage, total === 0 ? 0 : done / total),
     });
     progress.end();
+    for (const warning of result.warnings) terminal.err(`Note: ${warning}`);
     const { id } = result.manifest;
     terminal.out(`${result.kind === "created" ? "Made" : "Added to"} ${result.out}`);
     for (const served of [id, ...result.adapters.map(({ name }) => `${id}:${name}`)]) {

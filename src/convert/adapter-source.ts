@@ -9,7 +9,7 @@ import type { AdapterConfig, AdapterParts } from "./model-writer.js";
 import { SafetensorsReader } from "./safetensors-reader.js";
 import { schemaIssue } from "./schema-issue.js";
 import { readJson } from "./source-folder.js";
-import { valueProjectionName } from "./value-projections.js";
+import type { ValueProjections } from "./source-model.js";
 
 const shared = {
   format: z.literal("toast-adapter"),
@@ -95,7 +95,7 @@ export class AdapterSource {
    * The adapter's weights, folded with the backbone's value projections. Ask for ξ first, then for the layers from the last to
    * the first.
    */
-  weights(backbone: SafetensorsReader, config: AdapterConfig): AdapterWeights {
+  weights(backbone: ValueProjections, config: AdapterConfig): AdapterWeights {
     const { layers, hiddenSize } = config;
     const square = (values: Float32Array): PairMatrix => pairMatrix(hiddenSize, hiddenSize, values);
     let fold: ReturnType<typeof foldFeedback> | null = null;
@@ -103,11 +103,7 @@ export class AdapterSource {
       foldFeedback(layers, square(await this.#read(channelTransform)), async (layer) => ({
         carry: await this.#linear(carryOf(layer), hiddenSize),
         emit: await this.#linear(emitOf(layer), hiddenSize),
-        value: pairMatrix(
-          config.kvHeads * config.headDim,
-          hiddenSize,
-          await readFrom(backbone, valueProjectionName(layer)),
-        ),
+        value: pairMatrix(config.kvHeads * config.headDim, hiddenSize, await backbone.read(layer)),
       }));
     return {
       taskEmbedding: () => this.#read(taskEmbedding),
@@ -168,7 +164,7 @@ export interface NamedAdapter {
 /** What the source says of an adapter, and its weights folded with the backbone's. */
 export function adapterParts(
   { name, source }: NamedAdapter,
-  backbone: SafetensorsReader,
+  backbone: ValueProjections,
   config: AdapterConfig,
 ): AdapterParts {
   const { description } = source;

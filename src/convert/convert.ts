@@ -1,13 +1,11 @@
 import { stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { ToastError } from "../errors.js";
 import { type AdapterManifest, type BackboneManifest, modelIdPattern, type Quantization } from "../model/manifest.js";
 import { adaptersFolderName, readModelFolder } from "../model/model-folder.js";
 import { AdapterSource, adapterParts, type NamedAdapter } from "./adapter-source.js";
-import { backboneHash } from "./backbone-hash.js";
 import { type ConvertProgress, type ReportTo, reporter } from "./convert-progress.js";
 import type { LlamaConfig } from "./llama-config.js";
-import { checkLlamaTensors } from "./llama-tensors.js";
 import {
   type AdapterBinding,
   type AdapterParts,
@@ -15,24 +13,23 @@ import {
   createModelFolder,
   writeAdapter,
 } from "./model-writer.js";
+import { openSourceModel } from "./open-source-model.js";
 import { inScratchFolder, isEmptyFolder, makeFolder, publishFolder, removeFolder } from "./output-folder.js";
-import { SafetensorsReader } from "./safetensors-reader.js";
-import { readSourceFolder } from "./source-folder.js";
 
 export interface ConvertOptions {
-  /** A Hugging Face folder: config.json, tokenizer.json, safetensors. */
+  /** A GGUF file, any part of a split one, a folder with one, or a Hugging Face folder (config.json, tokenizer.json, safetensors). */
   readonly source: string;
   /** The folder to make. If it holds this very backbone already, the adapters are added to it. */
   readonly out: string;
   readonly quantize: Quantization;
-  /** The served model id; default: the source folder's name. */
+  /** The served model id; default: the source's name. */
   readonly modelId?: string | undefined;
   readonly adapters: readonly AdapterRequest[];
-  /** Jinja source; default: the source folder's. */
+  /** Jinja source; default: the source's. */
   readonly chatTemplate?: string | undefined;
-  /** Default: the one that the source folder's model card names. */
+  /** Default: the one that the source names. */
   readonly licence?: string | undefined;
-  /** Positions to serve at most; default: all that config.json allows. */
+  /** Positions to serve at most; default: all that the source allows. */
   readonly contextLength?: number | undefined;
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
   /** Ends the conversion with the signal's reason; nothing is left behind. */
@@ -53,58 +50,60 @@ export interface ConvertResult {
   readonly manifest: BackboneManifest;
   /** Those of this conversion. */
   readonly adapters: readonly AdapterManifest[];
+  /** What of the source was left out, in sentences. */
+  readonly warnings: readonly string[];
 }
 
 /**
- * Turns a Hugging Face folder and its steering adapters into a folder that the engine serves. The output appears whole or not
+ * Turns a model's weights and its steering adapters into a folder that the engine serves. The output appears whole or not
  * at all: it is built beside its place, flushed to the disk and renamed.
  *
  * @throws ToastError with the reason: `file_missing`, `unsupported_architecture`, `unsupported_rope`, `unsupported_tokenizer`,
- * `invalid_config`, `missing_tensor`, `misshapen_tensor`, `corrupt_safetensors`, `not_finite_weights`, `adapter_mismatch`,
+ * `invalid_config`, `missing_tensor`, `misshapen_tensor`, `corrupt_safetensors`, `corrupt_gguf`, `not_finite_weights`, `adapter_mismatch`,
  * `invalid_adapter`, `output_exists`, `disk_full`, `write_failed`, `invalid_option`.
  */
 export async function convert(options: ConvertOptions): Promise<ConvertResult> {
   const out = resolve(options.out);
-  const modelId = options.modelId ?? basename(resolve(options.source));
-  checkNames(modelId, options.adapters);
+  checkNames(options.modelId, options.adapters);
   const existing = await readExisting(out, options.adapters);
-  const folder = await readSourceFolder(options.source);
-  const config = capContext(folder.config, options.contextLength);
-  const reportTo = reporter(options);
-
-  const weights = await SafetensorsReader.openFolder(options.source);
+  const source = await openSourceModel(options.source);
   const adapters: NamedAdapter[] = [];
   try {
-    checkLlamaTensors(config, weights);
+    const modelId = options.modelId ?? source.name;
+    checkNames(modelId, []);
+    const config = capContext(source.config, options.contextLength);
+    const reportTo = reporter(options);
     for (const { file, name } of options.adapters) {
       adapters.push({ name, source: await AdapterSource.open(file, config) });
     }
-    const backboneSha256 = await backboneHash(weights, reportTo("Reading weights", weights.bytes));
-    for (const { source } of adapters) source.checkBackbone(backboneSha256);
+    const backboneSha256 = await source.hash(reportTo("Reading weights", source.bytes));
+    for (const adapter of adapters) adapter.source.checkBackbone(backboneSha256);
 
-    const parts = adapters.map((adapter) => adapterParts(adapter, weights, config));
+    const { warnings, valueProjections } = source;
+    const parts = adapters.map((adapter) => adapterParts(adapter, valueProjections, config));
     if (existing !== null) {
       checkSameBackbone(existing, backboneSha256, out);
       const binding = { config, backboneSha256, quantization: existing.quantization };
-      return { out, kind: "added", manifest: existing, adapters: await addAdapters(out, parts, binding, reportTo) };
+      const added = await addAdapters(out, parts, binding, reportTo);
+      return { out, kind: "added", manifest: existing, adapters: added, warnings };
     }
     const backbone: BackboneParts = {
       id: modelId,
       config,
-      tensors: weights,
+      tensors: source.tensors,
       backboneSha256,
       quantization: options.quantize,
-      tokens: folder.tokens,
-      tokenizer: folder.tokenizer,
-      chatTemplate: options.chatTemplate ?? folder.chatTemplate,
-      sampling: folder.sampling,
-      licence: options.licence ?? folder.licence,
-      valueProjections: weights,
+      tokens: source.tokens,
+      tokenizer: source.tokenizer,
+      chatTemplate: options.chatTemplate ?? source.chatTemplate,
+      sampling: source.sampling,
+      licence: options.licence ?? source.licence,
+      valueProjections,
     };
-    return { out, kind: "created", ...(await createModelFolder(out, backbone, parts, reportTo)) };
+    return { out, kind: "created", ...(await createModelFolder(out, backbone, parts, reportTo)), warnings };
   } finally {
-    await weights.close();
-    for (const { source } of adapters) await source.close();
+    await source.close();
+    for (const adapter of adapters) await adapter.source.close();
   }
 }
 
@@ -137,10 +136,13 @@ async function addAdapters(
 }
 
 /** @throws ToastError `invalid_option` */
-function checkNames(modelId: string, adapters: readonly AdapterRequest[]): void {
+function checkNames(modelId: string | undefined, adapters: readonly AdapterRequest[]): void {
   const rule = "use letters, digits, '.', '_' and '-', 96 at most, a letter or digit first";
-  if (!modelIdPattern.test(modelId)) {
-    throw new ToastError("invalid_option", `The model id "${modelId}" cannot be served: ${rule}.`);
+  if (modelId !== undefined && !modelIdPattern.test(modelId)) {
+    throw new ToastError(
+      "invalid_option",
+      `The model id "${modelId}" cannot be served: ${rule}; --model-id names another.`,
+    );
   }
   const seen = new Set<string>();
   for (const { name } of adapters) {

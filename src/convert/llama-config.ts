@@ -12,9 +12,11 @@ export type RopeScaling =
       readonly lowFreqFactor: number;
       readonly highFreqFactor: number;
       readonly originalContextLength: number;
-    };
+    }
+  /** GGUF: each of the Hd/2 frequencies divided by its own factor, and all by `factor`. */
+  | { readonly kind: "factors"; readonly factors: readonly number[]; readonly factor: number };
 
-/** What config.json says of a LLaMA-style decoder, under our names. Letters as in model/tensor-names.ts. */
+/** What config.json, or a GGUF file, says of a LLaMA-style decoder, under our names. Letters as in model/tensor-names.ts. */
 export interface LlamaConfig {
   /** L */
   readonly layers: number;
@@ -38,7 +40,7 @@ export interface LlamaConfig {
   readonly attentionBias: boolean;
   readonly mlpBias: boolean;
   readonly bosTokenId: number | null;
-  /** May be empty: generation_config.json can still name them. */
+  /** May be empty: other files can still name them. */
   readonly eosTokenIds: readonly number[];
   readonly padTokenId: number | null;
 }

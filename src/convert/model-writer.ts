@@ -18,8 +18,7 @@ import type { PlacedWeight } from "./graph-builder.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { OutputFile } from "./output-file.js";
 import { createFolder, makeFolder, writeJson } from "./output-folder.js";
-import type { SafetensorsReader } from "./safetensors-reader.js";
-import { writeValueProjections } from "./value-projections.js";
+import type { SourceValueProjections } from "./source-model.js";
 import type { TensorRows } from "./weight-source.js";
 import { writeWeights } from "./weights-file.js";
 
@@ -47,7 +46,7 @@ export interface BackboneParts extends AdapterBinding {
   readonly sampling: SamplingDefaults;
   readonly licence: string | null;
   /** The source whose value projections stay beside the backbone, for adapters that come later; absent for random weights. */
-  readonly valueProjections?: SafetensorsReader;
+  readonly valueProjections?: SourceValueProjections;
 }
 
 /** Everything that an adapter's folder is made of. */
@@ -71,13 +70,7 @@ export async function createModelFolder(
     const values =
       backbone.valueProjections === undefined
         ? {}
-        : {
-            valueProjections: await writeValueProjections(
-              unfinished,
-              backbone.valueProjections,
-              backbone.config.layers,
-            ),
-          };
+        : { valueProjections: await backbone.valueProjections.copyTo(unfinished) };
     const written: AdapterManifest[] = [];
     for (const adapter of adapters) {
       const path = join(unfinished, adaptersFolderName, adapter.name);

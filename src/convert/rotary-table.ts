@@ -19,6 +19,8 @@ export function rotaryFrequencies(config: RotaryConfig): Float32Array {
         return frequency;
       case "linear":
         return frequency / scaling.factor;
+      case "factors":
+        return f(frequency / (scaling.factors[index] ?? 1)) / scaling.factor;
       case "llama3": {
         // Wavelengths under original/high stay, those over original/low are stretched, and between them it is blended.
         const { factor, lowFreqFactor, highFreqFactor, originalContextLength } = scaling;

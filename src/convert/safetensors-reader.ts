@@ -2,6 +2,8 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
+import { fileChunks } from "./file-chunks.js";
+import { floatOfHalf } from "./half-float.js";
 import type { TensorRows } from "./weight-source.js";
 
 /** Where one tensor lies; nothing of it has been read. */
@@ -172,18 +174,7 @@ export class SafetensorsReader implements TensorRows {
   async *rawChunks(tensor: TensorInfo, size: number = chunkBytes): AsyncGenerator<Uint8Array> {
     const handle = this.#handles.get(tensor.file);
     if (handle === undefined) throw new Error(`${tensor.file} is not open`);
-    const buffer = new Uint8Array(Math.min(size, tensor.bytes));
-    for (let done = 0; done < tensor.bytes; ) {
-      const wanted = Math.min(buffer.length, tensor.bytes - done);
-      let filled = 0;
-      while (filled < wanted) {
-        const { bytesRead } = await handle.read(buffer, filled, wanted - filled, tensor.offset + done + filled);
-        if (bytesRead === 0) throw corrupt(tensor.file, `the file ends inside tensor ${tensor.name}`);
-        filled += bytesRead;
-      }
-      yield buffer.subarray(0, wanted);
-      done += wanted;
-    }
+    yield* fileChunks(handle, tensor, size, () => corrupt(tensor.file, `the file ends inside tensor ${tensor.name}`));
   }
 
   /**
@@ -252,21 +243,11 @@ const decoders: ReadonlyMap<string, Decoder> = new Map<string, Decoder>(
     },
     F16(raw: Uint8Array, floats: Float32Array, count: number) {
       const halves = new Uint16Array(raw.buffer, raw.byteOffset, count);
-      for (let i = 0; i < count; i++) floats[i] = halfToFloat[halves[i] ?? 0] ?? 0;
+      for (let i = 0; i < count; i++) floats[i] = floatOfHalf(halves[i] ?? 0);
       return halves.findIndex((value) => (value & 0x7c00) === 0x7c00);
     },
   }),
 );
-
-/** float32 of each of the 65,536 half-precision bit patterns. */
-const halfToFloat = Float32Array.from({ length: 65536 }, (_, bits) => {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
-});
 
 async function readHeader(handle: FileHandle, file: string): Promise<TensorInfo[]> {
   const fileBytes = (await handle.stat()).size;

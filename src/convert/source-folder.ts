@@ -59,7 +59,7 @@ export async function readSourceFolder(folder: string): Promise<SourceFolder> {
 
   const tokenizerFile = join(folder, "tokenizer.json");
   const tokenizer = await readNeeded(tokenizerFile);
-  const texts = tokenTexts(parseJson(tokenizer, tokenizerFile, "unsupported_tokenizer"), tokenizerFile);
+  const texts = tokenizerTexts(tokenizer, tokenizerFile);
 
   const generation = await readOptional(join(folder, "generation_config.json"), generationSchema);
   const tokenizerConfig = await readOptional(join(folder, "tokenizer_config.json"), tokenizerConfigSchema);
@@ -74,6 +74,18 @@ export async function readSourceFolder(folder: string): Promise<SourceFolder> {
   };
 }
 
+/** What a generation_config.json says, or nothing without one. */
+export interface GenerationConfig {
+  readonly sampling: SamplingDefaults;
+  readonly eosTokenIds: readonly number[];
+}
+
+/** @throws ToastError `invalid_config` */
+export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
+  const generation = await readOptional(join(folder, "generation_config.json"), generationSchema);
+  return { sampling: samplingOf(generation), eosTokenIds: [generation.eos_token_id ?? []].flat() };
+}
+
 /** As vLLM reads it: `do_sample` is not asked. */
 function samplingOf(generation: z.infer<typeof generationSchema>): SamplingDefaults {
   const names = Object.keys(samplingDefaultsSchema.shape) as (keyof SamplingDefaults)[];
@@ -81,7 +93,11 @@ function samplingOf(generation: z.infer<typeof generationSchema>): SamplingDefau
   return Object.fromEntries(stated);
 }
 
-/** Text of each token id. */
+/** Text of each token id of a tokenizer.json. @throws ToastError `unsupported_tokenizer` */
+export function tokenizerTexts(bytes: Uint8Array, file: string): ReadonlyMap<number, string> {
+  return tokenTexts(parseJson(bytes, file, "unsupported_tokenizer"), file);
+}
+
 function tokenTexts(json: unknown, file: string): ReadonlyMap<number, string> {
   const parsed = tokenizerSchema.safeParse(json);
   if (!parsed.success) {

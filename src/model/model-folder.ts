@@ -143,7 +143,7 @@ async function readManifest<T extends z.ZodType>(path: string, schema: T): Promi
   } catch (cause) {
     throw new ToastError(
       "file_missing",
-      `${path} cannot be read. A model folder is made by \`toast-serve convert <hf-folder> --out <folder>\`.`,
+      `${path} cannot be read. A model folder is made by \`toast-serve convert <model> --out <folder>\`.`,
       { cause },
     );
   }

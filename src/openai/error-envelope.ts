@@ -72,6 +72,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   missing_tensor: badRequest,
   misshapen_tensor: badRequest,
   corrupt_safetensors: badRequest,
+  corrupt_gguf: ownFault,
   not_finite_weights: badRequest,
   adapter_mismatch: badRequest,
   invalid_adapter: badRequest,

@@ -35,7 +35,7 @@ describe("the command line", () => {
     ],
     [
       ["convert", "--help"],
-      ["<hf-folder>", "--adapter <file>", "alpaca, vicuna", "Examples:"],
+      ["<model>", "--adapter <file>", "alpaca, vicuna", "Examples:"],
     ],
     [
       ["bench", "--help"],
@@ -58,7 +58,7 @@ describe("the command line", () => {
     [["--port", "abc"], "--port must be an integer from 0 to 65535; got 'abc'."],
     [["--frobnicate"], "error: unknown option '--frobnicate'"],
     [["frobnicate"], "error: too many arguments for 'serve'"],
-    [["convert", "--out", "y"], "error: missing required argument 'hf-folder'"],
+    [["convert", "--out", "y"], "error: missing required argument 'model'"],
     [["convert", "x"], "error: required option '--out <folder>' not specified"],
     [["convert", "x", "--out", "y", "--quantize", "int3"], "Allowed choices are none, int8"],
     [["convert", "x", "--out", "y", "--adapter", "a.safetensors"], "Each --adapter needs a --name"],

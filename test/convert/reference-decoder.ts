@@ -81,6 +81,7 @@ export class ReferenceDecoder {
       const frequency = ropeTheta ** ((-2 * i) / headDim);
       if (scaling.kind === "default") return frequency;
       if (scaling.kind === "linear") return frequency / scaling.factor;
+      if (scaling.kind === "factors") return frequency / (scaling.factors[i] ?? Number.NaN) / scaling.factor;
       const turns = (scaling.originalContextLength * frequency) / (2 * Math.PI);
       if (turns >= scaling.highFreqFactor) return frequency;
       if (turns <= scaling.lowFreqFactor) return frequency / scaling.factor;
