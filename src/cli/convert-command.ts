@@ -18,6 +18,7 @@ interface ConvertFlags {
   readonly chatTemplate?: string;
   readonly contextLength?: number;
   readonly licence?: string;
+  readonly calibration?: string;
 }
 
 /** @param stop ends the conversion, nothing half-written is left; default: SIGINT and SIGTERM. */
@@ -49,6 +50,10 @@ export function convertCommand(terminal: Terminal, stop?: AbortSignal): Command 
     )
     .option("--context-length <tokens>", "serve at most this many positions (default: all)", positiveInteger)
     .option("--licence <text>", "licence of the weights (default: the one that <model> states)")
+    .option(
+      "--calibration <file>",
+      "a text like those to be served, 1,024 tokens of which int8 is fitted to (default: prose, talk, lists and code of ours)",
+    )
     .addHelpText("after", examples)
     .action((source: string, flags: ConvertFlags) =>
       runConvert(source, flags, terminal, stop ?? stopSignalOfProcess()),
@@ -69,6 +74,7 @@ Examples:
 async function runConvert(source: string, flags: ConvertFlags, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const adapters = pairAdapters(flags.adapter ?? [], flags.name ?? []);
   const chatTemplate = flags.chatTemplate === undefined ? undefined : await templateSource(flags.chatTemplate);
+  const calibrationText = flags.calibration === undefined ? undefined : await calibrationFile(flags.calibration);
   const progress = progressLine(terminal, "Converting");
   try {
     const result = await convert({
@@ -78,6 +84,7 @@ async function runConvert(source: string, flags: ConvertFlags, terminal: Termina
       modelId: flags.modelId,
       adapters,
       chatTemplate,
+      calibrationText,
       licence: flags.licence,
       contextLength: flags.contextLength,
       signal,
@@ -118,6 +125,15 @@ async function templateSource(nameOrFile: string): Promise<string> {
     const known = Object.keys(builtinTemplates).join(", ");
     const message = `--chat-template must be ${known} or a file that can be read; got '${nameOrFile}'.`;
     throw new ToastError("invalid_option", message, { param: "--chat-template", cause });
+  }
+}
+
+async function calibrationFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    const message = `--calibration must be a text file that can be read; got '${file}'.`;
+    throw new ToastError("invalid_option", message, { param: "--calibration", cause });
   }
 }
 

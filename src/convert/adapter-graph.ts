@@ -1,7 +1,8 @@
 import type { AdapterManifest, Quantization } from "../model/manifest.js";
 import { adapterInputs, adapterOutputs } from "../model/tensor-names.js";
-import { GraphBuilder, type PlacedWeight, type Value } from "./graph-builder.js";
+import { type BuiltGraph, GraphBuilder, type Value } from "./graph-builder.js";
 import { linearLayers } from "./linear-layers.js";
+import { layInOneFile } from "./weight-layout.js";
 
 export interface AdapterShape {
   /** L */
@@ -38,9 +39,9 @@ export function adapterGraph(
   weights: AdapterWeights,
   quantization: Exclude<Quantization, "int4">,
   weightsFile: string,
-): { graph: Uint8Array; weights: readonly PlacedWeight[] } {
+): BuiltGraph {
   const { layers, hiddenSize, kvSize } = shape;
-  const b = new GraphBuilder("adapter", weightsFile);
+  const b = new GraphBuilder("adapter");
   const hidden = b.input(adapterInputs.hiddenStates, "float32", ["N", hiddenSize]);
   const gains = b.input(adapterInputs.gains, "float32", ["N", layers]);
   const last = b.int64([1]);
@@ -58,7 +59,10 @@ export function adapterGraph(
 
   const tokens = b.node("Shape", [gains], { attributes: { start: { int: 0 }, end: { int: 1 } }, label: "token_count" });
   const linears = linearLayers(b, quantization, tokens);
-  const selected = linears.prepare(b.node("Mul", [hidden, relevance], { label: "selected_features" }));
+  const selected = linears.prepareRotated(
+    b.node("Mul", [hidden, relevance], { label: "selected_features" }),
+    hiddenSize,
+  );
   const perLayer = new Array<Value>(layers);
   // Placed from the last layer to the first, the order in which the feedback path is folded.
   for (let layer = layers - 1; layer >= 0; layer--) {
@@ -76,7 +80,7 @@ export function adapterGraph(
     output: adapterOutputs.topDownValues,
   });
   b.output(scaled, "float32", [layers, "N", kvSize]);
-  return b.build();
+  return b.build((weights) => layInOneFile(weightsFile, weights));
 }
 
 /**

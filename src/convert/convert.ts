@@ -3,7 +3,10 @@ import { join, resolve } from "node:path";
 import { ToastError } from "../errors.js";
 import { type AdapterManifest, type BackboneManifest, modelIdPattern, type Quantization } from "../model/manifest.js";
 import { adaptersFolderName, readModelFolder } from "../model/model-folder.js";
+import { Tokenizer } from "../text/tokenizer.js";
 import { AdapterSource, adapterParts, type NamedAdapter } from "./adapter-source.js";
+import { Calibration } from "./calibration/calibration.js";
+import { calibrationText } from "./calibration/calibration-text.js";
 import { type ConvertProgress, type ReportTo, reporter } from "./convert-progress.js";
 import type { LlamaConfig } from "./llama-config.js";
 import {
@@ -15,6 +18,7 @@ import {
 } from "./model-writer.js";
 import { openSourceModel } from "./open-source-model.js";
 import { inScratchFolder, isEmptyFolder, makeFolder, publishFolder, removeFolder } from "./output-folder.js";
+import type { SourceModel } from "./source-model.js";
 
 export interface ConvertOptions {
   /** A GGUF file, any part of a split one, a folder with one, or a Hugging Face folder (config.json, tokenizer.json, safetensors). */
@@ -29,6 +33,8 @@ export interface ConvertOptions {
   readonly chatTemplate?: string | undefined;
   /** Default: the one that the source names. */
   readonly licence?: string | undefined;
+  /** The text that int8 is calibrated on; default: one of ours. */
+  readonly calibrationText?: string | undefined;
   /** Positions to serve at most; default: all that the source allows. */
   readonly contextLength?: number | undefined;
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
@@ -68,6 +74,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
   const existing = await readExisting(out, options.adapters);
   const source = await openSourceModel(options.source);
   const adapters: NamedAdapter[] = [];
+  let calibration: Calibration | null = null;
   try {
     const modelId = options.modelId ?? source.name;
     checkNames(modelId, []);
@@ -87,6 +94,10 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
       const added = await addAdapters(out, parts, binding, reportTo);
       return { out, kind: "added", manifest: existing, adapters: added, warnings };
     }
+    if (options.quantize === "int8") {
+      const text = options.calibrationText ?? calibrationText;
+      calibration = await Calibration.open(config, source.tensors, calibrationTokens(source, text));
+    }
     const backbone: BackboneParts = {
       id: modelId,
       config,
@@ -98,14 +109,32 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
       chatTemplate: options.chatTemplate ?? source.chatTemplate,
       sampling: source.sampling,
       licence: options.licence ?? source.licence,
+      calibration,
       valueProjections,
     };
     return { out, kind: "created", ...(await createModelFolder(out, backbone, parts, reportTo)), warnings };
   } finally {
+    await calibration?.close();
     await source.close();
     for (const adapter of adapters) await adapter.source.close();
   }
 }
+
+/** @throws ToastError `invalid_option` for a text of too few tokens to tell anything. */
+function calibrationTokens({ tokenizer, config }: SourceModel, text: string): number[] {
+  const json = new TextDecoder().decode(tokenizer);
+  const ids = Tokenizer.fromJson(json, "tokenizer.json").encode(text, { addSpecialTokens: true });
+  // A tokenizer may know more tokens than the model has rows.
+  const known = ids.filter((id) => id < config.vocabSize);
+  if (known.length >= leastCalibrationTokens) return known;
+  throw new ToastError(
+    "invalid_option",
+    `The calibration text has ${known.length} tokens; ${leastCalibrationTokens} are needed at least, and 1,024 are used.`,
+    { param: "--calibration" },
+  );
+}
+
+const leastCalibrationTokens = 128;
 
 /** All of them appear, or none. They are built inside `out`, so that renaming never crosses file systems. */
 async function addAdapters(

@@ -1,10 +1,14 @@
 import type { Quantization } from "../model/manifest.js";
 import { blockOrderParts, decoderInputs, decoderOutputs } from "../model/tensor-names.js";
-import { GraphBuilder, microsoft, type PlacedWeight, type Value } from "./graph-builder.js";
-import { type LinearLayers, linearLayers } from "./linear-layers.js";
+import type { Calibration } from "./calibration/calibration.js";
+import type { Product } from "./calibration/layer-graph.js";
+import { type BuiltGraph, GraphBuilder, microsoft, type Value } from "./graph-builder.js";
+import { type LinearLayers, linearLayers, rotate } from "./linear-layers.js";
 import type { LlamaConfig } from "./llama-config.js";
+import { rotationBlock } from "./quantize/rotation.js";
 import { rotaryTable } from "./rotary-table.js";
-import { tensors } from "./weight-source.js";
+import { layInParts } from "./weight-layout.js";
+import { type RowSource, rotated, tensors } from "./weight-source.js";
 
 /** Values that every layer reads; computed once per forward. */
 interface Shared {
@@ -43,16 +47,16 @@ interface Blocks {
  *
  * @param quantization of every linear layer (see linear-layers.ts). Quantized either way, the embedding table and the output
  * head are int8.
- * @returns the graph file's bytes and the plan of the data file beside it.
+ * @param calibration what a text told of the layers' inputs, for int8; null where weights and rows are quantized as they are.
  */
 export function decoderGraph(
   config: LlamaConfig,
   quantization: Quantization,
-  weightsFile: string,
-): { graph: Uint8Array; weights: readonly PlacedWeight[] } {
+  calibration: Calibration | null,
+): BuiltGraph {
   const { layers, hiddenSize, kvHeads, headDim, vocabSize } = config;
   const kvSize = kvHeads * headDim;
-  const b = new GraphBuilder("decoder", weightsFile);
+  const b = new GraphBuilder("decoder");
 
   const ids = b.input(decoderInputs.inputIds, "int64", ["R", "T"]);
   const positions = b.input(decoderInputs.positionIds, "int64", ["R", "T"]);
@@ -99,18 +103,21 @@ export function decoderGraph(
 
   let stream: Stream = { sum: embed(b, config, quantization, b.node("Reshape", [ids, b.int64([-1])])), branch: null };
   for (const [layer, topDown] of layerValues.entries()) {
-    stream = b.scope(`layers.${layer}`, () => decoderLayer(b, config, linears, shared, layer, stream, topDown));
+    stream = b.scope(`layers.${layer}`, () =>
+      decoderLayer(b, config, calibration, linears, shared, layer, stream, topDown),
+    );
   }
   const hidden = stream.branch === null ? stream.sum : b.node("Add", [stream.sum, stream.branch]);
   const batchShape = b.node("Concat", [rows, tokens, b.int64([-1])], { attributes: { axis: { int: 0 } } });
   const hiddenStates = b.node("Reshape", [hidden, batchShape], { output: decoderOutputs.hiddenStates });
 
   const wanted = b.node("Gather", [hidden, logitRows]);
-  const { normed } = addAndNorm(b, config, { sum: wanted, branch: null }, "model.norm.weight");
+  const finalNorm = normGain("model.norm.weight", null);
+  const { normed } = addAndNorm(b, config, { sum: wanted, branch: null }, finalNorm);
   const headLinears = linearLayers(b, headQuantization(quantization), b.node("Shape", [logitRows]));
   const headTensor = config.tiedEmbeddings ? embeddingTensor : "lm_head.weight";
   const head = { name: headTensor, outSize: vocabSize, inSize: hiddenSize, source: tensors(headTensor) };
-  const logits = headLinears.apply(headLinears.prepare(normed), head, decoderOutputs.logits);
+  const logits = headLinears.apply(headLinears.prepareRotated(normed, hiddenSize), head, decoderOutputs.logits);
 
   b.output(logits, "float32", ["N", vocabSize]);
   b.output(hiddenStates, "float32", ["R", "T", hiddenSize]);
@@ -119,7 +126,7 @@ export function decoderGraph(
     b.output({ name: decoderOutputs.newKey(layer) }, "float32", dims);
     b.output({ name: decoderOutputs.newValue(layer) }, "float32", dims);
   }
-  return b.build();
+  return b.build((weights) => layInParts("decoder.onnx", weights));
 }
 
 const embeddingTensor = "model.embed_tokens.weight";
@@ -142,9 +149,11 @@ function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization,
     const table = b.weight(embeddingTensor, "float32", dims, { kind: "float32", rows });
     return b.node("Gather", [table, flatIds], { label: "embedding" });
   }
-  // Named as the output head names them: tied, both read one table. The embedding then reads it by a name of its own, since
-  // onnxruntime may have to rewrite the head's as unsigned bytes (see OnnxSession).
-  const stored = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows });
+  // Named as the output head names them: tied, both read one table, whose rows are turned as the head wants them and turned back here.
+  // The embedding then reads it by a name of its own, since onnxruntime may have to rewrite the head's as unsigned bytes (see
+  // OnnxSession).
+  const block = config.tiedEmbeddings ? rotationBlock(config.hiddenSize) : 1;
+  const stored = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows: rotated(rows, block) });
   const table = config.tiedEmbeddings ? b.alias(`${embeddingTensor}.table`, stored) : stored;
   const scales = b.weight(`${embeddingTensor}.scales`, "float32", [config.vocabSize], {
     kind: "scales",
@@ -152,7 +161,7 @@ function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization,
   });
   const whole = b.node("Cast", [b.node("Gather", [table, flatIds])], { attributes: { to: { int: 1 } } });
   const scale = b.node("Unsqueeze", [b.node("Gather", [scales, flatIds]), b.int64([1])]);
-  return b.node("Mul", [whole, scale], { label: "embedding" });
+  return rotate(b, b.node("Mul", [whole, scale], { label: "embedding" }), config.hiddenSize, block);
 }
 
 /** The residual stream, float32 [M,D], with what the last branch computed still to be added. */
@@ -165,6 +174,7 @@ interface Stream {
 function decoderLayer(
   b: GraphBuilder,
   config: LlamaConfig,
+  calibration: Calibration | null,
   linears: LinearLayers,
   shared: Shared,
   layer: number,
@@ -172,15 +182,31 @@ function decoderLayer(
   topDown: Value,
 ): Stream {
   const prefix = `model.layers.${layer}`;
-  const before = addAndNorm(b, config, stream, `${prefix}.input_layernorm.weight`);
-  const attended = b.scope("attention", () => attention(b, config, linears, shared, layer, before.normed, topDown));
-  const between = addAndNorm(
-    b,
-    config,
-    { sum: before.sum, branch: attended },
-    `${prefix}.post_attention_layernorm.weight`,
+  const smoothing = (part: "attention" | "mlp") => calibration && (() => calibration.scales(layer, part));
+  const firstNorm = normGain(`${prefix}.input_layernorm.weight`, smoothing("attention"));
+  const before = addAndNorm(b, config, stream, firstNorm);
+  const attended = b.scope("attention", () =>
+    attention(b, config, calibration, linears, shared, layer, before.normed, topDown),
   );
-  return { sum: between.sum, branch: b.scope("mlp", () => feedForward(b, config, linears, layer, between.normed)) };
+  const secondNorm = normGain(`${prefix}.post_attention_layernorm.weight`, smoothing("mlp"));
+  const between = addAndNorm(b, config, { sum: before.sum, branch: attended }, secondNorm);
+  const branch = b.scope("mlp", () => feedForward(b, config, calibration, linears, layer, between.normed));
+  return { sum: between.sum, branch };
+}
+
+/** What the channels of a product's input are divided by, in the gain of the norm before it; null: nothing. */
+type Smoothing = (() => Promise<Float32Array>) | null;
+
+interface NormGain {
+  readonly name: string;
+  readonly rows: RowSource;
+}
+
+function normGain(name: string, smoothing: Smoothing): NormGain {
+  const rows = tensors(name);
+  if (smoothing === null) return { name, rows };
+  const factors = async () => (await smoothing()).map((scale) => 1 / scale);
+  return { name, rows: { kind: "scaled", rows, factors } };
 }
 
 /**
@@ -191,9 +217,9 @@ function addAndNorm(
   b: GraphBuilder,
   config: LlamaConfig,
   { sum, branch }: Stream,
-  tensor: string,
+  { name, rows }: NormGain,
 ): { normed: Value; sum: Value } {
-  const gain = b.weight(tensor, "float32", [config.hiddenSize], { kind: "float32", rows: tensors(tensor) });
+  const gain = b.weight(name, "float32", [config.hiddenSize], { kind: "float32", rows });
   const epsilon = { float: config.rmsNormEps };
   if (branch === null) {
     const attributes = { axis: { int: -1 }, epsilon, stash_type: { int: 1 } };
@@ -229,6 +255,7 @@ function causalMask(b: GraphBuilder, config: LlamaConfig, tokens: Value): Value 
 function attention(
   b: GraphBuilder,
   config: LlamaConfig,
+  calibration: Calibration | null,
   linears: LinearLayers,
   shared: Shared,
   layer: number,
@@ -246,6 +273,7 @@ function attention(
   // One product for q, k and v: the input is quantized and read once.
   const projected = linearWithBias(b, linears, linears.prepare(normed), config.attentionBias, {
     name: `layers.${layer}.qkv`,
+    ...calibrated(calibration, layer, "qkv", "attention"),
     outSize: querySize + 2 * kvSize,
     inSize: hiddenSize,
     projections: ["q", "k", "v"].map((projection) => (part) => tensorOf(projection, part)),
@@ -313,6 +341,7 @@ function attention(
   const flat = b.node("Reshape", [byToken, b.int64([-1, querySize])]);
   return linearWithBias(b, linears, linears.prepare(flat), config.attentionBias, {
     name: `layers.${layer}.o`,
+    ...calibrated(calibration, layer, "o", null),
     outSize: hiddenSize,
     inSize: querySize,
     projections: [(part) => tensorOf("o", part)],
@@ -320,12 +349,20 @@ function attention(
 }
 
 /** SwiGLU: down(silu(gate(x)) · up(x)); normed: float32 [M,D] → [M,D]. */
-function feedForward(b: GraphBuilder, config: LlamaConfig, linears: LinearLayers, layer: number, normed: Value): Value {
+function feedForward(
+  b: GraphBuilder,
+  config: LlamaConfig,
+  calibration: Calibration | null,
+  linears: LinearLayers,
+  layer: number,
+  normed: Value,
+): Value {
   const { hiddenSize, intermediateSize } = config;
   const tensorOf = (projection: string, part: "weight" | "bias"): string =>
     `model.layers.${layer}.mlp.${projection}_proj.${part}`;
   const both = linearWithBias(b, linears, linears.prepare(normed), config.mlpBias, {
     name: `layers.${layer}.gate_up`,
+    ...calibrated(calibration, layer, "gate_up", "mlp"),
     outSize: 2 * intermediateSize,
     inSize: hiddenSize,
     projections: ["gate", "up"].map((projection) => (part) => tensorOf(projection, part)),
@@ -335,8 +372,10 @@ function feedForward(b: GraphBuilder, config: LlamaConfig, linears: LinearLayers
   });
   // x·sigmoid(alpha·x): with alpha 1 it is silu, in one pass.
   const silu = b.node("QuickGelu", [gate], { domain: microsoft, attributes: { alpha: { float: 1 } }, label: "silu" });
-  return linearWithBias(b, linears, linears.prepare(b.node("Mul", [silu, up])), config.mlpBias, {
+  const inner = linears.prepareRotated(b.node("Mul", [silu, up]), intermediateSize);
+  return linearWithBias(b, linears, inner, config.mlpBias, {
     name: `layers.${layer}.down`,
+    ...calibrated(calibration, layer, "down", null),
     outSize: hiddenSize,
     inSize: intermediateSize,
     projections: [(part) => tensorOf("down", part)],
@@ -349,6 +388,22 @@ interface Projection {
   readonly inSize: number;
   /** The source's tensors whose rows are stacked. */
   readonly projections: readonly ((part: "weight" | "bias") => string)[];
+  readonly smoothing: Smoothing;
+  readonly spread: (() => Promise<Float32Array | null>) | null;
+}
+
+/** What a calibration has to say to a product. @param part whose scales its input was divided by, if any. */
+function calibrated(
+  calibration: Calibration | null,
+  layer: number,
+  product: Product,
+  part: "attention" | "mlp" | null,
+): Pick<Projection, "smoothing" | "spread"> {
+  if (calibration === null) return { smoothing: null, spread: null };
+  return {
+    smoothing: part && (() => calibration.scales(layer, part)),
+    spread: () => calibration.spread(layer, product),
+  };
 }
 
 function linearWithBias(
@@ -356,10 +411,13 @@ function linearWithBias(
   linears: LinearLayers,
   input: ReturnType<LinearLayers["prepare"]>,
   hasBias: boolean,
-  { name, outSize, inSize, projections }: Projection,
+  { name, outSize, inSize, projections, smoothing, spread }: Projection,
 ): Value {
   const stacked = (part: "weight" | "bias") => tensors(...projections.map((tensorOf) => tensorOf(part)));
-  const product = linears.apply(input, { name: `${name}.weight`, outSize, inSize, source: stacked("weight") });
+  const rows = stacked("weight");
+  const source: RowSource = smoothing === null ? rows : { kind: "scaled", rows, factors: smoothing };
+  const weight = { name: `${name}.weight`, outSize, inSize, source, ...(spread === null ? {} : { spread }) };
+  const product = linears.apply(input, weight);
   if (!hasBias) return product;
   const bias = b.weight(`${name}.bias`, "float32", [outSize], { kind: "float32", rows: stacked("bias") });
   return b.node("Add", [product, bias]);

@@ -1,5 +1,4 @@
 import {
-  bytesPerElement,
   type DataType,
   encodeOnnxModel,
   type OnnxAttribute,
@@ -7,6 +6,7 @@ import {
   type OnnxNode,
   type OnnxValue,
 } from "./onnx-proto.js";
+import type { Weight, WeightsFile } from "./weight-layout.js";
 import type { WeightSource } from "./weight-source.js";
 
 /** onnxruntime's own operators. */
@@ -25,41 +25,30 @@ interface NodeOptions {
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
 }
 
-/** A weight in the data file, placed but not written yet. */
-export interface PlacedWeight {
-  readonly name: string;
-  readonly type: DataType;
-  readonly dims: readonly number[];
-  readonly offset: number;
-  readonly bytes: number;
-  readonly source: WeightSource;
+/** A graph file's bytes, and the plan of the data files beside it. */
+export interface BuiltGraph {
+  readonly graph: Uint8Array;
+  readonly files: readonly WeightsFile[];
 }
 
-/** Windows maps files only at multiples of 64 KiB (Linux: 4 KiB), and small weights are not worth a page of their own. */
-const largeAlignment = 65536;
-const largeFrom = 1 << 20;
-const smallAlignment = 64;
-
 /**
- * Collects nodes and weights of one graph. Weights are only placed (name, shape, offset in the data file), so that a graph is
- * complete before the first byte of weights is read.
+ * Collects nodes and weights of one graph. Weights are only named (shape, where they come from) and placed at the end, so that a
+ * graph is complete before the first byte of weights is read.
  */
 export class GraphBuilder {
   readonly #name: string;
-  readonly #weightsFile: string;
   readonly #nodes: OnnxNode[] = [];
   readonly #initializers = new Map<string, OnnxInitializer>();
-  readonly #weights: PlacedWeight[] = [];
+  readonly #weights = new Map<string, Weight>();
+  /** Second names of weights. */
+  readonly #aliases: { readonly name: string; readonly of: string }[] = [];
   readonly #inputs: OnnxValue[] = [];
   readonly #outputs: OnnxValue[] = [];
   readonly #taken = new Set<string>();
-  #weightBytes = 0;
   #scope = "";
 
-  /** @param weightsFile plain name of the data file beside the graph file. */
-  constructor(name: string, weightsFile: string) {
+  constructor(name: string) {
     this.#name = name;
-    this.#weightsFile = weightsFile;
   }
 
   /** What is built inside gets names that begin with `name/`. */
@@ -126,40 +115,45 @@ export class GraphBuilder {
     return this.#inline(name, "int8", [count], new Uint8Array(count));
   }
 
-  /** Places a weight in the data file, after those placed before it. A weight of the same name is the same weight. */
+  /** A weight in a data file beside the graph. A weight of the same name is the same weight. */
   weight(name: string, type: DataType, dims: readonly number[], source: WeightSource): Value {
-    if (this.#initializers.has(name)) return { name };
-    const bytes = dims.reduce((product, size) => product * size, bytesPerElement[type]);
-    const alignment = bytes >= largeFrom ? largeAlignment : smallAlignment;
-    const offset = Math.ceil(this.#weightBytes / alignment) * alignment;
-    this.#weightBytes = offset + bytes;
+    if (this.#weights.has(name)) return { name };
     this.#claim(name);
-    this.#weights.push({ name, type, dims, offset, bytes, source });
-    const data = { kind: "external", file: this.#weightsFile, offset, bytes } as const;
-    this.#initializers.set(name, { name, type, dims, data });
+    this.#weights.set(name, { name, type, dims, source });
     return { name };
   }
 
-  /** A second initializer over the bytes of a weight that is placed already. */
+  /** A second initializer over the bytes of a weight. */
   alias(name: string, of: Value): Value {
-    const initializer = this.#initializers.get(of.name);
-    if (initializer === undefined) throw new Error(`${name} is an alias of ${of.name}, which is not placed`);
+    if (!this.#weights.has(of.name)) throw new Error(`${name} is an alias of ${of.name}, which is no weight`);
     this.#claim(name);
-    this.#initializers.set(name, { ...initializer, name });
+    this.#aliases.push({ name, of: of.name });
     return { name };
   }
 
-  /** @returns the bytes of the graph file, and where each weight belongs in the data file. */
-  build(): { graph: Uint8Array; weights: readonly PlacedWeight[] } {
+  /**
+   * @param layOut places the weights in files (see weight-layout.ts).
+   * @returns the bytes of the graph file, and the files of weights to be written beside it.
+   */
+  build(layOut: (weights: readonly Weight[]) => WeightsFile[] = () => []): BuiltGraph {
+    const files = layOut([...this.#weights.values()]);
+    const placed = new Map<string, OnnxInitializer>();
+    for (const file of files) {
+      for (const { name, type, dims, offset, bytes } of file.weights) {
+        placed.set(name, { name, type, dims, data: { kind: "external", file: file.name, offset, bytes } });
+      }
+    }
+    const external = [...this.#weights.keys()].map((name) => placedAs(name, placed.get(name)));
+    const aliases = this.#aliases.map(({ name, of }) => placedAs(name, placed.get(of)));
     const graph = encodeOnnxModel({
       name: this.#name,
       opsets,
       nodes: this.#nodes,
-      initializers: [...this.#initializers.values()],
+      initializers: [...this.#initializers.values(), ...external, ...aliases],
       inputs: this.#inputs,
       outputs: this.#outputs,
     });
-    return { graph, weights: this.#weights };
+    return { graph, files };
   }
 
   /** Constants of equal content are one initializer. */
@@ -189,4 +183,9 @@ export class GraphBuilder {
     this.#taken.add(name);
     return name;
   }
+}
+
+function placedAs(name: string, initializer: OnnxInitializer | undefined): OnnxInitializer {
+  if (initializer === undefined) throw new Error(`the layout of weights has no place for ${name}`);
+  return { ...initializer, name };
 }

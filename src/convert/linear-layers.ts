@@ -1,7 +1,8 @@
 import type { Quantization } from "../model/manifest.js";
 import { type GraphBuilder, microsoft, type Value } from "./graph-builder.js";
-import { blockSize, blocksOfRow } from "./quantize-blocks.js";
-import type { RowSource } from "./weight-source.js";
+import { blockSize, blocksOfRow } from "./quantize/quantize-blocks.js";
+import { hadamardMatrix, rotationBlock } from "./quantize/rotation.js";
+import { type RowSource, rotated } from "./weight-source.js";
 
 /** Rows on their way into one or more linear layers: as they are, or quantized once for all of them. */
 export type LinearInput =
@@ -12,6 +13,8 @@ export type LinearInput =
       readonly rows: Value;
       /** float32 [M,1]: what one step of a row is worth. */
       readonly scales: Value;
+      /** Channels that were turned together; 1: none were. Weights have to be turned alike. */
+      readonly rotation: number;
     };
 
 /** Weights as Hugging Face keeps them: [outSize, inSize], one row per output. */
@@ -20,12 +23,19 @@ export interface LinearWeight {
   readonly outSize: number;
   readonly inSize: number;
   readonly source: RowSource;
+  /** For int8: see quantize/compensated-rounding.ts. */
+  readonly spread?: () => Promise<Float32Array | null>;
 }
 
 /** Linear layers of one graph over one set of M rows. */
 export interface LinearLayers {
   /** rows: float32 [M,K] */
   prepare(rows: Value): LinearInput;
+  /**
+   * The same for rows in which few channels are far larger than the others: quantized, they are turned first, and so are the weights
+   * that they meet (see quantize/rotation.ts).
+   */
+  prepareRotated(rows: Value, size: number): LinearInput;
   /**
    * @param output its exact name, for graph outputs.
    * @returns float32 [M,outSize] = input · weightᵀ, without bias.
@@ -49,7 +59,8 @@ export function linearLayers(builder: GraphBuilder, quantization: Quantization, 
 
 function float32Layers(builder: GraphBuilder): LinearLayers {
   return {
-    prepare: (rows) => ({ kind: "float32", rows }),
+    prepare: asTheyAre,
+    prepareRotated: asTheyAre,
     apply(input, weight, output) {
       const { name, outSize, inSize, source } = weight;
       const matrix = builder.weight(name, "float32", [outSize, inSize], { kind: "float32", rows: source });
@@ -73,21 +84,30 @@ function float32Layers(builder: GraphBuilder): LinearLayers {
  */
 function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
   const zeroPoints = builder.node("Expand", [builder.uint8([128], []), rowCount], { label: "zero_points" });
+  const quantize = (rows: Value, rotation: number): LinearInput => {
+    const magnitude = builder.node("Abs", [rows]);
+    const attributes = { keepdims: { int: 0 } };
+    const absMax = builder.node("ReduceMax", [magnitude, builder.int64([1])], { attributes });
+    const scales = builder.node("Mul", [absMax, builder.float32([1 / 127], [])]);
+    const quantized = builder.node("QuantizeLinear", [rows, scales, zeroPoints], {
+      attributes: { axis: { int: 0 } },
+    });
+    return { kind: "int8", rows: quantized, scales: builder.node("Unsqueeze", [scales, builder.int64([1])]), rotation };
+  };
   return {
-    prepare(rows) {
-      const magnitude = builder.node("Abs", [rows]);
-      const attributes = { keepdims: { int: 0 } };
-      const absMax = builder.node("ReduceMax", [magnitude, builder.int64([1])], { attributes });
-      const scales = builder.node("Mul", [absMax, builder.float32([1 / 127], [])]);
-      const quantized = builder.node("QuantizeLinear", [rows, scales, zeroPoints], {
-        attributes: { axis: { int: 0 } },
-      });
-      return { kind: "int8", rows: quantized, scales: builder.node("Unsqueeze", [scales, builder.int64([1])]) };
+    prepare: (rows) => quantize(rows, 1),
+    prepareRotated(rows, size) {
+      const block = rotationBlock(size);
+      return quantize(rotate(builder, rows, size, block), block);
     },
     apply(input, weight, output) {
       if (input.kind !== "int8") throw new Error("int8 layers take rows prepared by int8 layers");
-      const { name, outSize, inSize, source } = weight;
-      const matrix = builder.weight(name, "int8", [outSize, inSize], { kind: "int8", rows: source });
+      const { name, outSize, inSize, source, spread } = weight;
+      const matrix = builder.weight(name, "int8", [outSize, inSize], {
+        kind: "int8",
+        rows: rotated(source, input.rotation),
+        ...(spread === undefined ? {} : { spread }),
+      });
       const weightScales = builder.weight(`${name}.scales`, "float32", [outSize], { kind: "scales", of: name });
       const one = builder.float32([1], []);
       // Each layer has zero points of its own: where onnxruntime has to rewrite weights and zero points as unsigned bytes (see
@@ -107,7 +127,8 @@ function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
  */
 function int4Layers(builder: GraphBuilder): LinearLayers {
   return {
-    prepare: (rows) => ({ kind: "float32", rows }),
+    prepare: asTheyAre,
+    prepareRotated: asTheyAre,
     apply(input, weight, output) {
       if (input.kind !== "float32") throw new Error("int4 layers take rows as they are");
       const { name, outSize, inSize, source } = weight;
@@ -130,6 +151,22 @@ function int4Layers(builder: GraphBuilder): LinearLayers {
       return builder.node("MatMulNBits", inputs, { domain: microsoft, attributes, ...named(output) });
     },
   };
+}
+
+function asTheyAre(rows: Value): LinearInput {
+  return { kind: "float32", rows };
+}
+
+/**
+ * Turns each run of `block` channels by the Hadamard matrix, which undoes itself.
+ * @param rows float32 [M,size]
+ */
+export function rotate(builder: GraphBuilder, rows: Value, size: number, block: number): Value {
+  if (block === 1) return rows;
+  const matrix = builder.float32([...hadamardMatrix(block)], [block, block]);
+  const runs = builder.node("Reshape", [rows, builder.int64([-1, block])]);
+  const turned = builder.node("MatMul", [runs, matrix], { label: "rotated" });
+  return builder.node("Reshape", [turned, builder.int64([-1, size])]);
 }
 
 function named(output: string | undefined): { output?: string } {

@@ -1,10 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { OnnxSession, type TensorValue } from "../model/onnx-session.js";
+import type { OnnxSession, TensorValue } from "../model/onnx-session.js";
 import { GraphBuilder, type Value } from "./graph-builder.js";
 import { dataTypes } from "./onnx-proto.js";
-import { OutputFile, writeError } from "./output-file.js";
+import { openGraph } from "./open-graph.js";
 
 /**
  * A matrix of about float64 precision (48 bits of mantissa) as the sum of two float32 matrices: sessions speak float32.
@@ -34,15 +31,7 @@ export class MatrixProduct {
 
   /** @throws ToastError `disk_full`, `write_failed` when its graph cannot be put down for onnxruntime to load. */
   static async create(): Promise<MatrixProduct> {
-    const prefix = join(tmpdir(), "toast-fold-");
-    const folder = await mkdtemp(prefix).catch((error: unknown) => Promise.reject(writeError(prefix, error)));
-    try {
-      const file = join(folder, "product.onnx");
-      await OutputFile.create(file, (output) => output.append(productGraph()));
-      return new MatrixProduct(await OnnxSession.load(file, {}));
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    return new MatrixProduct(await openGraph(productGraph()));
   }
 
   /** a [m,k], b [k,n] → a·b [m,n]. */
@@ -68,7 +57,7 @@ function tensor(matrix: PairMatrix, data: Float32Array): TensorValue {
 }
 
 function productGraph(): Uint8Array {
-  const b = new GraphBuilder("product", "none");
+  const b = new GraphBuilder("product");
   const cast = (value: Value, to: "float32" | "float64", output?: string): Value =>
     b.node("Cast", [value], {
       attributes: { to: { int: dataTypes[to] } },

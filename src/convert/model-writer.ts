@@ -3,22 +3,24 @@ import {
   type AdapterManifest,
   type Architecture,
   adapterManifestSchema,
+  adapterVersion,
   type BackboneManifest,
   backboneManifestSchema,
+  backboneVersion,
   type ManifestFile,
-  manifestVersion,
   type Quantization,
   type SamplingDefaults,
 } from "../model/manifest.js";
 import { adaptersFolderName, manifestFileName } from "../model/model-folder.js";
 import { type AdapterWeights, adapterGraph, adapterQuantization } from "./adapter-graph.js";
+import type { Calibration } from "./calibration/calibration.js";
 import type { ReportTo } from "./convert-progress.js";
 import { decoderGraph } from "./decoder-graph.js";
-import type { PlacedWeight } from "./graph-builder.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { OutputFile } from "./output-file.js";
 import { createFolder, makeFolder, writeJson } from "./output-folder.js";
 import type { SourceValueProjections } from "./source-model.js";
+import type { WeightsFile } from "./weight-layout.js";
 import type { TensorRows } from "./weight-source.js";
 import { writeWeights } from "./weights-file.js";
 
@@ -45,6 +47,8 @@ export interface BackboneParts extends AdapterBinding {
   readonly chatTemplate: string | null;
   readonly sampling: SamplingDefaults;
   readonly licence: string | null;
+  /** What a text told of its layers (int8), or null. */
+  readonly calibration: Calibration | null;
   /** The source whose value projections stay beside the backbone, for adapters that come later; absent for random weights. */
   readonly valueProjections?: SourceValueProjections;
 }
@@ -78,7 +82,7 @@ export async function createModelFolder(
     }
     const manifest = backboneManifestSchema.parse({
       format: "toast-serve/backbone",
-      version: manifestVersion,
+      version: backboneVersion,
       id: backbone.id,
       backboneSha256: backbone.backboneSha256,
       architecture: architectureOf(backbone.config),
@@ -105,18 +109,18 @@ export async function writeAdapter(
   const quantization = adapterQuantization(backboneQuantization);
   const shape = { layers: config.layers, hiddenSize: config.hiddenSize, kvSize: config.kvHeads * config.headDim };
   const plan = adapterGraph(shape, weights, quantization, "adapter.onnx.data");
-  const report = reportTo(`Folding adapter ${description.name}`, totalBytes(plan.weights));
+  const report = reportTo(`Folding adapter ${description.name}`, totalBytes(plan.files));
+  const graph = await writeWhole(join(path, "adapter.onnx"), plan.graph);
+  const [weightsFile] = await writeWeights(path, plan.files, noTensors, report);
+  if (weightsFile === undefined) throw new Error("an adapter has one file of weights");
   const manifest = adapterManifestSchema.parse({
     format: "toast-serve/adapter",
-    version: manifestVersion,
+    version: adapterVersion,
     ...description,
     backboneSha256,
     shape,
     quantization,
-    files: {
-      graph: await writeWhole(join(path, "adapter.onnx"), plan.graph),
-      weights: await writeWeights(join(path, "adapter.onnx.data"), plan.weights, noTensors, report),
-    },
+    files: { graph, weights: weightsFile },
   } satisfies AdapterManifest);
   await writeJson(path, manifestFileName, manifest);
   return manifest;
@@ -124,14 +128,14 @@ export async function writeAdapter(
 
 async function writeBackbone(
   path: string,
-  { config, quantization, tensors, tokenizer }: BackboneParts,
+  { config, quantization, calibration, tensors, tokenizer }: BackboneParts,
   reportTo: ReportTo,
 ): Promise<BackboneManifest["files"]> {
-  const plan = decoderGraph(config, quantization, "decoder.onnx.data");
-  const report = reportTo("Writing weights", totalBytes(plan.weights));
+  const plan = decoderGraph(config, quantization, calibration);
+  const report = reportTo("Writing weights", totalBytes(plan.files));
   return {
     graph: await writeWhole(join(path, "decoder.onnx"), plan.graph),
-    weights: await writeWeights(join(path, "decoder.onnx.data"), plan.weights, tensors, report),
+    weights: await writeWeights(path, plan.files, tensors, report),
     tokenizer: await writeWhole(join(path, "tokenizer.json"), tokenizer),
   };
 }
@@ -152,6 +156,6 @@ function architectureOf(config: LlamaConfig): Architecture {
   return { layers, hiddenSize, heads, kvHeads, headDim, vocabSize, contextLength };
 }
 
-function totalBytes(weights: readonly PlacedWeight[]): number {
-  return weights.reduce((sum, weight) => sum + weight.bytes, 0);
+function totalBytes(files: readonly WeightsFile[]): number {
+  return files.flatMap(({ weights }) => weights).reduce((sum, { bytes }) => sum + bytes, 0);
 }

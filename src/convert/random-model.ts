@@ -47,6 +47,7 @@ export async function makeRandomModel(options: RandomModelOptions): Promise<Back
     chatTemplate: builtinTemplates.alpaca,
     sampling: {},
     licence: null,
+    calibration: null,
   };
   const adapter = {
     name: "random",

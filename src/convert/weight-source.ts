@@ -1,19 +1,27 @@
-/** Float rows of a weight: tensors of the source folder stacked on top of each other, or values made while converting. */
+/** Float rows of a weight: tensors of the source stacked on top of each other, values made while converting, or either of them changed. */
 export type RowSource =
   | { readonly kind: "tensors"; readonly names: readonly string[] }
-  | { readonly kind: "computed"; readonly compute: () => Float32Array | Promise<Float32Array> };
+  | { readonly kind: "computed"; readonly compute: () => Float32Array | Promise<Float32Array> }
+  /** Each column times its factor; `factors` is asked for when the weight's turn comes. */
+  | { readonly kind: "scaled"; readonly rows: RowSource; readonly factors: () => Promise<Float32Array> }
+  /** Each run of `block` values of a row turned (see quantize/rotation.ts). */
+  | { readonly kind: "rotated"; readonly rows: RowSource; readonly block: number };
 
 /** How the bytes of a weight in the data file come about. */
 export type WeightSource =
   | { readonly kind: "float32"; readonly rows: RowSource }
-  /** Each row divided by its scale (absmax/127) and rounded. */
-  | { readonly kind: "int8"; readonly rows: RowSource }
-  /** Each block of a row in 4-bit codes (see quantize-blocks.ts); `size`: values in a row. */
+  /** Each row divided by its scale (absmax/127) and rounded; `spread`: see quantize/compensated-rounding.ts, null for the nearest. */
+  | { readonly kind: "int8"; readonly rows: RowSource; readonly spread?: () => Promise<Float32Array | null> }
+  /** Each block of a row in 4-bit codes (see quantize/quantize-blocks.ts); `size`: values in a row. */
   | { readonly kind: "int4"; readonly rows: RowSource; readonly size: number }
   /** float32, one per row or block: the scales of an int8 or int4 weight that was placed before. */
   | { readonly kind: "scales"; readonly of: string }
   /** 4 bits a block: the zero points of an int4 weight that was placed before. */
   | { readonly kind: "zero_points"; readonly of: string };
+
+export function rotated(rows: RowSource, block: number): RowSource {
+  return block === 1 ? rows : { kind: "rotated", rows, block };
+}
 
 export function tensors(...names: string[]): RowSource {
   return { kind: "tensors", names };

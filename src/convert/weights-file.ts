@@ -1,30 +1,43 @@
+import { join } from "node:path";
 import type { ManifestFile } from "../model/manifest.js";
-import type { PlacedWeight } from "./graph-builder.js";
 import { OutputFile } from "./output-file.js";
-import { blocksOfRow, quantizeBlocks } from "./quantize-blocks.js";
-import { quantizeRows } from "./quantize-rows.js";
-import type { RowSource, TensorRows } from "./weight-source.js";
+import { blocksOfRow, quantizeBlocks } from "./quantize/quantize-blocks.js";
+import { quantizeRows, quantizeRowsCompensated } from "./quantize/quantize-rows.js";
+import { floatRows } from "./row-stream.js";
+import type { PlacedWeight, WeightsFile } from "./weight-layout.js";
+import type { TensorRows } from "./weight-source.js";
 
 /**
- * Writes a graph's data file in one pass, a chunk of rows in memory at a time.
+ * Writes a graph's data files one after the other, each in one pass, a chunk of rows in memory at a time.
  * @param source where `tensors` rows come from.
  * @param onBytes called with the bytes written since the last call.
- * @throws ToastError `not_finite_weights`, `corrupt_safetensors`, `disk_full`, `write_failed`.
+ * @throws ToastError `not_finite_weights`, `corrupt_safetensors`, `corrupt_gguf`, `disk_full`, `write_failed`.
  */
 export async function writeWeights(
-  path: string,
-  weights: readonly PlacedWeight[],
+  folder: string,
+  files: readonly WeightsFile[],
   source: TensorRows,
   onBytes: (bytes: number) => void = () => {},
+): Promise<ManifestFile[]> {
+  const written: ManifestFile[] = [];
+  for (const file of files) written.push(await writeWeightsFile(folder, file, source, onBytes));
+  return written;
+}
+
+async function writeWeightsFile(
+  folder: string,
+  { name, weights }: WeightsFile,
+  source: TensorRows,
+  onBytes: (bytes: number) => void,
 ): Promise<ManifestFile> {
   // What quantizing a weight leaves for the weights behind it, by kind and name.
   const left = new Map<string, Float32Array | Uint8Array>();
-  return OutputFile.create(path, async (file) => {
+  return OutputFile.create(join(folder, name), async (file) => {
     for (const weight of weights) {
       await file.padTo(weight.offset);
       switch (weight.source.kind) {
         case "float32":
-          for await (const rows of floatRows(weight.source.rows, source)) {
+          for await (const rows of floatRows(weight.source.rows, rowSize(weight), source)) {
             await file.append(bytesOf(rows));
             onBytes(rows.byteLength);
           }
@@ -32,10 +45,13 @@ export async function writeWeights(
         case "int8": {
           const [count = 0, size = 0] = weight.dims;
           const scales = new Float32Array(count);
+          const spread = (await weight.source.spread?.()) ?? null;
           let done = 0;
-          for await (const rows of floatRows(weight.source.rows, source)) {
+          for await (const rows of floatRows(weight.source.rows, rowSize(weight), source)) {
             const quantized = new Int8Array(rows.length);
-            quantizeRows(rows, size, quantized, scales.subarray(done, done + rows.length / size));
+            const chunkScales = scales.subarray(done, done + rows.length / size);
+            if (spread === null) quantizeRows(rows, size, quantized, chunkScales);
+            else quantizeRowsCompensated(rows, size, spread, quantized, chunkScales);
             await file.append(bytesOf(quantized));
             onBytes(quantized.byteLength);
             done += rows.length / size;
@@ -50,7 +66,7 @@ export async function writeWeights(
           const scales = new Float32Array(count * scaleCount);
           const zeroPoints = new Uint8Array(count * zeroPointBytes);
           let done = 0;
-          for await (const rows of floatRows(weight.source.rows, source)) {
+          for await (const rows of floatRows(weight.source.rows, rowSize(weight), source)) {
             const end = done + rows.length / size;
             const codes = new Uint8Array((end - done) * codeBytes);
             const chunkScales = scales.subarray(done * scaleCount, end * scaleCount);
@@ -79,12 +95,8 @@ export async function writeWeights(
   });
 }
 
-async function* floatRows(rows: RowSource, source: TensorRows): AsyncGenerator<Float32Array> {
-  if (rows.kind === "computed") {
-    yield await rows.compute();
-    return;
-  }
-  for (const name of rows.names) yield* source.floatRows(name);
+function rowSize({ dims, source }: PlacedWeight): number {
+  return source.kind === "int4" ? source.size : (dims.at(-1) ?? 1);
 }
 
 function bytesOf(values: Float32Array | Int8Array | Uint8Array): Uint8Array {

@@ -1,5 +1,5 @@
 import { ToastError } from "../errors.js";
-import type { AdapterManifest } from "../model/manifest.js";
+import { type AdapterManifest, fingerprintOf } from "../model/manifest.js";
 import type { ModelFolder } from "../model/model-folder.js";
 import type { OutputConstraint } from "../sampling/grammar/constraint.js";
 import { GrammarCompiler } from "../sampling/grammar/grammar-compiler.js";
@@ -334,13 +334,13 @@ function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]):
     quantization: manifest.quantization,
     sampling: manifest.sampling ?? {},
     licence: manifest.licence,
-    fingerprint: manifest.files.weights.sha256.slice(0, 12),
+    fingerprint: fingerprintOf(manifest.files.weights),
     adapters,
   };
 }
 
 function adapterInfo(name: string, { stage, licence, files }: AdapterManifest): AdapterInfo {
-  return { name, stage, licence, fingerprint: files.weights.sha256.slice(0, 12) };
+  return { name, stage, licence, fingerprint: fingerprintOf([files.weights]) };
 }
 
 function asToastError(cause: unknown): ToastError {

@@ -1,7 +1,9 @@
+import { createHash } from "node:crypto";
 import { z } from "zod";
 
-/** Versions of the on-disk formats. A reader refuses any other. */
-export const manifestVersion = 1;
+/** Versions of the on-disk formats. A reader refuses any other. Backbones: 2 has weights in several files. */
+export const backboneVersion = 2;
+export const adapterVersion = 1;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected a lower-case hex sha256");
 const file = z.strictObject({
@@ -35,7 +37,7 @@ export type SamplingDefaults = Readonly<z.infer<typeof samplingDefaultsSchema>>;
 /** manifest.json of a converted backbone folder. Shapes use the letters of tensor-names.ts. */
 export const backboneManifestSchema = z.strictObject({
   format: z.literal("toast-serve/backbone"),
-  version: z.literal(manifestVersion),
+  version: z.literal(backboneVersion),
   /** The served model id. */
   id: modelId,
   /** Hash over the source weights (see convert/backbone-hash.ts); adapters are bound to it. */
@@ -62,8 +64,13 @@ export const backboneManifestSchema = z.strictObject({
   sampling: samplingDefaultsSchema.optional(),
   /** Free text or an SPDX id, as the source states it. */
   licence: z.string().nullable(),
-  /** The graph; its weights are external data in `weights`. `valueProjections`: what later adapters are folded with, if it was kept. */
-  files: z.strictObject({ graph: file, weights: file, tokenizer: file, valueProjections: file.optional() }),
+  /** The graph; its weights are external data in `weights`, several files. `valueProjections`: what later adapters are folded with, if it was kept. */
+  files: z.strictObject({
+    graph: file,
+    weights: z.array(file).min(1),
+    tokenizer: file,
+    valueProjections: file.optional(),
+  }),
 });
 export type BackboneManifest = z.infer<typeof backboneManifestSchema>;
 export type Architecture = BackboneManifest["architecture"];
@@ -71,7 +78,7 @@ export type Architecture = BackboneManifest["architecture"];
 /** manifest.json of a converted adapter folder, `<backbone>/adapters/<name>/`. */
 export const adapterManifestSchema = z.strictObject({
   format: z.literal("toast-serve/adapter"),
-  version: z.literal(manifestVersion),
+  version: z.literal(adapterVersion),
   /** Served as `<base>:<name>`. */
   name: modelId,
   backboneSha256: sha256,
@@ -92,3 +99,15 @@ export const adapterManifestSchema = z.strictObject({
 });
 export type AdapterManifest = z.infer<typeof adapterManifestSchema>;
 export type ManifestFile = z.infer<typeof file>;
+
+/** Twelve hexadecimal digits that tell these weights from others: of the file's hash, or of all files' hashes. */
+export function fingerprintOf(weights: readonly ManifestFile[]): string {
+  const [only, ...others] = weights.map(({ sha256: hash }) => hash);
+  const hash =
+    others.length === 0
+      ? only
+      : createHash("sha256")
+          .update([only, ...others].join())
+          .digest("hex");
+  return (hash ?? "").slice(0, 12);
+}

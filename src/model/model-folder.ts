@@ -79,9 +79,9 @@ export async function verifyModelFolder(
   onProgress: (doneBytes: number, totalBytes: number) => void,
 ): Promise<void> {
   const files = [
-    ...Object.values(folder.manifest.files).flatMap((file) =>
-      file === undefined ? [] : [{ folder: folder.path, file }],
-    ),
+    ...Object.values(folder.manifest.files)
+      .flat()
+      .flatMap((file) => (file === undefined ? [] : [{ folder: folder.path, file }])),
     ...folder.adapters.flatMap((adapter) =>
       Object.values(adapter.manifest.files).map((file) => ({ folder: adapter.path, file })),
     ),

@@ -49,6 +49,15 @@ export class Tokenizer {
     } catch (cause) {
       throw new ToastError("file_missing", `${tokenizerJsonPath}: the tokenizer cannot be read.`, { cause });
     }
+    return Tokenizer.fromJson(json, tokenizerJsonPath);
+  }
+
+  /**
+   * @param json what a tokenizer.json holds.
+   * @param name what to call it in messages.
+   * @throws ToastError `unsupported_tokenizer`
+   */
+  static fromJson(json: string, name: string): Tokenizer {
     try {
       const specification = JSON.parse(json) as TokenizerSpecification;
       if (specification.model?.type !== "BPE") {
@@ -57,7 +66,7 @@ export class Tokenizer {
       return new Tokenizer(new VendorTokenizer(specification, {}), pieceDecoder(specification.decoder));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ToastError("unsupported_tokenizer", `${tokenizerJsonPath} cannot be used: ${reason}.`, { cause });
+      throw new ToastError("unsupported_tokenizer", `${name} cannot be used: ${reason}.`, { cause });
     }
   }
 

@@ -4,8 +4,9 @@ import { describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
 import { GraphBuilder } from "../../src/convert/graph-builder.js";
 import { linearLayers } from "../../src/convert/linear-layers.js";
-import { quantizeRows } from "../../src/convert/quantize-rows.js";
+import { quantizeRows } from "../../src/convert/quantize/quantize-rows.js";
 import { SafetensorsReader } from "../../src/convert/safetensors-reader.js";
+import { layInOneFile } from "../../src/convert/weight-layout.js";
 import { writeWeights } from "../../src/convert/weights-file.js";
 import { OnnxSession } from "../../src/model/onnx-session.js";
 import { AdapterDriver, GraphDriver } from "./graph-driver.js";
@@ -102,7 +103,7 @@ it("an int4 decoder takes a row of zeros for zeros, and its adapter is int8", as
 /** One layer on disk, made as the converter makes them. */
 async function layerSession(weights: Float32Array, inSize: number, outSize: number): Promise<OnnxSession> {
   const folder = temporaryFolder();
-  const b = new GraphBuilder("layer", "layer.data");
+  const b = new GraphBuilder("layer");
   const rows = b.input("rows", "float32", ["M", inSize]);
   const layers = linearLayers(b, "int4", b.int64([5]));
   const source = { kind: "computed", compute: () => weights } as const;
@@ -110,10 +111,10 @@ async function layerSession(weights: Float32Array, inSize: number, outSize: numb
     "M",
     outSize,
   ]);
-  const { graph, weights: placed } = b.build();
+  const { graph, files } = b.build((placed) => layInOneFile("layer.data", placed));
   writeFileSync(join(folder, "layer.onnx"), graph);
   const unused = await SafetensorsReader.openFolder(makeTinyFolder().path);
-  await writeWeights(join(folder, "layer.data"), placed, unused);
+  await writeWeights(folder, files, unused);
   await unused.close();
   return OnnxSession.load(join(folder, "layer.onnx"), { threads: 1 });
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
-import { quantizeRows } from "../../src/convert/quantize-rows.js";
+import { quantizeRows } from "../../src/convert/quantize/quantize-rows.js";
 import { AdapterDriver, GraphDriver } from "./graph-driver.js";
 import { writeSafetensors } from "./safetensors-file.js";
 import {

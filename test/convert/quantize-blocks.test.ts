@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { blocksOfRow, quantizeBlocks } from "../../src/convert/quantize-blocks.js";
+import { blocksOfRow, quantizeBlocks } from "../../src/convert/quantize/quantize-blocks.js";
 import { randomNormals } from "./tiny-folder.js";
 import { dequantize, unpack } from "./unpack-blocks.js";
 

@@ -29,7 +29,7 @@ function make(overrides: Partial<Parameters<typeof makeRandomModel>[0]> = {}) {
   return makeRandomModel({ shape: "tiny", seed: 1, quantize: "int8", out, ...overrides }).then(() => out);
 }
 
-const dataOf = (folder: string) => readFileSync(join(folder, "decoder.onnx.data"));
+const dataOf = (folder: string) => readFileSync(join(folder, "decoder.onnx.weights-1"));
 
 describe("RandomTensors", () => {
   const config = modelShapes.tiny;

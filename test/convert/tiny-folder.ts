@@ -156,11 +156,22 @@ export function hashOf(tensors: Tensors): string {
   return hash.digest("hex");
 }
 
+/** A token for each of the commonest letters, and names nobody writes. */
 function tokenizerJson(vocabSize: number): unknown {
   const words = ["<unk>", "<s>", "</s>"];
-  const vocab = Object.fromEntries(Array.from({ length: vocabSize }, (_, id) => [words[id] ?? `w${id}`, id]));
+  const letters = " etaoinshrdlucmfwypvbgkjqxz.,";
+  const textOf = (id: number): string => words[id] ?? letters[id - 20] ?? `w${id}`;
+  const vocab = Object.fromEntries(Array.from({ length: vocabSize }, (_, id) => [textOf(id), id]));
   const added = words.map((content, id) => ({ id, content, special: true }));
-  return { version: "1.0", added_tokens: added, model: { type: "BPE", vocab, merges: [] } };
+  return {
+    version: "1.0",
+    added_tokens: added,
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: { type: "Fuse" },
+    model: { type: "BPE", unk_token: "<unk>", vocab, merges: [] },
+  };
 }
 
 /** Seeded standard normals (sum of uniforms from a 32-bit generator). */

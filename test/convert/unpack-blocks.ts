@@ -1,4 +1,4 @@
-import { blockSize, blocksOfRow, quantizeBlocks } from "../../src/convert/quantize-blocks.js";
+import { blockSize, blocksOfRow, quantizeBlocks } from "../../src/convert/quantize/quantize-blocks.js";
 
 /** The 4-bit numbers of packed bytes, the low half of each byte first. */
 export function unpack(bytes: Uint8Array): number[] {

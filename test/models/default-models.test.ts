@@ -63,7 +63,7 @@ describe("the models that are served by default", () => {
   it("come from their source as the converter makes them, the backbone bit for bit", async () => {
     const converted = await readModelFolder(await convertSource("int8"));
     const shipped = await readModelFolder(served);
-    expect(converted.manifest.files.weights.sha256).toBe(shipped.manifest.files.weights.sha256);
+    expect(converted.manifest.files.weights).toEqual(shipped.manifest.files.weights);
     expect(converted.manifest.backboneSha256).toBe(shipped.manifest.backboneSha256);
     // An adapter is folded by onnxruntime in float64, whose order of sums depends on the processor: its last bits may differ.
     expect(converted.adapters.map(({ manifest }) => manifest.name)).toEqual(adapters);

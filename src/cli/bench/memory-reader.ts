@@ -53,7 +53,7 @@ export class MemoryReader {
 
 /** vector [1,K] · matrix [N,K]ᵀ */
 function readGraph(): Uint8Array {
-  const b = new GraphBuilder("read", "none");
+  const b = new GraphBuilder("read");
   const vector = b.input("vector", "float32", [1, rowSize]);
   const matrix = b.input("matrix", "float32", ["N", rowSize]);
   const options = { domain: microsoft, attributes: { transB: { int: 1 } }, output: "product" };

@@ -27,3 +27,33 @@ export function quantizeRows(rows: Float32Array, size: number, into: Int8Array, 
     }
   }
 }
+
+/**
+ * The same scales, but each value's rounding error is made good by the values behind it (see compensated-rounding.ts).
+ * @param spread float32 [size,size], of `errorSpread`.
+ */
+export function quantizeRowsCompensated(
+  rows: Float32Array,
+  size: number,
+  spread: Float32Array,
+  into: Int8Array,
+  scales: Float32Array,
+): void {
+  const left = new Float64Array(size);
+  // For scales alone: what is rounded here is overwritten below.
+  quantizeRows(rows, size, into, scales);
+  for (let row = 0; row < scales.length; row++) {
+    const scale = scales[row] as number;
+    if (scale === 0) continue;
+    left.set(rows.subarray(row * size, (row + 1) * size));
+    const inverse = 1 / scale;
+    for (let j = 0; j < size; j++) {
+      const value = left[j] as number;
+      const rounded = Math.max(-127, Math.min(127, value * inverse + roundingMagic - roundingMagic));
+      into[row * size + j] = rounded;
+      const error = value - rounded * scale;
+      const start = j * size;
+      for (let k = j + 1; k < size; k++) left[k] = (left[k] as number) - error * (spread[start + k] as number);
+    }
+  }
+}
