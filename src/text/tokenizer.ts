@@ -1,16 +1,18 @@
 import { readFile } from "node:fs/promises";
 import { Tokenizer as VendorTokenizer } from "@huggingface/tokenizers";
 import { ToastError } from "../errors.js";
+import { correctedPreTokenizer } from "./tokenizer-corrections.js";
 
 /**
  * Words to ids and back, from a Hugging Face tokenizer.json. BPE models with byte fallback (LLaMA, TinyLlama, Vicuna)
  * and byte-level ones (LLaMA 3, SmolLM2); any other is refused at load, because it was never compared with the
  * reference library.
  *
- * Encoding is the vendor's and equals the Python library's ids. Decoding is done here, piece by piece in bytes, so that
- * streamed and whole text are one computation, and because the vendor's decoder departs from the reference: it drops a
- * U+FEFF that was spelled in bytes, tidies English punctuation unless told not to, and throws on an empty list and on
- * ids outside the vocabulary (here such ids are skipped, as in Python: a model's vocabulary may be padded).
+ * Encoding is the vendor's, with corrections that make its ids those of the Python library. Decoding is done here,
+ * piece by piece in bytes, so that streamed and whole text are one computation, and because the vendor's decoder departs
+ * from the reference: it drops a U+FEFF that was spelled in bytes, tidies English punctuation unless told not to, and
+ * throws on an empty list and on ids outside the vocabulary (here such ids are skipped, as in Python: a model's
+ * vocabulary may be padded).
  *
  * Special tokens written out in the text (`</s>`) become control tokens, in user messages too. Hugging Face and vLLM
  * render the chat template to one string and parse it whole, and so does this: templates write their control tokens as
@@ -63,7 +65,8 @@ export class Tokenizer {
       if (specification.model?.type !== "BPE") {
         throw new Error(`its model is ${specification.model?.type ?? "missing"}, and only BPE is supported`);
       }
-      return new Tokenizer(new VendorTokenizer(specification, {}), pieceDecoder(specification.decoder));
+      const corrected = { ...specification, pre_tokenizer: correctedPreTokenizer(specification.pre_tokenizer) };
+      return new Tokenizer(new VendorTokenizer(corrected, {}), pieceDecoder(specification.decoder));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new ToastError("unsupported_tokenizer", `${name} cannot be used: ${reason}.`, { cause });
@@ -133,6 +136,7 @@ type PieceDecoder = (piece: string, place: PiecePlace) => Uint8Array;
 interface TokenizerSpecification {
   readonly model?: { readonly type?: string };
   readonly decoder?: DecoderSpecification | null;
+  readonly pre_tokenizer?: unknown;
 }
 
 interface DecoderSpecification {

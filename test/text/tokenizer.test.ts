@@ -90,6 +90,50 @@ test("a byte-level tokenizer gives every text back", async () => {
   expect(tokenizer.encode("a<|eot_id|>", { addSpecialTokens: false })).toEqual([0x61, 259]);
 });
 
+describe("text is parted as the Python library parts it", () => {
+  /** A byte-level tokenizer that joins a space or an apostrophe with the first byte of what the characters are. */
+  const joining = (preTokenizer: object) => {
+    const firstBytes = ["Â", "â", "ï", "Ù", "Å"];
+    const pairs = [...firstBytes.map((byte) => ["Ġ", byte]), ["'", "Å"]];
+    const vocab = { ...byteLevelStyle.model.vocab };
+    const joined = pairs.map((pair, place) => [pair.join(""), 300 + place]);
+    return tokenizerOf({
+      ...byteLevelStyle,
+      pre_tokenizer: preTokenizer,
+      model: { ...byteLevelStyle.model, vocab: { ...vocab, ...Object.fromEntries(joined) }, merges: pairs },
+    });
+  };
+  const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const digits = (individual: boolean) => ({
+    type: "Sequence",
+    pretokenizers: [{ type: "Digits", individual_digits: individual }, bytes],
+  });
+  const folded = (regex: string) => ({
+    type: "Sequence",
+    pretokenizers: [
+      { type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false },
+      { ...bytes, use_regex: false },
+    ],
+  });
+
+  // Pieces by tokenizers 0.23.3.
+  test.each([
+    ["digits are all numbers of Unicode", digits(true), " ½ ① ١", "Ġ Â ½ Ġ â ĳ ł Ġ Ù ¡"],
+    ["digits in runs are, too", digits(false), "½½ ½", "Â ½ Â ½ Ġ Â ½"],
+    ["words have Unicode's blanks: U+0085 is one", bytes, "a \u0085b", "a Ġ Â ħ b"],
+    ["words have Unicode's blanks: U+FEFF is none", bytes, "a \ufeffb", "a Ġï » ¿ b"],
+    ["a space comes in front where it is wanted", { ...bytes, add_prefix_space: true }, "½", "ĠÂ ½"],
+    ["and where none is yet", { ...bytes, add_prefix_space: true }, " ½", "ĠÂ ½"],
+    ["without regard to case ſ is an s", folded("(?i:'s|'t)|.+"), "'ſx", "'Å ¿ x"],
+    ["in a class of letters, too", folded("(?i:'[st-])|."), "'ſ", "'Å ¿"],
+    ["with regard to case it is none", folded("'s|."), "'ſ", "' Å ¿"],
+  ])("%s", async (_, preTokenizer, text, pieces) => {
+    const tokenizer = await joining(preTokenizer);
+    const ids = tokenizer.encode(text, { addSpecialTokens: false });
+    expect(ids.map((id) => tokenizer.tokenText(id)).join(" ")).toBe(pieces);
+  });
+});
+
 describe("the tiny models' tokenizer", () => {
   test("agrees with the Python library on ids and text", async () => {
     const tokenizer = await Tokenizer.fromFile(tinyFile("tokenizer/tokenizer.json"));

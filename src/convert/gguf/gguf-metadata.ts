@@ -40,6 +40,11 @@ export class GgufMetadata {
     return this.#values.keys();
   }
 
+  /** Every value as it is, without its kind. */
+  get plain(): ReadonlyMap<string, unknown> {
+    return new Map(Array.from(this.#values, ([key, { value }]) => [key, value]));
+  }
+
   find(key: string): GgufValue | undefined {
     return this.#values.get(key);
   }

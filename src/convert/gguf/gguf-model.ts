@@ -4,14 +4,15 @@ import { ToastError } from "../../errors.js";
 import { backboneHash } from "../backbone-hash.js";
 import { readGenerationConfig, tokenizerTexts } from "../source-folder.js";
 import type { SourceModel } from "../source-model.js";
+import { templateFromGguf } from "./gguf-chat-template.js";
 import { readGgufConfig } from "./gguf-config.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import { ggufParts, ggufStem } from "./gguf-parts.js";
 import { GgufReader } from "./gguf-reader.js";
 import { samplingFromGguf } from "./gguf-sampling.js";
-import { specialTokensOf } from "./gguf-special-tokens.js";
+import { tokensFromGguf } from "./gguf-special-tokens.js";
 import { GgufTensors } from "./gguf-tensors.js";
-import { templateFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.js";
+import { tokenizerFromGguf } from "./gguf-tokenizer.js";
 import { GgufValueProjections } from "./gguf-value-projections.js";
 
 /**
@@ -26,6 +27,7 @@ export async function openGgufModel(file: string): Promise<SourceModel> {
   const reader = await GgufReader.open(await ggufParts(file));
   try {
     const { metadata } = reader;
+    const values = metadata.plain;
     const config = await readGgufConfig(reader);
     const tensors = new GgufTensors(reader, config);
     const generation = await readGenerationConfig(folder);
@@ -33,9 +35,12 @@ export async function openGgufModel(file: string): Promise<SourceModel> {
     return {
       name: ggufStem(file),
       config,
-      tokens: specialTokensOf(metadata, config.vocabSize, generation.eosTokenIds),
-      tokenizer: (await tokenizerBeside(folder, metadata)) ?? tokenizerFromGguf(metadata, file),
-      chatTemplate: templateFromGguf(metadata),
+      tokens: tokensFromGguf(values, file, { vocabSize: config.vocabSize, moreEosIds: generation.eosTokenIds }),
+      tokenizer: (await tokenizerBeside(folder, metadata)) ?? tokenizerFromGguf(values, file),
+      // Read when it is asked for: one that cannot be rendered does no harm where another is given.
+      get chatTemplate() {
+        return templateFromGguf(values, file);
+      },
       sampling: { ...sampling, ...generation.sampling },
       licence: metadata.optional("general.license", "string") ?? null,
       warnings,
