@@ -16,7 +16,7 @@ from torch import Tensor
 
 from toast.checkpoint import load_model
 from toast.files import write_atomically, write_json
-from toast.gguf_file import READABLE_TYPES, pairs_of_heads
+from toast.gguf_file import READABLE_TYPES, gguf_name, pairs_of_heads
 from toast.hashing import backbone_hash
 from toast.llama import LlamaConfig, LlamaForCausalLM
 from toast.settings import command, run_command
@@ -199,26 +199,6 @@ def decoder_writer(variant: Variant, tokenizer: Tokenizer, path: Path, name: str
         kind = GGMLQuantizationType[variant.types.get(part, "F32") if values.dim() == 2 else "F32"]
         writer.add_tensor(stored, quantize(values.numpy(), kind), raw_dtype=kind)
     return writer
-
-
-def gguf_name(name: str) -> str:
-    replaced = name.removeprefix("model.")
-    for hugging_face, stored in (
-        ("embed_tokens", "token_embd"),
-        ("lm_head", "output"),
-        ("layers.", "blk."),
-        ("input_layernorm", "attn_norm"),
-        ("post_attention_layernorm", "ffn_norm"),
-        ("self_attn.o_proj", "attn_output"),
-        ("self_attn.q_proj", "attn_q"),
-        ("self_attn.k_proj", "attn_k"),
-        ("self_attn.v_proj", "attn_v"),
-        ("mlp.gate_proj", "ffn_gate"),
-        ("mlp.up_proj", "ffn_up"),
-        ("mlp.down_proj", "ffn_down"),
-    ):
-        replaced = replaced.replace(hugging_face, stored)
-    return "output_" + replaced if replaced.startswith("norm.") else replaced
 
 
 def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:

@@ -260,6 +260,18 @@ def halves_of_heads(rows: Tensor, heads: int) -> Tensor:
     return pairs.transpose(1, 2).reshape(rows.shape)
 
 
+def gguf_name(name: str) -> str:
+    """What llama.cpp calls a tensor of Hugging Face's name."""
+    for stored, hugging_face in _GLOBAL_NAMES.items():
+        if name == hugging_face:
+            return stored
+    match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
+    parts = {hugging_face: stored for stored, hugging_face in _LAYER_NAMES.items()}
+    if match is None or match[2] not in parts:
+        raise UnsupportedModel(f"tensor '{name}' has no name in a GGUF file")
+    return f"blk.{match[1]}.{parts[match[2]]}.{match[3]}"
+
+
 def pairs_of_heads(rows: Tensor, heads: int) -> Tensor:
     """The way back: what llama.cpp's converter does to q and k."""
     halves = rows.view(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])  # (heads, 2, Hd/2, …)
