@@ -1,14 +1,14 @@
 import type { Quantization } from "../model/manifest.js";
 import { blockOrderParts, decoderInputs, decoderOutputs } from "../model/tensor-names.js";
 import type { Calibration } from "./calibration/calibration.js";
-import type { Product } from "./calibration/layer-graph.js";
+import { DecoderWeights, type NormGain, type ProductWeights } from "./decoder-weights.js";
 import { type BuiltGraph, GraphBuilder, microsoft, type Value } from "./graph-builder.js";
-import { type LinearLayers, linearLayers, rotate } from "./linear-layers.js";
+import { type LinearInput, type LinearLayers, linearLayers, rotate } from "./linear-layers.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { rotationBlock } from "./quantize/rotation.js";
 import { rotaryTable } from "./rotary-table.js";
 import { layInParts } from "./weight-layout.js";
-import { type RowSource, rotated, tensors } from "./weight-source.js";
+import { rotated, tensors } from "./weight-source.js";
 
 /** Values that every layer reads; computed once per forward. */
 interface Shared {
@@ -100,19 +100,23 @@ export function decoderGraph(
     { attributes: { axis: { int: 0 }, num_outputs: { int: layers } } },
   );
   const linears = linearLayers(b, quantization, b.node("Mul", [rows, tokens]));
+  const weights = new DecoderWeights(config, quantization, calibration);
+  const { basis } = weights;
 
-  let stream: Stream = { sum: embed(b, config, quantization, b.node("Reshape", [ids, b.int64([-1])])), branch: null };
+  const flatIds = b.node("Reshape", [ids, b.int64([-1])]);
+  let stream: Stream = { sum: embed(b, config, quantization, basis, flatIds), branch: null };
   for (const [layer, topDown] of layerValues.entries()) {
     stream = b.scope(`layers.${layer}`, () =>
-      decoderLayer(b, config, calibration, linears, shared, layer, stream, topDown),
+      decoderLayer(b, config, weights, linears, shared, layer, stream, topDown),
     );
   }
   const hidden = stream.branch === null ? stream.sum : b.node("Add", [stream.sum, stream.branch]);
   const batchShape = b.node("Concat", [rows, tokens, b.int64([-1])], { attributes: { axis: { int: 0 } } });
-  const hiddenStates = b.node("Reshape", [hidden, batchShape], { output: decoderOutputs.hiddenStates });
+  const trained = rotate(b, hidden, hiddenSize, basis);
+  const hiddenStates = b.node("Reshape", [trained, batchShape], { output: decoderOutputs.hiddenStates });
 
-  const wanted = b.node("Gather", [hidden, logitRows]);
-  const finalNorm = normGain("model.norm.weight", null);
+  const wanted = b.node("Gather", [trained, logitRows]);
+  const finalNorm = { name: "model.norm.weight", rows: tensors("model.norm.weight") };
   const { normed } = addAndNorm(b, config, { sum: wanted, branch: null }, finalNorm);
   const headLinears = linearLayers(b, headQuantization(quantization), b.node("Shape", [logitRows]));
   const headTensor = config.tiedEmbeddings ? embeddingTensor : "lm_head.weight";
@@ -126,7 +130,7 @@ export function decoderGraph(
     b.output({ name: decoderOutputs.newKey(layer) }, "float32", dims);
     b.output({ name: decoderOutputs.newValue(layer) }, "float32", dims);
   }
-  return b.build((weights) => layInParts("decoder.onnx", weights));
+  return b.build((placed) => layInParts("decoder.onnx", placed));
 }
 
 const embeddingTensor = "model.embed_tokens.weight";
@@ -141,18 +145,20 @@ function headQuantization(quantization: Quantization): Quantization {
   return quantization === "int4" ? "int8" : quantization;
 }
 
-/** flatIds: int64 [M] → float32 [M,D] */
-function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization, flatIds: Value): Value {
+/**
+ * flatIds: int64 [M] → float32 [M,D]
+ * @param basis channels that are turned together in what comes out.
+ */
+function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization, basis: number, flatIds: Value): Value {
   const dims = [config.vocabSize, config.hiddenSize];
   const rows = tensors(embeddingTensor);
   if (quantization === "none") {
     const table = b.weight(embeddingTensor, "float32", dims, { kind: "float32", rows });
     return b.node("Gather", [table, flatIds], { label: "embedding" });
   }
-  // Named as the output head names them: tied, both read one table, whose rows are turned as the head wants them and turned back here.
-  // The embedding then reads it by a name of its own, since onnxruntime may have to rewrite the head's as unsigned bytes (see
-  // OnnxSession).
-  const block = config.tiedEmbeddings ? rotationBlock(config.hiddenSize) : 1;
+  // Named as the output head names them: tied, both read one table, whose rows are turned as the head wants them. The embedding then
+  // reads it by a name of its own, since onnxruntime may have to rewrite the head's as unsigned bytes (see OnnxSession).
+  const block = config.tiedEmbeddings ? rotationBlock(config.hiddenSize) : basis;
   const stored = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows: rotated(rows, block) });
   const table = config.tiedEmbeddings ? b.alias(`${embeddingTensor}.table`, stored) : stored;
   const scales = b.weight(`${embeddingTensor}.scales`, "float32", [config.vocabSize], {
@@ -161,7 +167,8 @@ function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization,
   });
   const whole = b.node("Cast", [b.node("Gather", [table, flatIds])], { attributes: { to: { int: 1 } } });
   const scale = b.node("Unsqueeze", [b.node("Gather", [scales, flatIds]), b.int64([1])]);
-  return rotate(b, b.node("Mul", [whole, scale], { label: "embedding" }), config.hiddenSize, block);
+  const embedding = b.node("Mul", [whole, scale], { label: "embedding" });
+  return block === basis ? embedding : rotate(b, embedding, config.hiddenSize, block);
 }
 
 /** The residual stream, float32 [M,D], with what the last branch computed still to be added. */
@@ -174,39 +181,22 @@ interface Stream {
 function decoderLayer(
   b: GraphBuilder,
   config: LlamaConfig,
-  calibration: Calibration | null,
+  weights: DecoderWeights,
   linears: LinearLayers,
   shared: Shared,
   layer: number,
   stream: Stream,
   topDown: Value,
 ): Stream {
-  const prefix = `model.layers.${layer}`;
-  const smoothing = (part: "attention" | "mlp") => calibration && (() => calibration.scales(layer, part));
-  const firstNorm = normGain(`${prefix}.input_layernorm.weight`, smoothing("attention"));
-  const before = addAndNorm(b, config, stream, firstNorm);
+  const before = addAndNorm(b, config, stream, weights.norm(layer, "attention"));
   const attended = b.scope("attention", () =>
-    attention(b, config, calibration, linears, shared, layer, before.normed, topDown),
+    attention(b, config, weights, linears, shared, layer, before.normed, topDown),
   );
-  const secondNorm = normGain(`${prefix}.post_attention_layernorm.weight`, smoothing("mlp"));
-  const between = addAndNorm(b, config, { sum: before.sum, branch: attended }, secondNorm);
-  const branch = b.scope("mlp", () => feedForward(b, config, calibration, linears, layer, between.normed));
-  return { sum: between.sum, branch };
-}
-
-/** What the channels of a product's input are divided by, in the gain of the norm before it; null: nothing. */
-type Smoothing = (() => Promise<Float32Array>) | null;
-
-interface NormGain {
-  readonly name: string;
-  readonly rows: RowSource;
-}
-
-function normGain(name: string, smoothing: Smoothing): NormGain {
-  const rows = tensors(name);
-  if (smoothing === null) return { name, rows };
-  const factors = async () => (await smoothing()).map((scale) => 1 / scale);
-  return { name, rows: { kind: "scaled", rows, factors } };
+  const between = addAndNorm(b, config, { sum: before.sum, branch: attended }, weights.norm(layer, "mlp"));
+  return {
+    sum: between.sum,
+    branch: b.scope("mlp", () => feedForward(b, config, weights, linears, layer, between.normed)),
+  };
 }
 
 /**
@@ -255,29 +245,21 @@ function causalMask(b: GraphBuilder, config: LlamaConfig, tokens: Value): Value 
 function attention(
   b: GraphBuilder,
   config: LlamaConfig,
-  calibration: Calibration | null,
+  weights: DecoderWeights,
   linears: LinearLayers,
   shared: Shared,
   layer: number,
   normed: Value,
   topDown: Value,
 ): Value {
-  const { heads, kvHeads, headDim, hiddenSize } = config;
+  const { heads, kvHeads, headDim } = config;
   const querySize = heads * headDim;
   const kvSize = kvHeads * headDim;
-  const tensorOf = (projection: string, part: "weight" | "bias"): string =>
-    `model.layers.${layer}.self_attn.${projection}_proj.${part}`;
   const swapTokensAndHeads = { perm: { ints: [0, 2, 1, 3] } };
   const transposedB = { domain: microsoft, attributes: { transB: { int: 1 } } };
 
   // One product for q, k and v: the input is quantized and read once.
-  const projected = linearWithBias(b, linears, linears.prepare(normed), config.attentionBias, {
-    name: `layers.${layer}.qkv`,
-    ...calibrated(calibration, layer, "qkv", "attention"),
-    outSize: querySize + 2 * kvSize,
-    inSize: hiddenSize,
-    projections: ["q", "k", "v"].map((projection) => (part) => tensorOf(projection, part)),
-  });
+  const projected = linearWithBias(b, linears, linears.prepare(normed), weights.product(layer, "qkv"));
   const [qk, v] = b.nodeOf("Split", [projected, b.int64([querySize + kvSize, kvSize])], ["qk", "v"], {
     attributes: { axis: { int: 1 } },
   });
@@ -339,86 +321,38 @@ function attention(
   const unfolded = b.node("Reshape", [mixed, b.int64([0, heads, -1, headDim])]);
   const byToken = b.node("Transpose", [unfolded], { attributes: swapTokensAndHeads });
   const flat = b.node("Reshape", [byToken, b.int64([-1, querySize])]);
-  return linearWithBias(b, linears, linears.prepare(flat), config.attentionBias, {
-    name: `layers.${layer}.o`,
-    ...calibrated(calibration, layer, "o", null),
-    outSize: hiddenSize,
-    inSize: querySize,
-    projections: [(part) => tensorOf("o", part)],
-  });
+  return linearWithBias(b, linears, linears.prepare(flat), weights.product(layer, "o"));
 }
 
 /** SwiGLU: down(silu(gate(x)) · up(x)); normed: float32 [M,D] → [M,D]. */
 function feedForward(
   b: GraphBuilder,
   config: LlamaConfig,
-  calibration: Calibration | null,
+  weights: DecoderWeights,
   linears: LinearLayers,
   layer: number,
   normed: Value,
 ): Value {
-  const { hiddenSize, intermediateSize } = config;
-  const tensorOf = (projection: string, part: "weight" | "bias"): string =>
-    `model.layers.${layer}.mlp.${projection}_proj.${part}`;
-  const both = linearWithBias(b, linears, linears.prepare(normed), config.mlpBias, {
-    name: `layers.${layer}.gate_up`,
-    ...calibrated(calibration, layer, "gate_up", "mlp"),
-    outSize: 2 * intermediateSize,
-    inSize: hiddenSize,
-    projections: ["gate", "up"].map((projection) => (part) => tensorOf(projection, part)),
-  });
+  const both = linearWithBias(b, linears, linears.prepare(normed), weights.product(layer, "gate_up"));
   const [gate, up] = b.nodeOf("Split", [both], ["gate", "up"], {
     attributes: { axis: { int: 1 }, num_outputs: { int: 2 } },
   });
   // x·sigmoid(alpha·x): with alpha 1 it is silu, in one pass.
   const silu = b.node("QuickGelu", [gate], { domain: microsoft, attributes: { alpha: { float: 1 } }, label: "silu" });
-  const inner = linears.prepareRotated(b.node("Mul", [silu, up]), intermediateSize);
-  return linearWithBias(b, linears, inner, config.mlpBias, {
-    name: `layers.${layer}.down`,
-    ...calibrated(calibration, layer, "down", null),
-    outSize: hiddenSize,
-    inSize: intermediateSize,
-    projections: [(part) => tensorOf("down", part)],
-  });
-}
-
-interface Projection {
-  readonly name: string;
-  readonly outSize: number;
-  readonly inSize: number;
-  /** The source's tensors whose rows are stacked. */
-  readonly projections: readonly ((part: "weight" | "bias") => string)[];
-  readonly smoothing: Smoothing;
-  readonly spread: (() => Promise<Float32Array | null>) | null;
-}
-
-/** What a calibration has to say to a product. @param part whose scales its input was divided by, if any. */
-function calibrated(
-  calibration: Calibration | null,
-  layer: number,
-  product: Product,
-  part: "attention" | "mlp" | null,
-): Pick<Projection, "smoothing" | "spread"> {
-  if (calibration === null) return { smoothing: null, spread: null };
-  return {
-    smoothing: part && (() => calibration.scales(layer, part)),
-    spread: () => calibration.spread(layer, product),
-  };
+  const inner = linears.prepareRotated(b.node("Mul", [silu, up]), config.intermediateSize);
+  return linearWithBias(b, linears, inner, weights.product(layer, "down"));
 }
 
 function linearWithBias(
   b: GraphBuilder,
   linears: LinearLayers,
-  input: ReturnType<LinearLayers["prepare"]>,
-  hasBias: boolean,
-  { name, outSize, inSize, projections, smoothing, spread }: Projection,
+  input: LinearInput,
+  { name, rows, bias, ...weight }: ProductWeights,
 ): Value {
-  const stacked = (part: "weight" | "bias") => tensors(...projections.map((tensorOf) => tensorOf(part)));
-  const rows = stacked("weight");
-  const source: RowSource = smoothing === null ? rows : { kind: "scaled", rows, factors: smoothing };
-  const weight = { name: `${name}.weight`, outSize, inSize, source, ...(spread === null ? {} : { spread }) };
-  const product = linears.apply(input, weight);
-  if (!hasBias) return product;
-  const bias = b.weight(`${name}.bias`, "float32", [outSize], { kind: "float32", rows: stacked("bias") });
-  return b.node("Add", [product, bias]);
+  const product = linears.apply(input, { ...weight, name: `${name}.weight`, source: rows });
+  if (bias === null) return product;
+  return b.node("Add", [
+    product,
+    b.weight(`${name}.bias`, "float32", [weight.outSize], { kind: "float32", rows: bias }),
+  ]);
 }

@@ -1,4 +1,4 @@
-import { rotateRows } from "./quantize/rotation.js";
+import { rotateColumns, rotateRows } from "./quantize/rotation.js";
 import type { RowSource, TensorRows } from "./weight-source.js";
 
 /**
@@ -15,24 +15,67 @@ export async function* floatRows(rows: RowSource, size: number, source: TensorRo
       for (const name of rows.names) yield* source.floatRows(name);
       return;
     case "scaled": {
-      const factors = await rows.factors();
-      for await (const chunk of floatRows(rows.rows, size, source)) yield scaleColumns(chunk, factors);
+      const factors = await wholeRows(rows.by, size, source);
+      for await (const chunk of floatRows(rows.rows, size, source)) {
+        const changed = chunk.slice();
+        scaleColumns(changed, factors);
+        yield changed;
+      }
       return;
     }
     case "rotated":
       for await (const chunk of floatRows(rows.rows, size, source)) {
-        const turned = chunk.slice();
-        rotateRows(turned, rows.block);
-        yield turned;
+        const changed = chunk.slice();
+        rotateRows(changed, rows.block);
+        yield changed;
+      }
+      return;
+    case "rotated_outputs":
+      for await (const run of inRuns(floatRows(rows.rows, size, source), rows.block * size)) {
+        rotateColumns(run, size);
+        yield run;
       }
   }
 }
 
-function scaleColumns(rows: Float32Array, factors: Float32Array): Float32Array {
-  const size = factors.length;
-  const scaled = new Float32Array(rows.length);
-  for (let start = 0; start < rows.length; start += size) {
-    for (let i = 0; i < size; i++) scaled[start + i] = (rows[start + i] as number) * (factors[i] as number);
+/** All of them, for what is small or needed whole. */
+export async function wholeRows(rows: RowSource, size: number, source: TensorRows): Promise<Float32Array> {
+  const chunks: Float32Array[] = [];
+  for await (const chunk of floatRows(rows, size, source)) chunks.push(chunk.slice());
+  const [only, ...others] = chunks;
+  if (only !== undefined && others.length === 0) return only;
+  const whole = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let done = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, done);
+    done += chunk.length;
   }
-  return scaled;
+  return whole;
+}
+
+/** @param rows float32 [count, factors.length], changed in place. */
+export function scaleColumns(rows: Float32Array, factors: Float32Array): void {
+  const size = factors.length;
+  for (let start = 0; start < rows.length; start += size) {
+    for (let i = 0; i < size; i++) rows[start + i] = (rows[start + i] as number) * (factors[i] as number);
+  }
+}
+
+/** Chunks of any length as runs of `length` values, each a fresh array. */
+async function* inRuns(chunks: AsyncIterable<Float32Array>, length: number): AsyncGenerator<Float32Array> {
+  let run = new Float32Array(length);
+  let filled = 0;
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + length - filled);
+      run.set(part, filled);
+      filled += part.length;
+      at += part.length;
+      if (filled < length) continue;
+      yield run;
+      run = new Float32Array(length);
+      filled = 0;
+    }
+  }
+  if (filled > 0) throw new Error(`${filled} values are left over of runs of ${length}`);
 }

@@ -2,10 +2,12 @@
 export type RowSource =
   | { readonly kind: "tensors"; readonly names: readonly string[] }
   | { readonly kind: "computed"; readonly compute: () => Float32Array | Promise<Float32Array> }
-  /** Each column times its factor; `factors` is asked for when the weight's turn comes. */
-  | { readonly kind: "scaled"; readonly rows: RowSource; readonly factors: () => Promise<Float32Array> }
+  /** Each column times its factor, of the one row of `by`. */
+  | { readonly kind: "scaled"; readonly rows: RowSource; readonly by: RowSource }
   /** Each run of `block` values of a row turned (see quantize/rotation.ts). */
-  | { readonly kind: "rotated"; readonly rows: RowSource; readonly block: number };
+  | { readonly kind: "rotated"; readonly rows: RowSource; readonly block: number }
+  /** Each run of `block` rows turned: the outputs of a linear layer instead of its inputs. */
+  | { readonly kind: "rotated_outputs"; readonly rows: RowSource; readonly block: number };
 
 /** How the bytes of a weight in the data file come about. */
 export type WeightSource =
@@ -21,6 +23,14 @@ export type WeightSource =
 
 export function rotated(rows: RowSource, block: number): RowSource {
   return block === 1 ? rows : { kind: "rotated", rows, block };
+}
+
+export function rotatedOutputs(rows: RowSource, block: number): RowSource {
+  return block === 1 ? rows : { kind: "rotated_outputs", rows, block };
+}
+
+export function scaled(rows: RowSource, by: RowSource): RowSource {
+  return { kind: "scaled", rows, by };
 }
 
 export function tensors(...names: string[]): RowSource {

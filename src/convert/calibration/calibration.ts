@@ -5,7 +5,7 @@ import { openGraph } from "../open-graph.js";
 import { errorSpread } from "../quantize/compensated-rounding.js";
 import { rotateRows, rotationBlock } from "../quantize/rotation.js";
 import { rotaryTable } from "../rotary-table.js";
-import { floatRows } from "../row-stream.js";
+import { floatRows, scaleColumns, wholeRows } from "../row-stream.js";
 import { type TensorRows, tensors } from "../weight-source.js";
 import { calibrationLayerGraph, gramOutput, layerTensors, type Product, products } from "./layer-graph.js";
 import { smoothingScales } from "./smoothing.js";
@@ -58,10 +58,10 @@ export class Calibration {
   }
 
   /**
-   * What the input channels of q, k and v (`attention`) or of gate and up (`mlp`) are divided by, and their weights multiplied with.
+   * What the input channels of q, k and v (`attention`) or of gate and up (`mlp`), turned, are divided by, and their weights multiplied with.
    * @returns float32 [D]
    */
-  async scales(layer: number, part: keyof LayerScales): Promise<Float32Array> {
+  async scales(layer: number, part: NormPart): Promise<Float32Array> {
     while (this.#scales.length <= layer) await this.#next();
     return (this.#scales[layer] as LayerScales)[part];
   }
@@ -101,41 +101,42 @@ export class Calibration {
       mlpInputs.push(output("mlp_input"));
       for (const product of this.#grams) addTo(sums, product, output(gramOutput(product)));
     }
-    const matrices = (names: readonly string[]): Float32Array[] =>
-      names.map((name) => weights.values.get(`${name}_proj.weight`) as Float32Array);
-    const attention = smoothingScales(
-      joined(attentionInputs),
-      matrices(["self_attn.q", "self_attn.k", "self_attn.v"]),
-      hiddenSize,
-    );
-    const mlp = smoothingScales(joined(mlpInputs), matrices(["mlp.gate", "mlp.up"]), hiddenSize);
-    // The Gram matrices are of the inputs as they are; the products will see them scaled, or turned.
+    // From here on inputs and weights as they will be multiplied: turned, the gain of the norm in the weights.
+    const scalesOf = (inputs: readonly Float32Array[], norm: string, names: readonly string[]): Float32Array => {
+      const rows = joined(inputs);
+      rotateRows(rows, rotationBlock(hiddenSize));
+      const matrices = names.map((name) => weights.get(`${name}_proj.weight`));
+      for (const matrix of matrices) {
+        scaleColumns(matrix, weights.get(`${norm}.weight`));
+        rotateRows(matrix, rotationBlock(hiddenSize));
+      }
+      return smoothingScales(rows, matrices, hiddenSize);
+    };
+    const attention = scalesOf(attentionInputs, "input_layernorm", ["self_attn.q", "self_attn.k", "self_attn.v"]);
+    const mlp = scalesOf(mlpInputs, "post_attention_layernorm", ["mlp.gate", "mlp.up"]);
+    for (const [product, gram] of sums) if (product !== "o") rotateGram(gram, Math.sqrt(gram.length));
     scaleGram(sums.get("qkv"), attention);
     scaleGram(sums.get("gate_up"), mlp);
-    rotateGram(sums.get("down"), this.#config.intermediateSize);
     this.#layerGrams = sums;
     this.#scales.push({ attention, mlp });
   }
 
   /** The layer's tensors, whole. */
-  async #weightsOf(layer: number): Promise<{ feeds: Record<string, TensorValue>; values: Map<string, Float32Array> }> {
+  async #weightsOf(layer: number): Promise<LayerWeights> {
     const shapes = llamaTensors(this.#config);
-    const feeds: Record<string, TensorValue> = {};
-    const values = new Map<string, Float32Array>();
+    const feeds: Record<string, Extract<TensorValue, { type: "float32" }>> = {};
     for (const name of layerTensors(this.#config)) {
       const tensor = `model.layers.${layer}.${name}`;
       const dims = shapes.get(tensor);
       if (dims === undefined) throw new Error(`a decoder of this shape has no tensor ${tensor}`);
-      const data = new Float32Array(dims.reduce((product, size) => product * size, 1));
-      let done = 0;
-      for await (const rows of floatRows(tensors(tensor), dims.at(-1) ?? 1, this.#tensors)) {
-        data.set(rows, done);
-        done += rows.length;
-      }
-      values.set(name, data);
-      feeds[name] = { type: "float32", data, dims };
+      feeds[name] = { type: "float32", data: await wholeRows(tensors(tensor), dims.at(-1) ?? 1, this.#tensors), dims };
     }
-    return { feeds, values };
+    const get = (name: string): Float32Array => {
+      const feed = feeds[name];
+      if (feed === undefined) throw new Error(`the calibration layer takes no ${name}`);
+      return feed.data;
+    };
+    return { feeds, get };
   }
 
   /** block: float32 [T,D] */
@@ -165,10 +166,15 @@ export class Calibration {
   }
 }
 
-interface LayerScales {
-  readonly attention: Float32Array;
-  readonly mlp: Float32Array;
+interface LayerWeights {
+  readonly feeds: Readonly<Record<string, TensorValue>>;
+  /** By the name of `layerTensors`. */
+  get(name: string): Float32Array;
 }
+
+/** The parts of a layer that a norm stands before. */
+export type NormPart = "attention" | "mlp";
+type LayerScales = Readonly<Record<NormPart, Float32Array>>;
 
 /** The products whose weights are rounded with compensation. */
 function compensated(config: LlamaConfig): Product[] {
@@ -228,8 +234,7 @@ function scaleGram(gram: Float32Array | undefined, scales: Float32Array): void {
 }
 
 /** The Gram matrix of inputs whose channels are turned: H·G·H, by rows, transposed, by rows. */
-function rotateGram(gram: Float32Array | undefined, size: number): void {
-  if (gram === undefined) return;
+function rotateGram(gram: Float32Array, size: number): void {
   const block = rotationBlock(size);
   for (let pass = 0; pass < 2; pass++) {
     rotateRows(gram, block);

@@ -7,9 +7,7 @@ export type Product = (typeof products)[number];
 
 /** The tensors of a layer that its graph takes, as they are called behind `model.layers.N.`, with the graph's inputs. */
 export function layerTensors(config: LlamaConfig): readonly string[] {
-  const weights = (part: "weight" | "bias") => [
-    ...["q", "k", "v", "o"].map((name) => `self_attn.${name}_proj.${part}`),
-  ];
+  const weights = (part: "weight" | "bias") => ["q", "k", "v", "o"].map((name) => `self_attn.${name}_proj.${part}`);
   const mlp = (part: "weight" | "bias") => ["gate", "up", "down"].map((name) => `mlp.${name}_proj.${part}`);
   return [
     "input_layernorm.weight",
@@ -25,8 +23,8 @@ export function layerTensors(config: LlamaConfig): readonly string[] {
  * One decoder layer over a text of T tokens, in fp32, with its weights as inputs: the same graph serves every layer, and a model of any
  * size is run through with one layer in memory.
  *
- * Outputs: `hidden_out` float32 [T,D]; `attention_input` and `mlp_input` float32 [T,D], what q, k, v and gate, up read; and `gram.NAME`
- * float32 [K,K], XᵀX of the inputs of each of `grams`.
+ * Outputs: `hidden_out` float32 [T,D]; `attention_input` and `mlp_input` float32 [T,D], what q, k, v and gate, up read, before the gain of
+ * their norm; and `gram.NAME` float32 [K,K], XᵀX of the inputs of each of `grams`, those two before the gain as well.
  */
 export function calibrationLayerGraph(config: LlamaConfig, grams: readonly Product[]): Uint8Array {
   const { heads, kvHeads, headDim, hiddenSize, intermediateSize } = config;
@@ -52,11 +50,14 @@ export function calibrationLayerGraph(config: LlamaConfig, grams: readonly Produ
     const result = product(rows, b.input(`${name}.weight`, "float32", [outSize, inSize]), { transB: { int: 1 } });
     return hasBias ? b.node("Add", [result, b.input(`${name}.bias`, "float32", [outSize])]) : result;
   };
-  const norm = (rows: Value, name: string, output: string): Value =>
-    b.node("SimplifiedLayerNormalization", [rows, b.input(`${name}.weight`, "float32", [hiddenSize])], {
+  const even = b.float32(new Array<number>(hiddenSize).fill(1));
+  const norm = (rows: Value, output: string): Value =>
+    b.node("SimplifiedLayerNormalization", [rows, even], {
       attributes: { axis: { int: -1 }, epsilon: { float: config.rmsNormEps }, stash_type: { int: 1 } },
       output,
     });
+  const gained = (rows: Value, name: string): Value =>
+    b.node("Mul", [rows, b.input(`${name}.weight`, "float32", [hiddenSize])]);
   const inputsOf = (name: Product, rows: Value): void => {
     if (!grams.includes(name)) return;
     const gram = b.node("FusedMatMul", [rows, rows], {
@@ -67,10 +68,11 @@ export function calibrationLayerGraph(config: LlamaConfig, grams: readonly Produ
     b.output(gram, "float32", ["K", "K"]);
   };
 
-  const attentionInput = norm(hidden, "input_layernorm", "attention_input");
+  const attentionInput = norm(hidden, "attention_input");
   inputsOf("qkv", attentionInput);
+  const attentionRows = gained(attentionInput, "input_layernorm");
   const byHead = (name: string, count: number): Value => {
-    const rows = linear(attentionInput, `self_attn.${name}_proj`, config.attentionBias);
+    const rows = linear(attentionRows, `self_attn.${name}_proj`, config.attentionBias);
     return b.node("Transpose", [b.node("Reshape", [rows, b.int64([1, -1, count, headDim])])], {
       attributes: { perm: { ints: [0, 2, 1, 3] } },
     });
@@ -98,11 +100,12 @@ export function calibrationLayerGraph(config: LlamaConfig, grams: readonly Produ
   inputsOf("o", attended);
   const between = b.node("Add", [hidden, linear(attended, "self_attn.o_proj", config.attentionBias)]);
 
-  const mlpInput = norm(between, "post_attention_layernorm", "mlp_input");
+  const mlpInput = norm(between, "mlp_input");
   inputsOf("gate_up", mlpInput);
-  const gate = linear(mlpInput, "mlp.gate_proj", config.mlpBias);
+  const mlpRows = gained(mlpInput, "post_attention_layernorm");
+  const gate = linear(mlpRows, "mlp.gate_proj", config.mlpBias);
   const silu = b.node("QuickGelu", [gate], { domain: microsoft, attributes: { alpha: { float: 1 } } });
-  const inner = b.node("Mul", [silu, linear(mlpInput, "mlp.up_proj", config.mlpBias)]);
+  const inner = b.node("Mul", [silu, linear(mlpRows, "mlp.up_proj", config.mlpBias)]);
   inputsOf("down", inner);
   const out = b.node("Add", [between, linear(inner, "mlp.down_proj", config.mlpBias)], { output: "hidden_out" });
   for (const output of [attentionInput, mlpInput, out]) b.output(output, "float32", ["T", hiddenSize]);

@@ -5,7 +5,7 @@
  */
 
 /** Added to the diagonal of a Gram matrix, as a share of its mean: channels that the text never used stay solvable. */
-const damping = 0.01;
+const damping = 0.1;
 
 /**
  * What a column's error does to the columns behind it.

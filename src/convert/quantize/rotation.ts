@@ -50,3 +50,14 @@ export function rotateRows(rows: Float32Array, block: number): void {
     for (let i = 0; i < block; i++) rows[start + i] = (turned[i] as number) * length;
   }
 }
+
+/** Turns the columns of a matrix in place, all its rows together. @param rows float32 [power of two, size] */
+export function rotateColumns(rows: Float32Array, size: number): void {
+  const block = rows.length / size;
+  const column = new Float32Array(block);
+  for (let i = 0; i < size; i++) {
+    for (let row = 0; row < block; row++) column[row] = rows[row * size + i] as number;
+    rotateRows(column, block);
+    for (let row = 0; row < block; row++) rows[row * size + i] = column[row] as number;
+  }
+}
