@@ -145,6 +145,8 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     tied = config.tie_word_embeddings
     kept = {name: tensor.detach() for name, tensor in tensors.items() if not (tied and name == "lm_head.weight")}
+    if tokenizer_from is not None and tokenizer_from.suffix == ".gguf":
+        tokenizer_from = tokenizer_from.parent
     if tokenizer_from is not None and tokenizer_from.resolve() != folder.resolve():
         for name in TOKENIZER_FILES:
             if (tokenizer_from / name).is_file():
