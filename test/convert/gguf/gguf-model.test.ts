@@ -203,7 +203,12 @@ describe("the decoder in a GGUF file", () => {
       "missing_tensor",
       /blk\.2\.ffn_down\.weight \[37, 21\] is missing/,
     ],
-    ["no tokens", without("tokenizer.ggml.tokens"), "unsupported_tokenizer", /has no vocabulary \(tokenizer\.ggml\.tokens\)/],
+    [
+      "no tokens",
+      without("tokenizer.ggml.tokens"),
+      "unsupported_tokenizer",
+      /has no vocabulary \(tokenizer\.ggml\.tokens\)/,
+    ],
   ] as const)("is refused by name with %s", async (_, bend, code, sentence) => {
     const error = await refusal(bend);
     expect(error.message).toMatch(sentence);
@@ -248,11 +253,7 @@ describe("what a GGUF file says beside its weights", () => {
   });
 
   it.each([
-    [
-      "a special token that is none",
-      set("tokenizer.ggml.eos_token_id", integer(53)),
-      /53/,
-    ],
+    ["a special token that is none", set("tokenizer.ggml.eos_token_id", integer(53)), /53/],
     [
       "nothing that ends",
       both(tokens({ 2: "fin" }), set("tokenizer.ggml.eos_token_id", { kind: "int32", value: -1 })),

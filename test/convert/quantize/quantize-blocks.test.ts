@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { blocksOfRow, quantizeBlocks } from "../../src/convert/quantize/quantize-blocks.js";
-import { randomNormals } from "./tiny-folder.js";
-import { dequantize, unpack } from "./unpack-blocks.js";
+import { blocksOfRow, quantizeBlocks } from "../../../src/convert/quantize/quantize-blocks.js";
+import { randomNormals } from "../tiny-folder.js";
+import { dequantize, unpack } from "../unpack-blocks.js";
 
 function quantize(rows: Float32Array, size: number) {
   const { codeBytes, scaleCount, zeroPointBytes } = blocksOfRow(size);
