@@ -1,11 +1,13 @@
-/** The house's import directions: main → cli → app → server → openai → engine → { sampling, text, model → steering }.
- *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` is open to all. */
+/** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, text, model → steering }.
+ *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` and `write-whole-file.ts` are open to all. */
 const rooms = {
   main: ["cli"],
-  cli: ["app", "arena", "config", "convert", "server", "engine", "model", "openai", "text"],
-  app: ["config", "server", "arena", "openai", "engine", "convert", "model"],
-  config: [],
-  server: ["openai", "arena", "engine", "config", "convert", "model"],
+  package: [],
+  cli: ["package", "app", "arena", "settings", "convert", "server", "engine", "model", "openai", "text"],
+  app: ["settings", "server", "adapters", "arena", "openai", "engine", "convert", "model"],
+  settings: ["package", "engine"],
+  server: ["package", "openai", "adapters", "arena", "engine", "settings", "model"],
+  adapters: ["engine", "convert", "model"],
   arena: ["openai", "engine", "text", "steering"],
   openai: ["engine", "steering", "text"],
   engine: ["sampling", "text", "model", "steering"],
@@ -16,9 +18,11 @@ const rooms = {
   convert: ["model", "steering", "text"],
   web: [],
   errors: [],
+  "write-whole-file": [],
 };
 
-const pathOf = (room) => (["main", "app", "config", "errors"].includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`);
+const pathOf = (room) =>
+  ["main", "app", "package", "errors", "write-whole-file"].includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`;
 
 /** One door per vendor: the only source files that may import these packages. */
 const doors = {
@@ -29,16 +33,16 @@ const doors = {
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
-  "@fastify/busboy": "^src/server/adapter-upload\\.ts$",
+  "@fastify/busboy": "^src/server/adapters/adapter-upload\\.ts$",
   commander: "^src/cli/",
   "eventsource-parser":
     "^src/(cli/bench/completion-stream|cli/chat/chat-server|arena/contestants/remote-contestant|web/wire/call)\\.ts$",
   preact: "^src/web/",
   marked: "^src/web/parts/markdown\\.tsx$",
   dompurify: "^src/web/parts/markdown\\.tsx$",
-  pino: "^src/server/request-log\\.ts$",
-  "prom-client": "^src/server/metrics\\.ts$",
-  "@opentelemetry": "^src/server/tracing\\.ts$",
+  pino: "^src/server/edge/request-log\\.ts$",
+  "prom-client": "^src/server/edge/metrics\\.ts$",
+  "@opentelemetry": "^src/server/edge/tracing\\.ts$",
   "jsonc-parser": "^src/cli/read-config-file\\.ts$",
   yaml: "^src/cli/read-config-file\\.ts$",
   "@electric-sql/pglite": "^src/arena/store/embedded-store\\.ts$",
@@ -55,7 +59,7 @@ module.exports = {
       from: { path: pathOf(room) },
       to: {
         path: "^src/",
-        pathNot: [pathOf(room), pathOf("errors"), ...allowed.map(pathOf)],
+        pathNot: [pathOf(room), pathOf("errors"), pathOf("write-whole-file"), ...allowed.map(pathOf)],
       },
     })),
     ...Object.entries(doors).map(([vendor, door]) => ({

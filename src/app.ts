@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { AdapterLibrary } from "./adapters/adapter-library.js";
 import { Arena } from "./arena/arena.js";
 import { Roster, readRoster } from "./arena/contestants/roster.js";
 import { openStore } from "./arena/store/open-store.js";
-import type { ServeConfig } from "./config.js";
 import { convertInThread } from "./convert/convert-in-thread.js";
 import type { EngineLimits } from "./engine/admission.js";
 import type { EnginePhase } from "./engine/engine.js";
@@ -12,14 +12,15 @@ import { createEngine, defaultLimits, type EngineClient } from "./engine/engine-
 import { ToastError } from "./errors.js";
 import { manifestFileName, readBackboneManifest } from "./model/model-folder.js";
 import type { ServedModel } from "./openai/served-model.js";
-import { AdapterLibrary } from "./server/adapter-library.js";
-import { createEdge, openKeys } from "./server/create-edge.js";
+import { arenaLimits } from "./server/arena/arena-settings.js";
+import { createEdge, openKeys } from "./server/edge/create-edge.js";
+import { createLog, type Log } from "./server/edge/request-log.js";
+import { openTracing } from "./server/edge/tracing.js";
 import { EngineRegistry } from "./server/engine-registry.js";
 import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
-import { createLog, type Log } from "./server/request-log.js";
 import { RunningRequests } from "./server/running-requests.js";
 import { createServerApp } from "./server/server-app.js";
-import { openTracing } from "./server/tracing.js";
+import type { ServeConfig } from "./settings/serve-config.js";
 
 /** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
 export interface RunningApp {
@@ -81,7 +82,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     arena: {
       arena,
       pace: { charactersPerSecond: config.battlePace, tickMs: 50 },
-      battlesPerMinute: config.battlesPerMinute,
+      limits: arenaLimits(config.battlesPerMinute),
     },
     startedAt: Math.floor(Date.now() / 1000),
     logError: (requestId, error) => log.error({ requestId, err: error }, "A request failed."),
@@ -151,11 +152,11 @@ function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }
 
 /** Each model gets an equal part of the memory. */
 function limitsOf(config: ServeConfig, models: number): EngineLimits {
-  const cacheBytes = Math.floor((config.cacheBytes ?? defaultLimits.cacheBytes) / models);
+  const cacheBytes = Math.floor(config.cacheBytes / models);
   return {
     ...defaultLimits,
-    maxRunning: config.maxRunning ?? defaultLimits.maxRunning,
-    maxWaiting: config.maxWaiting ?? defaultLimits.maxWaiting,
+    maxRunning: config.maxRunning,
+    maxWaiting: config.maxWaiting,
     cacheBytes,
     prefixBytes: Math.floor(cacheBytes * config.prefixShare),
   };

@@ -14,6 +14,7 @@ export type ErrorCode =
   // the arena
   | "contestant_not_found"
   | "contestant_failed"
+  | "nothing_to_judge"
   | "battle_not_found"
   | "ballot_invalid"
   | "already_voted"
@@ -80,4 +81,10 @@ export class ToastError extends Error {
   static fromData(data: ErrorData): ToastError {
     return new ToastError(data.code, data.message, { param: data.param });
   }
+}
+
+/** What everybody is told who asks before the models are there. @param stage how far they are, in a few words. */
+export function serverLoading(stage?: string): ToastError {
+  const far = stage === undefined ? "" : ` (${stage})`;
+  return new ToastError("server_loading", `The server is loading${far}. Try again soon.`);
 }

@@ -19,7 +19,7 @@ export function storableText(text: string): string {
 const name = z.string().min(1).max(200).transform(storableText);
 const count = nullable(z.number().int().min(0));
 
-const sideSchema = z.object({
+export const sideSchema = z.object({
   /** Whom the statistics count it for. */
   contestant: name,
   label: nullable(name),
@@ -64,7 +64,7 @@ const voteSchema = z.object({
     .transform((value) => (value === undefined ? null : storableJson(value))),
 });
 
-const recordSchema = z.object({
+export const recordSchema = z.object({
   id: z.string().regex(/^[\w.:-]{1,100}$/, "must be 1 to 100 letters, digits or one of . : _ -"),
   source: z.enum(["arena", "batch", "import"]).default("import"),
   createdAt: date,
@@ -100,9 +100,21 @@ export function recordFromWire(value: unknown, where: string): BattleRecord {
   throw new ToastError("invalid_request", `${where}: ${subject} is not right: ${issue?.message ?? "invalid"}.`);
 }
 
+/** A value as {@link toWire} writes it. */
+type Wire<Value> = Value extends Date
+  ? string
+  : Value extends readonly (infer Item)[]
+    ? Wire<Item>[]
+    : Value extends object
+      ? { [Key in keyof Value as SnakeCase<Key>]: Wire<Value[Key]> }
+      : Value;
+type SnakeCase<Key> = Key extends `${infer First}${infer Rest}`
+  ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${SnakeCase<Rest>}`
+  : Key;
+
 /** Keys in snake_case, dates as text; fit for JSON.stringify. */
-export function toWire(value: object): Readonly<Record<string, unknown>> {
-  return renameKeys(value, snakeCase) as Readonly<Record<string, unknown>>;
+export function toWire<Value extends object>(value: Value): Wire<Value> {
+  return renameKeys(value, snakeCase) as Wire<Value>;
 }
 
 /** Messages have keys that are both cases at once, and values are left alone. */
@@ -113,7 +125,7 @@ function renameKeys(value: unknown, rename: (key: string) => string): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [rename(key), renameKeys(item, rename)]));
 }
 
-function snakeCase(key: string): string {
+export function snakeCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { readPromptSet } from "../arena/batch/prompt-set.js";
@@ -10,6 +10,7 @@ import { percent } from "../arena/report/plots.js";
 import { pValue, reportHtml, verdictSentence } from "../arena/report/report-html.js";
 import { openStore } from "../arena/store/open-store.js";
 import { ToastError } from "../errors.js";
+import { writeWholeFile } from "../write-whole-file.js";
 import { openContestants } from "./ab-contestants.js";
 import { positiveInteger } from "./positive-integer.js";
 import { progressLine } from "./progress-line.js";
@@ -161,8 +162,8 @@ async function run(flags: AbFlags, terminal: Terminal, stop: AbortSignal): Promi
     );
     progress.end();
     const items = records.flatMap((record) => (record.vote === null ? [] : [ratedItem(record, record.vote)]));
-    await writeWhole(join(out, "battles.jsonl"), linesOf(records));
-    await writeWhole(
+    await writeWholeFile(join(out, "battles.jsonl"), linesOf(records));
+    await writeWholeFile(
       join(out, "report.html"),
       reportHtml({
         title: `${leftName} against ${rightName}`,
@@ -204,7 +205,7 @@ async function rate(files: readonly string[], { html, json, category }: RateFlag
     ["Battles", String(items.length)],
     ...(category === undefined ? [] : [["Category", category]]),
   ] as [string, string][];
-  await writeWhole(html, reportHtml({ title: "Ratings", createdAt: new Date(), facts, items, records }));
+  await writeWholeFile(html, reportHtml({ title: "Ratings", createdAt: new Date(), facts, items, records }));
   terminal.err(`Written: ${html}`);
 }
 
@@ -325,12 +326,6 @@ async function importTo(
 
 function linesOf(records: readonly BattleRecord[]): string {
   return records.map((record) => `${JSON.stringify(toWire(record))}\n`).join("");
-}
-
-/** A reader never sees half of it. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.partial`, text);
-  await rename(`${path}.partial`, path);
 }
 
 function fileName(name: string): string {

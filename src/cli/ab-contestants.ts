@@ -3,15 +3,16 @@ import { join } from "node:path";
 import { modelFolders } from "../app.js";
 import { RecordedAnswers } from "../arena/batch/recorded-answers.js";
 import type { BatchContestant } from "../arena/batch/run-batch.js";
-import type { Contestant, SteeringChoice } from "../arena/contestants/contestant.js";
+import type { Contestant } from "../arena/contestants/contestant.js";
 import { RemoteContestant } from "../arena/contestants/remote-contestant.js";
 import { Roster, type RosterEntry, readRoster } from "../arena/contestants/roster.js";
 import { ServedContestant } from "../arena/contestants/served-contestant.js";
-import { parseServeConfig } from "../config.js";
 import { createEngine, type EngineClient } from "../engine/engine-client.js";
 import { ToastError } from "../errors.js";
 import { manifestFileName, readModelFolder } from "../model/model-folder.js";
+import type { SteeringChoice } from "../openai/steering-field.js";
 import { EngineRegistry } from "../server/engine-registry.js";
+import { parseServeConfig } from "../settings/serve-config.js";
 import type { Terminal } from "./terminal.js";
 
 export interface ContestantFlags {
@@ -106,7 +107,7 @@ async function foldersOf(
     return entry?.kind === "remote" ? [] : [entry?.kind === "served" ? entry.model : one.id];
   });
   if (ids.length === 0) return [...folders];
-  const config = parseServeConfig({ modelsDir }, environment);
+  const config = parseServeConfig({ "models-dir": modelsDir }, environment);
   const available = await Promise.all(
     (await modelFolders(config)).map(async (folder) => ({ folder, id: (await readModelFolder(folder)).manifest.id })),
   );

@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import { type RunningApp, startApp } from "../app.js";
-import { parseServeConfig } from "../config.js";
 import { ToastError } from "../errors.js";
-import { createLog } from "../server/request-log.js";
+import { createLog } from "../server/edge/request-log.js";
+import { parseServeConfig } from "../settings/serve-config.js";
 import { ChatServer } from "./chat/chat-server.js";
 import { ChatSession } from "./chat/chat-session.js";
 import { Conversation, integerIn, numberIn } from "./chat/conversation.js";

@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { ToastError } from "../errors.js";
-import { readKeyFile, writeKeyFile } from "../server/key-file.js";
-import { hashKey, newKey } from "../server/key-ring.js";
+import { readKeyFile, writeKeyFile } from "../server/edge/key-file.js";
+import { hashKey, newKey } from "../server/edge/key-ring.js";
 import type { Terminal } from "./terminal.js";
 
 interface KeysFlags {

@@ -1,12 +1,11 @@
 import {
+  allSettings,
   type ConfigFile,
+  fallbackWords,
   givenSetting,
   parseServeConfig,
   type ServeFlags,
-  type Setting,
-  type SettingName,
-  settings,
-} from "../config.js";
+} from "../settings/serve-config.js";
 
 /**
  * What `serve` would go by, as a config file with comments that say where each value comes from. Secrets are only counted.
@@ -18,13 +17,13 @@ export function configLines(
   file: ConfigFile | null,
 ): readonly string[] {
   parseServeConfig(flags, environment, file);
-  const lines = (Object.keys(settings) as SettingName[]).map((name) => {
-    const { flag, fallback, repeatable, secret }: Setting = settings[name];
-    const given = givenSetting(name, flags, environment, file);
-    if (given === null) return `  // "${flag}": ${fallback} (default)`;
+  const lines = allSettings.map((setting) => {
+    const { flag, separator, secret } = setting;
+    const given = givenSetting(setting, flags, environment, file);
+    if (given === null) return `  // "${flag}": ${fallbackWords(setting)} (default)`;
     const { values, source } = given;
     if (secret === true) return `  // "${flag}": ${values.length} hidden, from ${source}`;
-    const value = repeatable === undefined ? literal(values.at(-1) ?? "") : JSON.stringify(values);
+    const value = separator === null ? literal(values.at(-1) ?? "") : JSON.stringify(values);
     return `  "${flag}": ${value}, // ${source}`;
   });
   return ["{", ...lines, "}"];

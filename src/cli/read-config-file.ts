@@ -3,10 +3,9 @@ import { extname, resolve } from "node:path";
 import { closest } from "fastest-levenshtein";
 import { type ParseError, parse as parseJsonc, printParseErrorCode } from "jsonc-parser";
 import { parse as parseYaml } from "yaml";
-import { type ConfigFile, type Setting, type SettingName, settings } from "../config.js";
 import { ToastError } from "../errors.js";
-
-const names = Object.keys(settings) as SettingName[];
+import { allSettings, type ConfigFile } from "../settings/serve-config.js";
+import type { Setting } from "../settings/setting.js";
 
 /**
  * Reads a config file: `.json` and `.jsonc` with comments and trailing commas, `.yaml` and `.yml`. Its keys are the names of flags.
@@ -18,7 +17,7 @@ export async function readConfigFile(file: string): Promise<ConfigFile> {
   if (typeof content !== "object" || content === null || Array.isArray(content)) {
     throw new ToastError("invalid_option", `${path} must hold an object, such as {"port": 8000}.`);
   }
-  const values = Object.entries(content).map(([key, value]) => [settingOf(key, path), textsOf(key, value, path)]);
+  const values = Object.entries(content).map(([key, value]) => [key, textsOf(settingOf(key, path), value, path)]);
   return { path, values: Object.fromEntries(values) };
 }
 
@@ -59,22 +58,21 @@ function parse(text: string, path: string): unknown {
   }
 }
 
-function settingOf(key: string, path: string): SettingName {
-  const found = names.find((name) => settings[name].flag === key);
+function settingOf(key: string, path: string): Setting {
+  const found = allSettings.find(({ flag }) => flag === key);
   if (found !== undefined) return found;
   const nearest = closest(
     key,
-    names.map((name) => settings[name].flag),
+    allSettings.map(({ flag }) => flag),
   );
   throw new ToastError("invalid_option", `${path} has '${key}', which is no setting. Did you mean '${nearest}'?`);
 }
 
-function textsOf(key: string, value: unknown, path: string): readonly string[] {
-  const setting = Object.values<Setting>(settings).find(({ flag }) => flag === key);
-  const texts = setting?.repeatable !== undefined && Array.isArray(value) ? value : [value];
+function textsOf({ flag, separator }: Setting, value: unknown, path: string): readonly string[] {
+  const texts = separator !== null && Array.isArray(value) ? value : [value];
   return texts.map((text: unknown) => {
     if (typeof text === "string" || typeof text === "number" || typeof text === "boolean") return String(text);
-    const list = setting?.repeatable === undefined ? "" : ", or a list of such";
-    throw new ToastError("invalid_option", `'${key}' of ${path} must be text, a number, true or false${list}.`);
+    const list = separator === null ? "" : ", or a list of such";
+    throw new ToastError("invalid_option", `'${flag}' of ${path} must be text, a number, true or false${list}.`);
   });
 }

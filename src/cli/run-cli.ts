@@ -1,11 +1,11 @@
 import { Command, CommanderError } from "commander";
 import { ToastError } from "../errors.js";
+import { packageVersion } from "../package.js";
 import { abCommand } from "./ab-command.js";
 import { benchCommand } from "./bench-command.js";
 import { chatCommand } from "./chat-command.js";
 import { convertCommand } from "./convert-command.js";
 import { keysCommand } from "./keys-command.js";
-import { packageVersion } from "./package-version.js";
 import { perplexityCommand } from "./perplexity-command.js";
 import { serveCommand } from "./serve-command.js";
 import { processTerminal, type Terminal } from "./terminal.js";

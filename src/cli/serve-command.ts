@@ -1,10 +1,17 @@
 import { basename } from "node:path";
 import { Command, Option } from "commander";
 import { type RunningApp, startApp } from "../app.js";
-import { parseServeConfig, type ServeConfig, type ServeFlags, type Setting, settings } from "../config.js";
 import { defaultServedModel, type ServedModel } from "../openai/served-model.js";
-import { createLog } from "../server/request-log.js";
-import { packageVersion } from "./package-version.js";
+import { packageVersion } from "../package.js";
+import { createLog } from "../server/edge/request-log.js";
+import {
+  allSettings,
+  fallbackWords,
+  parseServeConfig,
+  type ServeConfig,
+  type ServeFlags,
+} from "../settings/serve-config.js";
+import type { Setting } from "../settings/setting.js";
 import { configLines } from "./print-config.js";
 import { progressLine } from "./progress-line.js";
 import { readConfigFile } from "./read-config-file.js";
@@ -19,9 +26,7 @@ interface FileFlags {
 /** @param stop ends the server; default: SIGINT and SIGTERM. */
 export function serveCommand(terminal: Terminal, stop?: AbortSignal): Command {
   const command = new Command("serve").description("serve models over HTTP (the default command)");
-  for (const setting of Object.values<Setting>(settings)) {
-    command.addOption(optionOf(setting));
-  }
+  for (const setting of allSettings) command.addOption(optionOf(setting).helpGroup(setting.group ?? ""));
   return command
     .option("--config <file>", "a .json, .jsonc, .yaml or .yml file with these settings, by their names (CONFIG_FILE)")
     .option("--print-config", "print the settings, and where each comes from, and end")
@@ -40,21 +45,18 @@ export function serveCommand(terminal: Terminal, stop?: AbortSignal): Command {
     });
 }
 
-/** The values stay text here: flags and environment are checked in one place, config.ts. */
-function optionOf({ flag, placeholder, description, fallback, variable, repeatable }: Setting): Option {
+/** The values stay text here: flags and environment are checked in one place, parseServeConfig. */
+function optionOf(setting: Setting): Option {
+  const { flag, placeholder, help, variable, separator } = setting;
   const words = placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`;
-  const option = new Option(words, `${description} (${variable}; default: ${fallback})`);
-  return repeatable === undefined ? option : option.argParser(append);
+  const option = new Option(words, `${help} (${variable}; default: ${fallbackWords(setting)})`);
+  return separator === null ? option : option.argParser(append);
 }
 
-/** Commander names values after flags, `settings` after what they mean. */
+/** Commander writes the names of flags as one word. */
 function flagsOf(options: object): ServeFlags {
   const given = new Map<string, unknown>(Object.entries(options));
-  const named = Object.entries<Setting>(settings).map(([name, setting]) => [
-    name,
-    given.get(optionOf(setting).attributeName()),
-  ]);
-  return Object.fromEntries(named);
+  return Object.fromEntries(allSettings.map((setting) => [setting.flag, given.get(optionOf(setting).attributeName())]));
 }
 
 function append(value: string, before: readonly string[] | undefined): readonly string[] {

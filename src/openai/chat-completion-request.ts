@@ -4,6 +4,7 @@ import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import { generationFields, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedChatParameters, unsupportedParameters } from "./parameter-policy.js";
 import { renderingFields, renderingOf } from "./rendering-fields.js";
@@ -148,7 +149,8 @@ export const chatCompletionRequestSchema = z
     },
     field("a JSON object"),
   )
-  .describe("Body of POST /v1/chat/completions.");
+  .describe("Body of POST /v1/chat/completions.")
+  .register(requestSchemas, { id: "ChatCompletionRequest" });
 
 /** A request of POST /v1/chat/completions, checked; null stands for "not given" as OpenAI's clients send it. */
 export type ChatCompletionRequest = z.output<typeof chatCompletionRequestSchema>;

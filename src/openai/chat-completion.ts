@@ -3,6 +3,7 @@ import type { ReportRequest, TokenReport } from "../engine/messages.js";
 import { type AnswerEvent, type AnsweredReason, answered, type CollectedAnswer } from "./answer-events.js";
 import type { AnswerChunks } from "./answer-frames.js";
 import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
+import { answerSchemas } from "./named-schemas.js";
 import {
   chatLogprobs,
   chatLogprobsSchema,
@@ -66,7 +67,8 @@ export const chatCompletionSchema = z
     steering: steeringReportSchema,
     ...promptTold,
   })
-  .describe("Answer of POST /v1/chat/completions.");
+  .describe("Answer of POST /v1/chat/completions.")
+  .register(answerSchemas, { id: "ChatCompletion" });
 
 export const chatCompletionChunkSchema = z
   .object({
@@ -94,7 +96,8 @@ export const chatCompletionChunkSchema = z
     steering: steeringReportSchema.optional().describe("On the first chunk of each choice."),
     ...promptTold,
   })
-  .describe("One event of a streamed POST /v1/chat/completions.");
+  .describe("One event of a streamed POST /v1/chat/completions.")
+  .register(answerSchemas, { id: "ChatCompletionChunk" });
 
 type ChatCompletion = z.input<typeof chatCompletionSchema>;
 type ChatCompletionChunk = z.input<typeof chatCompletionChunkSchema>;

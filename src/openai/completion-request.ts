@@ -3,6 +3,7 @@ import type { Prompt } from "../engine/prompt.js";
 import { ToastError } from "../errors.js";
 import { generationFields, maxChoices, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
 import { field, flag, integer, optional, shownAs, text } from "./request-fields.js";
@@ -73,7 +74,8 @@ export const completionRequestSchema = z
     },
     field("a JSON object"),
   )
-  .describe("Body of POST /v1/completions.");
+  .describe("Body of POST /v1/completions.")
+  .register(requestSchemas, { id: "CompletionRequest" });
 
 /** A request of POST /v1/completions, checked; null stands for "not given". */
 export type CompletionRequest = z.output<typeof completionRequestSchema>;

@@ -4,6 +4,7 @@ import { type AnswerEvent, answered, type CollectedAnswer } from "./answer-event
 import type { AnswerChunks } from "./answer-frames.js";
 import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
 import { LegacyLogprobs, legacyLogprobsSchema } from "./legacy-logprobs.js";
+import { answerSchemas } from "./named-schemas.js";
 import { explanation, explanationSchema, promptExplanation, promptExplanationSchema } from "./token-reports.js";
 import { usageSchema, wireUsage } from "./usage.js";
 
@@ -33,7 +34,8 @@ export const completionSchema = z
     steering: steeringReportSchema,
     prompt_explanation: promptExplanationSchema.optional(),
   })
-  .describe("Answer of POST /v1/completions.");
+  .describe("Answer of POST /v1/completions.")
+  .register(answerSchemas, { id: "Completion" });
 
 export const completionChunkSchema = z
   .object({
@@ -46,7 +48,8 @@ export const completionChunkSchema = z
     steering: steeringReportSchema.optional().describe("On the first chunk."),
     prompt_explanation: promptExplanationSchema.optional(),
   })
-  .describe("One event of a streamed POST /v1/completions.");
+  .describe("One event of a streamed POST /v1/completions.")
+  .register(answerSchemas, { id: "CompletionChunk" });
 
 type Completion = z.input<typeof completionSchema>;
 type CompletionChunk = z.input<typeof completionChunkSchema>;

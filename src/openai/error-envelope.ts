@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type ErrorCode, type ErrorData, ToastError } from "../errors.js";
+import { answerSchemas } from "./named-schemas.js";
 
 /** Clients read all four keys of the object inside, so all four are always there. */
 export const errorEnvelopeSchema = z
@@ -11,7 +12,8 @@ export const errorEnvelopeSchema = z
       code: z.string().nullable(),
     }),
   })
-  .describe("What every refusal and failure says.");
+  .describe("What every refusal and failure says.")
+  .register(answerSchemas, { id: "Error" });
 
 export type ErrorEnvelope = z.output<typeof errorEnvelopeSchema>;
 export type WireError = ErrorEnvelope["error"];
@@ -47,6 +49,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   ballot_invalid: [403, "invalid_request_error", null],
   already_voted: [409, "invalid_request_error", null],
   contestant_failed: [502, "server_error", null],
+  nothing_to_judge: [502, "server_error", null],
   // Whoever runs the server has to act; the log says what is wrong.
   store_failed: [503, "server_error", 30],
   route_not_found: [404, "invalid_request_error", null],

@@ -4,6 +4,7 @@ import { type AnsweredReason, answered } from "./answer-events.js";
 import type { AnswerFrames } from "./answer-frames.js";
 import type { AnswerHead } from "./answer-head.js";
 import { toHttpError } from "./error-envelope.js";
+import { answerSchemas } from "./named-schemas.js";
 import {
   begunItem,
   endedItem,
@@ -75,7 +76,8 @@ export const responseEventSchema = z
   ])
   .describe(
     "One event of a streamed POST /v1/responses, in the order of this list, the events of each item together; the last is one of the last three.",
-  );
+  )
+  .register(answerSchemas, { id: "ResponseEvent" });
 
 type ResponseEvent = z.input<typeof responseEventSchema>;
 /** An event before its number is known. */

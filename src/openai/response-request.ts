@@ -4,6 +4,7 @@ import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, jsonSchema, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
@@ -239,7 +240,8 @@ export const responseRequestSchema = z
     },
     field("a JSON object"),
   )
-  .describe("Body of POST /v1/responses.");
+  .describe("Body of POST /v1/responses.")
+  .register(requestSchemas, { id: "ResponseRequest" });
 
 /** A request of POST /v1/responses, checked; null stands for "not given". */
 export type ResponseRequest = z.output<typeof responseRequestSchema>;

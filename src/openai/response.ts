@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { ReportRequest, TokenReport, Usage } from "../engine/messages.js";
 import type { AnsweredReason, CollectedAnswer } from "./answer-events.js";
 import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
+import { answerSchemas } from "./named-schemas.js";
 import { type AnswerItem, AnswerItems } from "./response-items.js";
 import type { ResponseRequest } from "./response-request.js";
 import {
@@ -22,23 +23,27 @@ export const outputTextSchema = z.object({
   explanation: explanationSchema.optional(),
 });
 
-export const outputMessageSchema = z.object({
-  id: z.string(),
-  type: z.literal("message"),
-  role: z.literal("assistant"),
-  status: z.enum(["in_progress", "completed", "incomplete"]),
-  content: z.array(outputTextSchema),
-});
+export const outputMessageSchema = z
+  .object({
+    id: z.string(),
+    type: z.literal("message"),
+    role: z.literal("assistant"),
+    status: z.enum(["in_progress", "completed", "incomplete"]),
+    content: z.array(outputTextSchema),
+  })
+  .register(answerSchemas, { id: "OutputMessage" });
 
-export const functionCallSchema = z.object({
-  id: z.string(),
-  type: z.literal("function_call"),
-  call_id: z.string().describe("What `function_call_output` names."),
-  name: z.string(),
-  arguments: z.string().describe("JSON text; a beginning of it where the answer was cut."),
-  status: z.enum(["in_progress", "completed", "incomplete"]),
-  explanation: explanationSchema.optional(),
-});
+export const functionCallSchema = z
+  .object({
+    id: z.string(),
+    type: z.literal("function_call"),
+    call_id: z.string().describe("What `function_call_output` names."),
+    name: z.string(),
+    arguments: z.string().describe("JSON text; a beginning of it where the answer was cut."),
+    status: z.enum(["in_progress", "completed", "incomplete"]),
+    explanation: explanationSchema.optional(),
+  })
+  .register(answerSchemas, { id: "FunctionCall" });
 
 export const outputItemSchema = z.discriminatedUnion("type", [outputMessageSchema, functionCallSchema]);
 
@@ -106,7 +111,8 @@ export const responseSchema = z
     steering: steeringReportSchema,
     prompt_explanation: promptExplanationSchema.optional(),
   })
-  .describe("Answer of POST /v1/responses.");
+  .describe("Answer of POST /v1/responses.")
+  .register(answerSchemas, { id: "Response" });
 
 export type WireResponse = z.input<typeof responseSchema>;
 type OutputItem = z.input<typeof outputItemSchema>;

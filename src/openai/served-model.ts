@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { AdapterInfo, ModelInfo } from "../engine/messages.js";
+import { answerSchemas } from "./named-schemas.js";
 
 /** One model id of the wire: a base, or a base with one of its adapters (`base:adapter`). */
 export interface ServedModel {
@@ -46,11 +47,13 @@ export const modelSchema = z
     licence: z.string().nullable(),
     steering: z.object({ adapter: z.string(), stage: z.string() }).nullable(),
   })
-  .describe("A served model: OpenAI's four keys, and what a client of this server may want to know.");
+  .describe("A served model: OpenAI's four keys, and what a client of this server may want to know.")
+  .register(answerSchemas, { id: "Model" });
 
 export const modelListSchema = z
   .object({ object: z.literal("list"), data: z.array(modelSchema) })
-  .describe("Answer of GET /v1/models.");
+  .describe("Answer of GET /v1/models.")
+  .register(answerSchemas, { id: "ModelList" });
 
 /** An entry of GET /v1/models. */
 export function modelObject(model: ServedModel, created: number): z.input<typeof modelSchema> {
@@ -79,8 +82,10 @@ export const healthSchema = z
     status: z.enum(["ready", "loading", "draining", "failed"]),
     running: z.int().optional().describe("Requests that are being answered."),
     models: z.array(z.string()).optional(),
+    failures: z.array(z.string()).optional().describe("Why models are not served, if any is not."),
     stage: z.string().optional(),
     fraction: z.number().optional(),
     message: z.string().optional(),
   })
-  .describe("Answer of GET /health: 200 when ready, else 503.");
+  .describe("Answer of GET /health: 200 when ready, else 503.")
+  .register(answerSchemas, { id: "Health" });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ToastError } from "../errors.js";
 import type { Steering } from "../steering/steering.js";
+import { requestSchemas } from "./named-schemas.js";
 import { field, flag, integer, number, optional, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
 
@@ -24,9 +25,17 @@ export const steeringField = z
     },
     field("an object such as {strength: 0.5}"),
   )
-  .describe("What steers the answer.");
+  .describe("What steers the answer.")
+  .register(requestSchemas, { id: "Steering" });
 
 export type SteeringField = z.output<typeof steeringField>;
+
+/** What of it can be chosen beforehand, as a contestant's is. What was left out stays out. */
+export type SteeringChoice = z.output<typeof steeringChoice>;
+export const steeringChoice = steeringField.omit({ explain: true }).transform((choice) => {
+  const given = Object.entries(choice).filter(([, value]) => value !== null);
+  return Object.fromEntries(given) as Partial<{ [Key in keyof typeof choice]: NonNullable<(typeof choice)[Key]> }>;
+});
 
 /**
  * The body's `steering` over the model id's adapter. Strength 0 *is* the plain base model: it becomes the variant that

@@ -2,9 +2,10 @@ import { z } from "zod";
 import type { TextAnswers, TextQuestion } from "../engine/text-questions.js";
 import { ToastError } from "../errors.js";
 import { messageFields } from "./chat-completion-request.js";
+import { answerSchemas, requestSchemas } from "./named-schemas.js";
 import { only } from "./parameter-policy.js";
 import { renderingOf } from "./rendering-fields.js";
-import { field, flag, integer, optional, parseBody, text } from "./request-fields.js";
+import { field, flag, integer, optional, text } from "./request-fields.js";
 import type { ServedModel } from "./served-model.js";
 
 /** Tokens and templates without generation: vLLM's /tokenize, /detokenize and /tokenizer_info, llama.cpp's /apply-template. */
@@ -31,7 +32,8 @@ export const tokenizeRequestSchema = z
     },
     field("a JSON object"),
   )
-  .describe("Body of POST /tokenize.");
+  .describe("Body of POST /tokenize.")
+  .register(requestSchemas, { id: "TokenizeRequest" });
 
 export const tokenizeResponseSchema = z
   .object({
@@ -40,13 +42,18 @@ export const tokenizeResponseSchema = z
     tokens: z.array(z.int()),
     token_strs: z.array(z.string()).nullable(),
   })
-  .describe("Answer of POST /tokenize.");
+  .describe("Answer of POST /tokenize.")
+  .register(answerSchemas, { id: "TokenizeResponse" });
 
 export const detokenizeRequestSchema = z
   .object({ model, tokens: z.array(integer(0), field("an array of token ids")) }, field("a JSON object"))
-  .describe("Body of POST /detokenize.");
+  .describe("Body of POST /detokenize.")
+  .register(requestSchemas, { id: "DetokenizeRequest" });
 
-export const detokenizeResponseSchema = z.object({ prompt: z.string() }).describe("Answer of POST /detokenize.");
+export const detokenizeResponseSchema = z
+  .object({ prompt: z.string() })
+  .describe("Answer of POST /detokenize.")
+  .register(answerSchemas, { id: "DetokenizeResponse" });
 
 export const applyTemplateRequestSchema = z
   .object(
@@ -58,9 +65,13 @@ export const applyTemplateRequestSchema = z
     },
     field("a JSON object"),
   )
-  .describe("Body of POST /apply-template.");
+  .describe("Body of POST /apply-template.")
+  .register(requestSchemas, { id: "ApplyTemplateRequest" });
 
-export const applyTemplateResponseSchema = z.object({ prompt: z.string() }).describe("Answer of POST /apply-template.");
+export const applyTemplateResponseSchema = z
+  .object({ prompt: z.string() })
+  .describe("Answer of POST /apply-template.")
+  .register(answerSchemas, { id: "ApplyTemplateResponse" });
 
 const specialToken = z.object({ id: z.int(), text: z.string() });
 
@@ -75,33 +86,31 @@ export const tokenizerInfoSchema = z
     eos_tokens: z.array(specialToken).describe("All tokens that end a text."),
     chat_template: z.string().nullable(),
   })
-  .describe("Answer of GET /tokenizer_info.");
+  .describe("Answer of GET /tokenizer_info.")
+  .register(answerSchemas, { id: "TokenizerInfo" });
 
-/** How one of these endpoints reads its body, asks the engine, and tells the answer. */
-export interface TextEndpoint<Question extends TextQuestion> {
-  /** @throws ToastError with the `param` at fault. */
-  parse(body: unknown): {
-    readonly model: string | null;
-    ask(model: ServedModel): Question;
-    tell(answer: TextAnswers[Question["kind"]], model: ServedModel): object;
-  };
+/** What one of these endpoints asks the engine, and how it tells the answer. */
+export interface TextEndpoint<Question extends TextQuestion, Answer> {
+  readonly model: string | null;
+  ask(model: ServedModel): Question;
+  tell(answer: TextAnswers[Question["kind"]], model: ServedModel): Answer;
 }
 
-export const tokenize: TextEndpoint<TextQuestion & { readonly kind: "encode" }> = {
-  parse(body) {
-    const request = parseBody(tokenizeRequestSchema, body);
-    return {
-      model: request.model,
-      ask: (served) => ({ kind: "encode", prompt: promptOf(request), adapter: adapterOf(served) }),
-      tell: ({ ids, pieces }, { base }): z.input<typeof tokenizeResponseSchema> => ({
-        count: ids.length,
-        max_model_len: base.contextLength,
-        tokens: [...ids],
-        token_strs: request.return_token_strs === true ? [...pieces] : null,
-      }),
-    };
-  },
-};
+export function tokenize(
+  request: z.output<typeof tokenizeRequestSchema>,
+): TextEndpoint<TextQuestion & { readonly kind: "encode" }, z.input<typeof tokenizeResponseSchema>> {
+  const prompt = promptOf(request);
+  return {
+    model: request.model,
+    ask: (served) => ({ kind: "encode", prompt, adapter: adapterOf(served) }),
+    tell: ({ ids, pieces }, { base }) => ({
+      count: ids.length,
+      max_model_len: base.contextLength,
+      tokens: [...ids],
+      token_strs: request.return_token_strs === true ? [...pieces] : null,
+    }),
+  };
+}
 
 function promptOf(request: z.output<typeof tokenizeRequestSchema>): (TextQuestion & { kind: "encode" })["prompt"] {
   const { prompt, messages: conversation, add_special_tokens: special } = request;
@@ -118,28 +127,30 @@ function promptOf(request: z.output<typeof tokenizeRequestSchema>): (TextQuestio
   return { kind: "chat", messages: conversation ?? [], rendering: renderingOf(request) };
 }
 
-export const detokenize: TextEndpoint<TextQuestion & { readonly kind: "decode" }> = {
-  parse(body) {
-    const { model: id, tokens } = parseBody(detokenizeRequestSchema, body);
-    return {
-      model: id,
-      ask: () => ({ kind: "decode", ids: tokens, specialTokens: "written" }),
-      tell: ({ text: prompt }): z.input<typeof detokenizeResponseSchema> => ({ prompt }),
-    };
-  },
-};
+export function detokenize({
+  model: id,
+  tokens,
+}: z.output<typeof detokenizeRequestSchema>): TextEndpoint<
+  TextQuestion & { readonly kind: "decode" },
+  z.input<typeof detokenizeResponseSchema>
+> {
+  return {
+    model: id,
+    ask: () => ({ kind: "decode", ids: tokens, specialTokens: "written" }),
+    tell: ({ text: prompt }) => ({ prompt }),
+  };
+}
 
-export const applyTemplate: TextEndpoint<TextQuestion & { readonly kind: "render" }> = {
-  parse(body) {
-    const request = parseBody(applyTemplateRequestSchema, body);
-    const prompt = { kind: "chat", messages: request.messages, rendering: renderingOf(request) } as const;
-    return {
-      model: request.model,
-      ask: (served) => ({ kind: "render", prompt, adapter: adapterOf(served) }),
-      tell: ({ text: rendered }): z.input<typeof applyTemplateResponseSchema> => ({ prompt: rendered }),
-    };
-  },
-};
+export function applyTemplate(
+  request: z.output<typeof applyTemplateRequestSchema>,
+): TextEndpoint<TextQuestion & { readonly kind: "render" }, z.input<typeof applyTemplateResponseSchema>> {
+  const prompt = { kind: "chat", messages: request.messages, rendering: renderingOf(request) } as const;
+  return {
+    model: request.model,
+    ask: (served) => ({ kind: "render", prompt, adapter: adapterOf(served) }),
+    tell: ({ text: rendered }) => ({ prompt: rendered }),
+  };
+}
 
 export function tokenizerInfo(
   info: TextAnswers["describe"],

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { TokenReport } from "../engine/messages.js";
+import { answerSchemas } from "./named-schemas.js";
 
 /** How OpenAI's APIs write minus infinity: JSON has no word for it, and clients expect a number. */
 const impossible = -9999;
@@ -39,7 +40,8 @@ export const chatLogprobsSchema = z
     content: z.array(rankedLogprobSchema),
     refusal: z.null(),
   })
-  .describe("How likely each token was; the `bytes` of all tokens are the text.");
+  .describe("How likely each token was; the `bytes` of all tokens are the text.")
+  .register(answerSchemas, { id: "ChatLogprobs" });
 
 /** Log probabilities in the shape of chat completions. */
 export function chatLogprobs(reports: readonly TokenReport[]): z.output<typeof chatLogprobsSchema> {
@@ -99,11 +101,13 @@ export const explanationSchema = z
   .object({ tokens: z.array(explainedToken) })
   .describe(
     "What steering looked at and did, for each generated token of this choice; numbers have 4 significant digits.",
-  );
+  )
+  .register(answerSchemas, { id: "Explanation" });
 
 export const promptExplanationSchema = z
   .object({ tokens: z.array(explainedPromptToken) })
-  .describe("The same for the prompt's tokens.");
+  .describe("The same for the prompt's tokens.")
+  .register(answerSchemas, { id: "PromptExplanation" });
 
 export function explanation(reports: readonly TokenReport[]): z.output<typeof explanationSchema> {
   return { tokens: reports.map((report) => ({ ...explained(report), draft: report.draft })) };

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Usage } from "../engine/messages.js";
+import { answerSchemas } from "./named-schemas.js";
 
 export const usageSchema = z
   .object({
@@ -8,7 +9,8 @@ export const usageSchema = z
     total_tokens: z.int(),
     prompt_tokens_details: z.object({ cached_tokens: z.int() }),
   })
-  .describe("Tokens really computed; `cached_tokens` of the prompt's were kept from earlier requests.");
+  .describe("Tokens really computed; `cached_tokens` of the prompt's were kept from earlier requests.")
+  .register(answerSchemas, { id: "Usage" });
 
 export function wireUsage(usage: Usage): z.output<typeof usageSchema> {
   return {

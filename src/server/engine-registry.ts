@@ -1,5 +1,5 @@
 import type { Engine } from "../engine/engine.js";
-import { ToastError } from "../errors.js";
+import { serverLoading, ToastError } from "../errors.js";
 import { type ServedModel, servedModelsOf } from "../openai/served-model.js";
 
 /** Where the whole server is in its life, as GET /health tells it. */
@@ -70,7 +70,7 @@ export class EngineRegistry {
     const phase = this.phase;
     if (phase.kind === "loading") {
       const percent = Math.floor(phase.fraction * 100);
-      throw new ToastError("server_loading", `The server is loading (${phase.stage}, ${percent} %). Try again soon.`);
+      throw serverLoading(`${phase.stage}, ${percent} %`);
     }
     const entry = this.#entries().find(({ model }) => model.id === id);
     if (entry !== undefined) {

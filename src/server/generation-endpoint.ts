@@ -6,7 +6,7 @@ import { type AnswerEvent, type CollectedAnswer, collectAnswer, mergeGenerations
 import { type AnswerFrames, framesOf } from "../openai/answer-frames.js";
 import type { AnswerHead } from "../openai/answer-head.js";
 import type { ServedModel } from "../openai/served-model.js";
-import { eventStreamResponse } from "./event-stream-response.js";
+import { eventStreamResponse } from "./generate/event-stream-response.js";
 import { readJsonBody } from "./read-json-body.js";
 import type { ServerDeps } from "./server-deps.js";
 import { within } from "./within.js";

@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
-import { requestIdFor } from "./request-id.js";
+import { requestIdFor } from "./edge/request-id.js";
 import type { RunningRequests } from "./running-requests.js";
 import { within } from "./within.js";
 

@@ -1,7 +1,7 @@
 import type { Engine, Generation, GenerationEvent } from "../engine/engine.js";
 import type { GenerationRequest } from "../engine/messages.js";
 import { ToastError } from "../errors.js";
-import { currentRecord, type GenerationFacts, type RequestRecord } from "./request-record.js";
+import { currentRecord, type GenerationFacts, type RequestRecord } from "./edge/request-record.js";
 
 /** Hears of each generation; the record is that of its HTTP request, null when it has none. */
 export interface GenerationListener {

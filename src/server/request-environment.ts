@@ -1,6 +1,6 @@
 import type { HttpBindings } from "@hono/node-server";
-import type { RequestIdVariables } from "./request-id.js";
-import type { Caller } from "./request-record.js";
+import type { RequestIdVariables } from "./edge/request-id.js";
+import type { Caller } from "./edge/request-record.js";
 
 /** What handlers find in their context. */
 export interface RequestEnvironment {

@@ -2,27 +2,19 @@ import { type Context, Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
-import { modelList, modelObject } from "../openai/served-model.js";
-import { applyTemplate, detokenize, tokenize } from "../openai/text-endpoints.js";
-import { addAdapterRoutes } from "./adapter-routes.js";
-import { installApiDocs } from "./api-docs.js";
-import { arenaRoutes } from "./arena-routes.js";
-import { handleChatCompletions } from "./chat-completions.js";
-import { handleCompletions } from "./completions.js";
-import { installEdge } from "./edge.js";
+import { accessTable } from "./edge/access-policy.js";
+import { installEdge } from "./edge/edge.js";
+import { attachRequestId } from "./edge/request-id.js";
 import type { RequestEnvironment } from "./request-environment.js";
-import { attachRequestId } from "./request-id.js";
-import { handleResponses } from "./responses.js";
+import { routes } from "./routes.js";
 import type { ServerDeps } from "./server-deps.js";
-import { handleTextQuestion, handleTokenizerInfo } from "./text-endpoints.js";
-import { webPage } from "./web-page.js";
 
-/** Builds the routes. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
+/** Puts the routes behind the edge. Knows no port: `app.request(…)` serves in tests what a socket serves in earnest. */
 export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   const app = new Hono<RequestEnvironment>();
 
   app.use(attachRequestId);
-  installEdge(app, deps.edge);
+  installEdge(app, deps.edge, accessTable(routes));
   app.use(
     methodNotAllowed({
       app,
@@ -33,35 +25,9 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
       },
     }),
   );
-
-  // Alive as long as it answers: a restart would not load models sooner.
-  app.get("/livez", (context) => context.json({ status: "alive" }));
-  app.on("GET", ["/health", "/readyz"], (context) => health(context, deps));
-  app.get("/v1/models", (context) => {
-    requireLoaded(deps);
-    return context.json(modelList(deps.registry.models, deps.startedAt));
-  });
-  // A model id may hold ':' and, percent-encoded or not, whatever else a client makes up.
-  app.get("/v1/models/:id{.+}", (context) =>
-    context.json(modelObject(deps.registry.resolve(context.req.param("id")).model, deps.startedAt)),
-  );
-  app.post("/v1/chat/completions", (context) => handleChatCompletions(context, deps));
-  app.post("/v1/completions", (context) => handleCompletions(context, deps));
-  app.post("/v1/responses", (context) => handleResponses(context, deps));
-  app.post("/tokenize", (context) => handleTextQuestion(tokenize, context, deps));
-  app.post("/detokenize", (context) => handleTextQuestion(detokenize, context, deps));
-  app.post("/apply-template", (context) => handleTextQuestion(applyTemplate, context, deps));
-  app.get("/tokenizer_info", (context) => handleTokenizerInfo(context, deps));
-  installApiDocs(app);
-
-  if (deps.arena !== undefined) app.route("/", arenaRoutes(deps, deps.arena));
-  if (deps.adapters !== undefined) {
-    const { library, maxBytes } = deps.adapters;
-    const { running, limits } = deps;
-    const { maxBodyBytes } = limits;
-    addAdapterRoutes(app, { adapters: library, running, maxAdapterBytes: maxBytes, maxBodyBytes });
+  for (const { method, path, respond } of routes) {
+    app.on(method, path, (context, next) => respond(context, deps, next));
   }
-  app.route("/", webPage());
 
   app.notFound((context) => {
     const message = `There is no route ${context.req.method} ${context.req.path}.`;
@@ -91,36 +57,4 @@ function errorResponse(context: Context, error: unknown): Response {
     context.header("retry-after", String(retryAfter));
   }
   return context.json(envelope, status);
-}
-
-function requireLoaded({ registry }: ServerDeps): void {
-  const phase = registry.phase;
-  if (phase.kind === "loading") {
-    throw new ToastError("server_loading", `The server is loading (${phase.stage}). Try again soon.`);
-  }
-}
-
-/** 200 only when a generation sent now would be taken. */
-function health(context: Context, { registry, running }: ServerDeps): Response {
-  const phase = registry.phase;
-  context.header("cache-control", "no-store");
-  if (running.draining) {
-    return context.json({ status: "draining", running: running.count }, 503);
-  }
-  switch (phase.kind) {
-    case "loading":
-      return context.json({ status: "loading", stage: phase.stage, fraction: phase.fraction }, 503);
-    case "failed":
-      return context.json({ status: "failed", message: phase.message }, 503);
-    case "ready": {
-      const models = registry.models.map(({ id }) => id);
-      const { failures } = registry;
-      return context.json({
-        status: "ready",
-        running: running.count,
-        models,
-        ...(failures.length === 0 ? {} : { failures }),
-      });
-    }
-  }
 }

@@ -1,6 +1,6 @@
-import type { AdapterLibrary } from "./adapter-library.js";
-import type { ArenaSettings } from "./arena-settings.js";
-import type { Edge } from "./edge.js";
+import type { AdapterLibrary } from "../adapters/adapter-library.js";
+import type { ArenaSettings } from "./arena/arena-settings.js";
+import type { Edge } from "./edge/edge.js";
 import type { EngineRegistry } from "./engine-registry.js";
 import type { RunningRequests } from "./running-requests.js";
 
@@ -14,11 +14,9 @@ export interface ServerLimits {
 export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
-  /** Absent: the server has no routes for adapters. */
-  readonly adapters?: { readonly library: AdapterLibrary; readonly maxBytes: number };
+  readonly adapters: { readonly library: AdapterLibrary; readonly maxBytes: number };
   readonly limits: ServerLimits;
-  /** Absent: this server compares nobody. */
-  readonly arena?: ArenaSettings | undefined;
+  readonly arena: ArenaSettings;
   readonly edge: Edge;
   /** Unix seconds: `created` of the models. */
   readonly startedAt: number;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { configLines } from "../../src/cli/print-config.js";
 import { readConfigFile } from "../../src/cli/read-config-file.js";
 import { runCli } from "../../src/cli/run-cli.js";
-import { parseServeConfig } from "../../src/config.js";
+import { parseServeConfig } from "../../src/settings/serve-config.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -113,7 +113,7 @@ describe("--print-config", () => {
     const again = await readConfigFile(await fileOf("again.json", out.join("\n")));
     const { apiKeys: _, ...printed } = parseServeConfig({}, {}, again);
     const { apiKeys: __, ...meant } = parseServeConfig(
-      { cacheMegabytes: "500", logPrompts: true },
+      { "cache-mb": "500", "log-prompts": true },
       environment,
       await readConfigFile(path),
     );
@@ -126,6 +126,21 @@ describe("--print-config", () => {
 });
 
 describe("flags", () => {
+  it("are listed in groups", async () => {
+    const { out } = await run(["serve", "--help"]);
+    const headings = out.join("\n").match(/^\S.*:$/gm);
+    expect(headings).toEqual([
+      "Models:",
+      "Engine:",
+      "Connections:",
+      "Who may call, and how much:",
+      "Arena:",
+      "Log:",
+      "Options:",
+      "Examples:",
+    ]);
+  });
+
   it("reach the settings that are not named after them", async () => {
     const { code, err } = await run(["serve", "--cache-mb", "0"]);
     expect([code, err]).toEqual([2, "--cache-mb must be an integer from 1 to 16777216; got '0'."]);

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../src/cli/run-cli.js";
-import { readKeyFile } from "../../src/server/key-file.js";
-import { KeyRing } from "../../src/server/key-ring.js";
+import { readKeyFile } from "../../src/server/edge/key-file.js";
+import { KeyRing } from "../../src/server/edge/key-ring.js";
 
 let folder: string;
 let file: string;

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningApp, startApp } from "../../src/app.js";
 import { runCli } from "../../src/cli/run-cli.js";
-import { parseServeConfig } from "../../src/config.js";
-import { createLog } from "../../src/server/request-log.js";
+import { createLog } from "../../src/server/edge/request-log.js";
+import { parseServeConfig } from "../../src/settings/serve-config.js";
 import { convertTestModel, workerUrl } from "../contract/open-test-model.js";
 
 let folder: string;

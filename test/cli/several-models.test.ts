@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startApp } from "../../src/app.js";
-import { parseServeConfig } from "../../src/config.js";
+import { parseServeConfig } from "../../src/settings/serve-config.js";
 import { convertTestModel, workerUrl } from "../contract/open-test-model.js";
 
 let scratch: string;

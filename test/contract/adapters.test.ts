@@ -4,17 +4,12 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Hono } from "hono";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type RunningApp, startApp } from "../../src/app.js";
-import { parseServeConfig } from "../../src/config.js";
 import { convert } from "../../src/convert/convert.js";
-import { routeAccess } from "../../src/server/access-policy.js";
-import { AdapterLibrary } from "../../src/server/adapter-library.js";
-import { addAdapterRoutes } from "../../src/server/adapter-routes.js";
-import type { RequestEnvironment } from "../../src/server/request-environment.js";
-import { createLog } from "../../src/server/request-log.js";
-import { RunningRequests } from "../../src/server/running-requests.js";
+import { createLog } from "../../src/server/edge/request-log.js";
+import { routes } from "../../src/server/routes.js";
+import { parseServeConfig } from "../../src/settings/serve-config.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { withHeader } from "../convert/safetensors-file.js";
 import { workerUrl } from "./open-test-model.js";
@@ -38,8 +33,8 @@ async function start(): Promise<void> {
     {
       model: [join(models, "tiny"), join(models, "other")],
       port: "0",
-      adaptersDir,
-      maxAdapterBytes: "300000",
+      "adapters-dir": adaptersDir,
+      "max-adapter-bytes": "300000",
       threads: "1",
     },
     { DRAIN_SECONDS: "0" },
@@ -403,12 +398,8 @@ describe("routes for adapters", () => {
   });
 
   it("are those that an operator's key is asked for", () => {
-    const log = createLog("error", "json", never);
-    const deps = { adapters: new AdapterLibrary({ hosts: [], directory: null, convert: never, log }) };
-    const hono = new Hono<RequestEnvironment>();
-    addAdapterRoutes(hono, { ...deps, running: new RunningRequests(), maxAdapterBytes: 1, maxBodyBytes: 1 });
-    expect(hono.routes.length).toBeGreaterThan(3);
-    expect(hono.routes.map(({ method, path }) => routeAccess(method, path))).toEqual(hono.routes.map(() => "admin"));
+    const own = routes.filter(({ path }) => path.startsWith("/v1/adapters"));
+    expect(own.map(({ access }) => access)).toEqual(["admin", "admin", "admin", "admin"]);
   });
 
   it("say what is missing when the server has no folder for adapters", async () => {
@@ -434,10 +425,6 @@ describe("routes for adapters", () => {
     }
   });
 });
-
-const never = () => {
-  throw new Error("nothing is to be done");
-};
 
 describe("a path", () => {
   it("inside the adapters folder is taken in", async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineClient } from "../../src/engine/engine-client.js";
-import { Metrics } from "../../src/server/metrics.js";
-import { parsePrometheusText } from "../server/prometheus-text.js";
+import { Metrics } from "../../src/server/edge/metrics.js";
+import { parsePrometheusText } from "../server/edge/prometheus-text.js";
 import { ScriptedEngine } from "../server/scripted-engine.js";
 import { openTestModel } from "./open-test-model.js";
 import { answerOf, startTestServer, type TestServer } from "./start-test-server.js";

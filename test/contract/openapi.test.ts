@@ -1,15 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { Hono } from "hono";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { AdapterLibrary } from "../../src/server/adapter-library.js";
-import { addAdapterRoutes } from "../../src/server/adapter-routes.js";
-import { arenaRoutes } from "../../src/server/arena-routes.js";
-import type { ArenaSettings } from "../../src/server/arena-settings.js";
-import type { RequestEnvironment } from "../../src/server/request-environment.js";
-import { createLog } from "../../src/server/request-log.js";
-import { RunningRequests } from "../../src/server/running-requests.js";
-import type { ServerDeps } from "../../src/server/server-deps.js";
+import { pathTemplate } from "../../src/server/page/openapi-document.js";
 import { buildApp } from "../server/build-app.js";
 import { openTestModel } from "./open-test-model.js";
 import { checked, checkTraffic, ownDocument } from "./own-document.js";
@@ -61,22 +53,6 @@ const response = {
   include: ["message.output_text.logprobs"],
 };
 
-/** Adapters and arena, which a server may be built without. Nothing of them is called here. */
-function routesOfOptionalParts() {
-  const app = new Hono<RequestEnvironment>();
-  const running = new RunningRequests();
-  const log = createLog("error", "json", () => {});
-  const convert = () => Promise.reject(new Error("nothing is converted here"));
-  const adapters = new AdapterLibrary({ hosts: [], directory: null, convert, log });
-  addAdapterRoutes(app, { adapters, running, maxAdapterBytes: 1, maxBodyBytes: 1 });
-  const deps = { limits: { maxBodyBytes: 1, keepAliveMs: 1 } } as ServerDeps;
-  app.route(
-    "/",
-    arenaRoutes(deps, { pace: { charactersPerSecond: 1, tickMs: 1 }, battlesPerMinute: 1 } as ArenaSettings),
-  );
-  return app.routes;
-}
-
 describe("the server's description of itself", () => {
   it("is served, and names every route", async () => {
     const answer = await server.exchange("/openapi.json");
@@ -86,9 +62,9 @@ describe("the server's description of itself", () => {
     expect(served.info.version).toMatch(/^\d+\.\d+\.\d+/);
     expect(served.paths).toEqual(ownDocument.paths);
     expect(served.components).toEqual(ownDocument.components);
-    const routes = [...buildApp().app.routes, ...routesOfOptionalParts()]
-      .filter(({ method }) => method !== "ALL")
-      .map(({ method, path }) => `${method} ${path.replace(/:(\w+)(\{.+\})?/g, "{$1}")}`);
+    const routes = buildApp()
+      .app.routes.filter(({ method }) => method !== "ALL")
+      .map(({ method, path }) => `${method} ${pathTemplate(path)}`);
     const described = Object.entries(served.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );

@@ -1,5 +1,6 @@
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
-import { serverDocument } from "../../src/server/api-docs.js";
+import { openApiDocument } from "../../src/server/page/openapi-document.js";
+import { routes } from "../../src/server/routes.js";
 
 /** Holds what goes over the wire in the contract tests against the document that the server gives of itself. */
 
@@ -17,9 +18,9 @@ export interface OwnDocument {
   readonly components: { readonly schemas: Readonly<Record<string, object>> };
 }
 
-export const ownDocument = serverDocument("0.0.0") as OwnDocument;
+export const ownDocument = openApiDocument(routes, "0.0.0") as OwnDocument;
 
-const ajv = new Ajv2020({ strict: false, allErrors: true });
+const ajv = new Ajv2020({ strict: false, allErrors: true, formats: { "date-time": true } });
 ajv.addSchema({ $id: "own:document", ...ownDocument });
 const validators = new Map<string, ValidateFunction>();
 
@@ -66,7 +67,7 @@ export function checkTraffic({ method, path, requestBody, status, contentType, t
     const event = parseWhole(line.slice("data: ".length));
     if (event === null) continue;
     checked.events += 1;
-    const isError = "error" in event && !("type" in event);
+    const isError = "error" in event && !("type" in event || "kind" in event);
     check(isError ? "#/components/schemas/Error" : referenceOf(schema), event, `an event of ${path}`);
   }
 }

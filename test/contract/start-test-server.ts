@@ -5,7 +5,8 @@ import { EngineRegistry } from "../../src/server/engine-registry.js";
 import { type ConnectionLimits, listen } from "../../src/server/http-server.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
-import { type TestEdgeOptions, testEdge } from "../server/test-edge.js";
+import { type TestEdgeOptions, testEdge } from "../server/edge/test-edge.js";
+import { idleParts } from "../server/idle-parts.js";
 import { checkingFetch, checkTraffic } from "./own-document.js";
 
 export interface TestServer {
@@ -57,8 +58,10 @@ export async function startTestServer(
   const running = new RunningRequests({ timeoutMs: options.requestTimeoutMs ?? null });
   const { edge, observe, log, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
+  const registry = new EngineRegistry(engines, { observe });
   const routes = createServerApp({
-    registry: new EngineRegistry(engines, { observe }),
+    ...idleParts(registry),
+    registry,
     running,
     limits: { maxBodyBytes: options.maxBodyBytes ?? 200_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,

@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { openTracing, type Tracing } from "../../src/server/tracing.js";
+import { openTracing, type Tracing } from "../../src/server/edge/tracing.js";
 import { ScriptedEngine } from "../server/scripted-engine.js";
 import { answerOf, startTestServer, type TestServer } from "./start-test-server.js";
 

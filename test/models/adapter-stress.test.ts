@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningApp, startApp } from "../../src/app.js";
-import { parseServeConfig } from "../../src/config.js";
-import { createLog } from "../../src/server/request-log.js";
+import { createLog } from "../../src/server/edge/request-log.js";
+import { parseServeConfig } from "../../src/settings/serve-config.js";
 import { workerUrl } from "../contract/open-test-model.js";
 
 /** The served model, with its own adapter and others beside it, over real sockets. */
@@ -22,7 +22,7 @@ let scratch: string;
 let app: RunningApp;
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "toast-stress-"));
-  const config = parseServeConfig({ model: folder, port: "0", adaptersDir: scratch }, { DRAIN_SECONDS: "0" });
+  const config = parseServeConfig({ model: folder, port: "0", "adapters-dir": scratch }, { DRAIN_SECONDS: "0" });
   app = await startApp(config, { workerUrl, converterUrl, log: createLog("error", "json", () => {}) });
   await app.ready();
 });

@@ -2,8 +2,9 @@ import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/server/engine-registry.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
+import { type TestEdgeOptions, testEdge } from "./edge/test-edge.js";
+import { idleParts } from "./idle-parts.js";
 import { ScriptedEngine } from "./scripted-engine.js";
-import { type TestEdgeOptions, testEdge } from "./test-edge.js";
 
 /** The routes over a scripted engine, and what a test may look at behind them. */
 export function buildApp(
@@ -14,8 +15,10 @@ export function buildApp(
   const running = new RunningRequests();
   const { edge, observe, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
+  const registry = new EngineRegistry(engines, { observe });
   const app = createServerApp({
-    registry: new EngineRegistry(engines, { observe }),
+    ...idleParts(registry),
+    registry,
     running,
     limits: { maxBodyBytes: options.maxBodyBytes ?? 10_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
     edge,

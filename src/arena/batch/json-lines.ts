@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ToastError } from "../../errors.js";
+import { type ErrorCode, ToastError } from "../../errors.js";
 
 /** One line of a file, or one item of a JSON array, and how to speak of it. */
 export interface Item {
@@ -21,22 +21,31 @@ export async function readItems(
     throw new ToastError("file_missing", `${path} cannot be read.`, { cause });
   });
   if (text.trimStart().startsWith("[")) {
-    const array = parse(text, path);
+    const array = parse(text, path, "invalid_option");
     return (Array.isArray(array) ? array : []).map((value, index) => ({
       value,
       where: `Item ${index + 1} of ${path}`,
     }));
   }
+  return jsonLines(text, "invalid_option", ` of ${path}`);
+}
+
+/**
+ * The items of JSON lines; empty lines are none.
+ * @param of what the lines are of, behind their number.
+ * @throws ToastError `code`, naming the line at fault.
+ */
+export function jsonLines(text: string, code: ErrorCode, of = ""): readonly Item[] {
   return text.split(/\r?\n/).flatMap((line, index) => {
-    const where = `Line ${index + 1} of ${path}`;
-    return line.trim() === "" ? [] : [{ value: parse(line, where), where }];
+    const where = `Line ${index + 1}${of}`;
+    return line.trim() === "" ? [] : [{ value: parse(line, where, code), where }];
   });
 }
 
-function parse(text: string, where: string): unknown {
+function parse(text: string, where: string, code: ErrorCode): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new ToastError("invalid_option", `${where} is not valid JSON: ${(cause as Error).message}.`, { cause });
+    throw new ToastError(code, `${where} is not valid JSON: ${(cause as Error).message}.`, { cause });
   }
 }

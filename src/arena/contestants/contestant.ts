@@ -1,3 +1,4 @@
+import type { SteeringChoice } from "../../openai/steering-field.js";
 import type { BattleSide } from "../battle-record.js";
 
 export interface ArenaMessage {
@@ -35,13 +36,6 @@ export interface Contestant {
    * Aborting `signal` ends the answer.
    */
   ask(question: Question, signal: AbortSignal): AsyncIterable<AnswerEvent>;
-}
-
-/** The body's `steering`, as chat completions take it. */
-export interface SteeringChoice {
-  readonly adapter?: string | undefined;
-  readonly strength?: number | undefined;
-  readonly layers?: readonly [number, number] | undefined;
 }
 
 /** Milliseconds of one answer. */

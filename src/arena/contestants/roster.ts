@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
+import { steeringChoice } from "../../openai/steering-field.js";
 import type { Contestant } from "./contestant.js";
 import { RemoteContestant, type RemoteEntry } from "./remote-contestant.js";
 import { type ModelCatalog, ServedContestant, type ServedEntry } from "./served-contestant.js";
@@ -24,13 +25,7 @@ const remote = z.strictObject({
 const served = z.strictObject({
   ...common,
   model: z.string().min(1),
-  steering: z
-    .strictObject({
-      adapter: z.string().optional(),
-      strength: z.number().min(0).max(4).optional(),
-      layers: z.tuple([z.number().int().min(0), z.number().int().min(0)]).optional(),
-    })
-    .optional(),
+  steering: steeringChoice.optional(),
 });
 const override = z.strictObject(common);
 
@@ -86,7 +81,7 @@ function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string)
   const path = issue?.path.join(".") ?? "";
   throw new ToastError(
     "invalid_config",
-    `${where}: ${path === "" ? "" : `'${path}': `}${issue?.message ?? "not valid"}.`,
+    `${where}: ${path === "" ? "" : `'${path}': `}${(issue?.message ?? "not valid").replace(/\.$/, "")}.`,
   );
 }
 

@@ -4,8 +4,9 @@ import { answered, endedEarly } from "../../openai/answer-events.js";
 import { systemFingerprint } from "../../openai/answer-head.js";
 import { chatGenerationRequest, parseChatCompletionRequest } from "../../openai/chat-completion-request.js";
 import type { ServedModel } from "../../openai/served-model.js";
+import type { SteeringChoice } from "../../openai/steering-field.js";
 import { storableText } from "../battle-record.js";
-import { type AnswerEvent, type Contestant, type Question, type SteeringChoice, Stopwatch } from "./contestant.js";
+import { type AnswerEvent, type Contestant, type Question, Stopwatch } from "./contestant.js";
 
 /** Where models are found by id; the server's registry is one. */
 export interface ModelCatalog {

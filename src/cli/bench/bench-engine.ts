@@ -1,7 +1,7 @@
 import { startApp } from "../../app.js";
-import { parseServeConfig } from "../../config.js";
 import { readModelFolder } from "../../model/model-folder.js";
 import { defaultServedModel } from "../../openai/served-model.js";
+import { parseServeConfig } from "../../settings/serve-config.js";
 import { BenchModel } from "./bench-model.js";
 import { thisMachine } from "./machine.js";
 import { measureAcceptance } from "./measure-acceptance.js";

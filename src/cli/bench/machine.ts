@@ -1,5 +1,5 @@
 import { availableParallelism, cpus, loadavg, release, totalmem, type } from "node:os";
-import { packageFolder, packageVersion } from "../package-version.js";
+import { packageFolder, packageVersion } from "../../package.js";
 import { gitCommit } from "./git-commit.js";
 
 /** Where a measurement was taken, and of what program; a figure without it says nothing. */

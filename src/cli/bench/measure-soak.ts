@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type RunningApp, startApp } from "../../app.js";
-import { parseServeConfig } from "../../config.js";
 import type { EngineStatus } from "../../engine/messages.js";
+import { parseServeConfig } from "../../settings/serve-config.js";
 import { median } from "./statistics.js";
 
 /** What a server is like after many clients have come, gone and hung up. */
@@ -47,7 +47,7 @@ export async function measureSoak(
   const environment = { HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "5" };
   const threads = settings.threads === undefined ? undefined : String(settings.threads);
   const app = await startApp(
-    parseServeConfig({ model: settings.folder, threads, cacheMegabytes, maxRunning: "8" }, environment),
+    parseServeConfig({ model: settings.folder, threads, "cache-mb": cacheMegabytes, "max-running": "8" }, environment),
   );
   try {
     const models = (await app.ready()).map(({ id }) => id);

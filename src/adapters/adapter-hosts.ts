@@ -1,0 +1,53 @@
+import { basename } from "node:path";
+import type { EnginePhase } from "../engine/engine.js";
+import type { AdapterInfo, AdapterToLoad, ModelInfo } from "../engine/messages.js";
+import { serverLoading, ToastError } from "../errors.js";
+import { readBackboneManifest } from "../model/model-folder.js";
+
+/** An engine, as far as adapters go. */
+export interface AdapterHost {
+  /** The model folder. */
+  readonly folder: string;
+  readonly phase: EnginePhase;
+  loadAdapter(adapter: AdapterToLoad): Promise<void>;
+  unloadAdapter(name: string): Promise<void>;
+}
+
+/** @throws ToastError `engine_failed` */
+export function modelOf({ phase, folder }: AdapterHost): ModelInfo {
+  if (phase.kind !== "ready") throw new ToastError("engine_failed", `The engine of ${basename(folder)} has stopped.`);
+  return phase.model;
+}
+
+export function adapterOf({ phase }: AdapterHost, name: string): AdapterInfo | undefined {
+  return phase.kind === "ready" ? phase.model.adapters.find((info) => info.name === name) : undefined;
+}
+
+/**
+ * The host of a model's id.
+ * @throws ToastError `server_loading`, `model_not_found`
+ */
+export function hostOf(hosts: readonly AdapterHost[], model: string): AdapterHost {
+  const host = readyHosts(hosts).find((one) => modelOf(one).id === model);
+  if (host !== undefined) return host;
+  if (hosts.some(({ phase }) => phase.kind === "loading")) throw serverLoading();
+  const served = readyHosts(hosts).map((one) => modelOf(one).id);
+  const message = `The model '${model.slice(0, 100)}' is not served here. Served: ${served.join(", ")}.`;
+  throw new ToastError("model_not_found", message, { param: "model" });
+}
+
+/** @throws ToastError `adapter_mismatch` when no model here has that backbone */
+export async function hostsOfBackbone(hosts: readonly AdapterHost[], sha256: string): Promise<readonly AdapterHost[]> {
+  const ready = readyHosts(hosts);
+  const manifests = await Promise.all(ready.map(({ folder }) => readBackboneManifest(folder)));
+  const matching = ready.filter((_, index) => manifests[index]?.backboneSha256 === sha256);
+  if (matching.length > 0) return matching;
+  throw new ToastError(
+    "adapter_mismatch",
+    `It was made for backbone ${sha256.slice(0, 12)}, which no model that is served here has.`,
+  );
+}
+
+export function readyHosts(hosts: readonly AdapterHost[]): readonly AdapterHost[] {
+  return hosts.filter(({ phase }) => phase.kind === "ready");
+}

@@ -1,0 +1,60 @@
+import type { AdapterCandidate, AdapterFiles } from "./adapter-files.js";
+
+/**
+ * How often the folder is looked at. Polling, since change events of containers' and network file systems do not come
+ * or come late; and by our own listing, since what has to be complete is a folder or a pair of files, of which a
+ * watcher of files knows nothing.
+ */
+const lookEveryMs = 2_000;
+
+/** What has come, changed and gone in an adapters folder since it was looked at. */
+export class WatchedFolder {
+  readonly #files: AdapterFiles;
+  /** By path: what was there at the last look, and what of it was told; null: not yet. */
+  readonly #seen = new Map<string, { readonly signature: string; readonly told: string | null }>();
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(files: AdapterFiles) {
+    this.#files = files;
+  }
+
+  /**
+   * @param patience `settled`: what changed since the last look may still be written to, and waits for the next one.
+   */
+  async look(patience: "at once" | "settled"): Promise<{
+    readonly gone: readonly string[];
+    readonly changed: readonly AdapterCandidate[];
+  }> {
+    const candidates = await this.#files.list();
+    const found = new Set(candidates.map(({ path }) => path));
+    const gone = [...this.#seen.keys()].filter((path) => !found.has(path));
+    for (const path of gone) this.forget(path);
+    const changed = candidates.filter(({ path, signature }) => {
+      const before = this.#seen.get(path) ?? { signature: null, told: null };
+      const isSettled = patience === "at once" || before.signature === signature;
+      this.#seen.set(path, { signature, told: isSettled ? signature : before.told });
+      return isSettled && before.told !== signature;
+    });
+    return { gone, changed };
+  }
+
+  /** What was put there by ourselves is no news. */
+  remember({ path, signature }: AdapterCandidate): void {
+    this.#seen.set(path, { signature, told: signature });
+  }
+
+  forget(path: string): void {
+    this.#seen.delete(path);
+  }
+
+  /** Calls `look` again and again, each time some time after the last one has ended. */
+  start(look: () => Promise<void>): void {
+    this.#timer = setTimeout(() => void look().finally(() => this.#timer !== null && this.start(look)), lookEveryMs);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}

@@ -1,0 +1,86 @@
+import type { Engine } from "../../engine/engine.js";
+import { ToastError } from "../../errors.js";
+import type { ServeConfig } from "../../settings/serve-config.js";
+import { observeEngine } from "../observed-engine.js";
+import { isLoopback } from "./access-policy.js";
+import { ApiKeys } from "./api-keys.js";
+import { chargeTokens, type Edge } from "./edge.js";
+import { Metrics } from "./metrics.js";
+import { RateLimiter } from "./rate-limiter.js";
+import type { Log } from "./request-log.js";
+import type { Tracing } from "./tracing.js";
+
+/** The settings that the edge goes by. */
+export type EdgeConfig = Pick<
+  ServeConfig,
+  | "host"
+  | "corsOrigins"
+  | "allowedHosts"
+  | "metricsAccess"
+  | "requestsPerMinute"
+  | "tokensPerMinute"
+  | "maxConcurrent"
+  | "queueTimeoutMs"
+  | "logPrompts"
+>;
+
+export interface EdgeParts {
+  readonly keys: ApiKeys;
+  /** Those that are served now. */
+  readonly engines: () => readonly Engine[];
+  readonly log: Log;
+  readonly tracing: Tracing | null;
+  readonly processMetrics: boolean;
+}
+
+/**
+ * Puts the edge together.
+ * @returns with it, what requests get to see of an engine: one whose generations are measured, limited and written down.
+ * @throws ToastError `invalid_option` when settings contradict.
+ */
+export function createEdge(
+  config: EdgeConfig,
+  { keys, engines, log, tracing, processMetrics }: EdgeParts,
+): { readonly edge: Edge; readonly observe: (engine: Engine) => Engine } {
+  const { corsOrigins, allowedHosts, metricsAccess, queueTimeoutMs, logPrompts } = config;
+  if (metricsAccess === "keyed" && !keys.required) {
+    throw new ToastError(
+      "invalid_option",
+      "--metrics-access keyed needs keys: give --keys-file, --api-key or --admin-key.",
+    );
+  }
+  const localOnly = isLoopback(config.host);
+  if (!keys.required && !localOnly) {
+    log.warn({ host: config.host }, openDoors);
+  } else if (keys.required && !keys.hasAdmin) {
+    log.info("No admin key is set: what changes the served models is closed.");
+  }
+  const limiter = new RateLimiter(config);
+  const metrics = new Metrics(engines, { processMetrics });
+  const listeners = [metrics, chargeTokens(limiter)];
+  return {
+    edge: { policy: { localOnly, corsOrigins, allowedHosts, metricsAccess }, keys, limiter, metrics, log, tracing },
+    observe: (engine) => observeEngine(engine, { listeners, queueTimeoutMs, keepText: logPrompts }),
+  };
+}
+
+const openDoors =
+  "NO API KEY IS SET, AND OTHER MACHINES CAN REACH THIS SERVER: whoever does can use it. Set keys with --keys-file (see 'toast-serve keys --help'), or listen on 127.0.0.1. What changes the served models is closed meanwhile.";
+
+/**
+ * The keys of a configuration.
+ * @throws ToastError `file_missing`, `invalid_config`
+ */
+export function openKeys(
+  { apiKeys, adminKeys, keysFile }: Pick<ServeConfig, "apiKeys" | "adminKeys" | "keysFile">,
+  log: Log,
+): Promise<ApiKeys> {
+  return ApiKeys.open({
+    userKeys: apiKeys,
+    adminKeys,
+    file: keysFile,
+    onReload: (count) => log.info({ keys: count }, "The keys file has changed and was read again."),
+    onError: (error) =>
+      log.error({ err: error }, "The keys file has changed and cannot be read; the keys of before hold."),
+  });
+}

@@ -1,0 +1,253 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Engine } from "../../engine/engine.js";
+import type { EngineStatus } from "../../engine/messages.js";
+import type { GenerationListener } from "../observed-engine.js";
+import { within } from "../within.js";
+import type { GenerationFacts, RequestRecord } from "./request-record.js";
+
+const prefix = "toast_serve_";
+
+/** Seconds. vLLM's buckets, so that its dashboards fit. */
+const buckets = {
+  firstToken: [
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
+  ],
+  interToken: [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80,
+  ],
+  request: [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680],
+} as const;
+
+export interface MetricsOptions {
+  /** Whether `process_…` and `nodejs_…` metrics are there too; they cost timers of their own. */
+  readonly processMetrics: boolean;
+}
+
+/** prom-client's gauges with a counter's name; Prometheus' linter takes offence. The same numbers stand beside them by type. */
+const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
+
+/** How old what an engine said of itself may be: several scrapers cost it one message. */
+const statusMaxAgeMs = 1_000;
+/** How long a scrape waits for an engine in the middle of a forward; then it tells what it knew before. */
+const statusPatienceMs = 2_000;
+
+interface EngineView {
+  readonly name: string;
+  readonly adapters: number;
+  readonly status: EngineStatus;
+}
+
+/** What Prometheus is told. Names: vLLM's suffixes behind a prefix of our own. The one file that knows prom-client. */
+export class Metrics implements GenerationListener {
+  readonly #registry = new Registry();
+  readonly #engines: () => readonly Engine[];
+  readonly #known = new Map<Engine, EngineView>();
+  /** The last question to an engine, answered or not. */
+  readonly #asked = new Map<Engine, { readonly at: number; readonly answered: Promise<void> }>();
+  readonly #firstToken: Histogram<"model_name">;
+  readonly #interToken: Histogram<"model_name">;
+  readonly #endToEnd: Histogram<"model_name">;
+  readonly #queue: Histogram<"model_name">;
+  readonly #promptTokens: Counter<"model_name">;
+  readonly #generationTokens: Counter<"model_name">;
+  readonly #success: Counter<"model_name" | "finished_reason">;
+  readonly #http: Counter<"method" | "route" | "status">;
+
+  constructor(engines: () => readonly Engine[], options: MetricsOptions) {
+    this.#engines = engines;
+    const registers = [this.#registry];
+    const labelNames = ["model_name"] as const;
+    const histogram = (name: string, help: string, bounds: readonly number[]) =>
+      new Histogram({ name: prefix + name, help, labelNames, buckets: [...bounds], registers });
+    const counter = (name: string, help: string) => new Counter({ name: prefix + name, help, labelNames, registers });
+    this.#firstToken = histogram(
+      "time_to_first_token_seconds",
+      "From a request's arrival to the first text of its answer.",
+      buckets.firstToken,
+    );
+    this.#interToken = histogram(
+      "inter_token_latency_seconds",
+      "Between the tokens of one choice, as they reach the HTTP thread.",
+      buckets.interToken,
+    );
+    this.#endToEnd = histogram(
+      "e2e_request_latency_seconds",
+      "From a request's arrival to its last token.",
+      buckets.request,
+    );
+    this.#queue = histogram("request_queue_time_seconds", "In the engine's queue.", buckets.request);
+    this.#promptTokens = counter("prompt_tokens_total", "Tokens of prompts, cached ones included.");
+    this.#generationTokens = counter("generation_tokens_total", "Tokens generated.");
+    this.#success = new Counter({
+      name: `${prefix}request_success_total`,
+      help: "Choices that came to an end, by the reason; abort: the client left, or a time limit was over.",
+      labelNames: ["model_name", "finished_reason"],
+      registers,
+    });
+    this.#http = new Counter({
+      name: `${prefix}http_requests_total`,
+      help: "HTTP requests answered, by route pattern and status; 499: the client left before there was one.",
+      labelNames: ["method", "route", "status"],
+      registers,
+    });
+    this.#registerEngineMetrics();
+    if (options.processMetrics) {
+      collectDefaultMetrics({ register: this.#registry });
+      for (const name of misnamed) this.#registry.removeSingleMetric(name);
+    }
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The text of a scrape. One message to each engine at most, none within a second of the last. */
+  async scrape(): Promise<string> {
+    await Promise.all(this.#engines().map((engine) => this.#look(engine)));
+    return this.#registry.metrics();
+  }
+
+  accepted({ modelName, promptTokens }: GenerationFacts): void {
+    this.#promptTokens.inc({ model_name: modelName }, promptTokens);
+  }
+
+  started({ modelName }: GenerationFacts, queueMs: number): void {
+    this.#queue.observe({ model_name: modelName }, queueMs / 1000);
+  }
+
+  firstToken({ modelName, begunAt, firstTokenAt }: GenerationFacts, record: RequestRecord | null): void {
+    this.#firstToken.observe({ model_name: modelName }, ((firstTokenAt ?? 0) - (record?.arrivedAt ?? begunAt)) / 1000);
+  }
+
+  tokens({ modelName }: GenerationFacts, count: number, gapMs: number | null): void {
+    const label = { model_name: modelName };
+    this.#generationTokens.inc(label, count);
+    if (gapMs === null) return;
+    // Held-back tokens come together; each took its share.
+    for (let token = 0; token < count; token++) this.#interToken.observe(label, gapMs / count / 1000);
+  }
+
+  ended({ modelName, begunAt, endedAt, reasons, ...facts }: GenerationFacts, record: RequestRecord | null): void {
+    // Tokens without text, such as an end of sequence, are known only now.
+    this.#generationTokens.inc({ model_name: modelName }, facts.completionTokens - facts.streamedTokens);
+    for (const reason of reasons) {
+      const finished_reason = reason === "cancelled" ? "abort" : reason;
+      this.#success.inc({ model_name: modelName, finished_reason });
+    }
+    if (reasons.length > 0 && !reasons.includes("cancelled")) {
+      this.#endToEnd.observe({ model_name: modelName }, ((endedAt ?? begunAt) - (record?.arrivedAt ?? begunAt)) / 1000);
+    }
+  }
+
+  answered({ method, route, status }: RequestRecord): void {
+    this.#http.inc({ method, route, status });
+  }
+
+  /** Asks an engine what it holds, unless it was asked just now; keeps the last answer while it has no time for one. */
+  async #look(engine: Engine): Promise<void> {
+    const { phase } = engine;
+    if (phase.kind !== "ready") return;
+    let asked = this.#asked.get(engine);
+    if (asked === undefined || performance.now() - asked.at >= statusMaxAgeMs) {
+      const { id, adapters } = phase.model;
+      const answered = engine.inspect().then(
+        (status) => void this.#known.set(engine, { name: id, adapters: adapters.length, status }),
+        // An engine that has just failed has no status; its phase says so elsewhere.
+        () => {},
+      );
+      asked = { at: performance.now(), answered };
+      this.#asked.set(engine, asked);
+    }
+    await within(asked.answered, statusPatienceMs);
+  }
+
+  #views(): readonly EngineView[] {
+    return this.#engines().flatMap((engine) => this.#known.get(engine) ?? []);
+  }
+
+  /** What engines count themselves is copied when a scrape asks. */
+  #registerEngineMetrics(): void {
+    type Read = (view: EngineView) => number;
+    const views = () => this.#views();
+    const registers = [this.#registry];
+    const gauge = (name: string, help: string, read: Read) =>
+      new Gauge({
+        name: prefix + name,
+        help,
+        labelNames: ["model_name"],
+        registers,
+        collect() {
+          this.reset();
+          for (const view of views()) this.set({ model_name: view.name }, read(view));
+        },
+      });
+    const counter = (name: string, help: string, kinds: Readonly<Record<string, Read>>, label: string | null = null) =>
+      new Counter({
+        name: prefix + name,
+        help,
+        labelNames: label === null ? ["model_name"] : ["model_name", label],
+        registers,
+        collect() {
+          this.reset();
+          for (const view of views()) {
+            for (const [kind, read] of Object.entries(kinds)) {
+              this.inc({ model_name: view.name, ...(label === null ? {} : { [label]: kind }) }, read(view));
+            }
+          }
+        },
+      });
+    gauge("num_requests_running", "Choices that have lanes.", ({ status }) => status.running);
+    gauge("num_requests_waiting", "Requests in the engine's queue.", ({ status }) => status.waiting);
+    gauge(
+      "kv_cache_usage_perc",
+      "Share of the key/value cache that running requests hold, 0 to 1.",
+      ({ status }) => status.cacheBytes / status.cacheLimitBytes,
+    );
+    gauge(
+      "prefix_cache_usage_perc",
+      "Share of the key/value cache that is kept for later requests, 0 to 1.",
+      ({ status }) => status.prefixBytes / status.cacheLimitBytes,
+    );
+    gauge("adapters_loaded", "Steering adapters.", ({ adapters }) => adapters);
+    counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", {
+      all: ({ status }) => status.prefixTokens.queried,
+    });
+    counter("prefix_cache_hits_total", "Prompt tokens that the prefix cache had.", {
+      all: ({ status }) => status.prefixTokens.hit,
+    });
+    counter("num_preemptions_total", "Running requests that gave their memory back and waited again.", {
+      all: ({ status }) => status.preemptions,
+    });
+    counter("draft_tokens_proposed_total", "Tokens that the bottom-up pass guessed ahead.", {
+      all: ({ status }) => status.drafts.proposed,
+    });
+    counter("draft_tokens_accepted_total", "Guessed tokens that the steered pass then chose.", {
+      all: ({ status }) => status.drafts.accepted,
+    });
+    counter(
+      "forwards_total",
+      "Runs of the decoder, by what they were for.",
+      {
+        prefill: ({ status }) => status.prefillForwards,
+        decode: ({ status }) => status.forwards - status.prefillForwards,
+      },
+      "kind",
+    );
+    counter(
+      "forward_rows_total",
+      "Rows computed in forwards, by lane.",
+      { bottomUp: ({ status }) => status.rows.bottomUp, steered: ({ status }) => status.rows.steered },
+      "lane",
+    );
+    counter(
+      "engine_time_seconds_total",
+      "In the model's graphs, and in the engine's own work between them.",
+      {
+        graph: ({ status }) => status.time.graphMs / 1000,
+        // Graphs run once while loading, outside of any step.
+        engine: ({ status }) => Math.max(0, status.time.stepMs - status.time.graphMs) / 1000,
+      },
+      "part",
+    );
+  }
+}

@@ -1,0 +1,51 @@
+import type { Context } from "hono";
+import type { Engine } from "../../engine/engine.js";
+import type { Prompt } from "../../engine/prompt.js";
+import { chunkFrames } from "../../openai/answer-frames.js";
+import { answerHead } from "../../openai/answer-head.js";
+import { type CompletionOptions, completion, completionChunks } from "../../openai/completion.js";
+import {
+  type CompletionRequest,
+  completionGenerationRequests,
+  parseCompletionRequest,
+} from "../../openai/completion-request.js";
+import { type Asked, type GenerationEndpoint, handleGeneration } from "../generation-endpoint.js";
+import type { ServerDeps } from "../server-deps.js";
+
+/** POST /v1/completions. */
+export function handleCompletions(context: Context, deps: ServerDeps): Promise<Response> {
+  return handleGeneration(completions, context, deps);
+}
+
+const completions: GenerationEndpoint<CompletionRequest> = {
+  promptField: "prompt",
+  parse: parseCompletionRequest,
+  generations: completionGenerationRequests,
+  head: (model, { steering }) => answerHead("cmpl", model, steering, new Date()),
+  answer: async (head, answer, asked) => completion(head, answer, await optionsOf(asked)),
+  async frames(head, asked) {
+    const includeUsage = asked.request.stream_options?.include_usage === true;
+    const prompts = asked.generations.length;
+    const options = { ...(await optionsOf(asked)), prompts, includeUsage };
+    return chunkFrames(completionChunks(head, options), includeUsage);
+  },
+};
+
+async function optionsOf({ request, generations, engine }: Asked<CompletionRequest>): Promise<CompletionOptions> {
+  const [{ choices, report }] = generations;
+  const echo =
+    request.echo === true ? await Promise.all(generations.map(({ prompt }) => textOf(prompt, engine))) : null;
+  return { choices, report, echo };
+}
+
+async function textOf(prompt: Prompt, engine: Engine): Promise<string> {
+  switch (prompt.kind) {
+    case "text":
+      return prompt.text;
+    case "tokens":
+      // As in what is generated, special tokens are no text; so the offsets of `logprobs` fit.
+      return (await engine.ask({ kind: "decode", ids: prompt.ids, specialTokens: "skipped" })).text;
+    case "chat":
+      return (await engine.ask({ kind: "render", prompt, adapter: null })).text;
+  }
+}

@@ -1,0 +1,28 @@
+import type { Context } from "hono";
+import { answerHead } from "../../openai/answer-head.js";
+import { response } from "../../openai/response.js";
+import { responseFrames } from "../../openai/response-events.js";
+import {
+  parseResponseRequest,
+  type ResponseRequest,
+  responseGenerationRequest,
+} from "../../openai/response-request.js";
+import { readingOf } from "../../openai/tool-calls.js";
+import { type GenerationEndpoint, handleGeneration } from "../generation-endpoint.js";
+import type { ServerDeps } from "../server-deps.js";
+
+/** POST /v1/responses, without a memory: nothing is stored, so every request brings its whole conversation. */
+export function handleResponses(context: Context, deps: ServerDeps): Promise<Response> {
+  return handleGeneration(responses, context, deps);
+}
+
+const responses: GenerationEndpoint<ResponseRequest> = {
+  promptField: "input",
+  parse: parseResponseRequest,
+  generations: (request, model) => [responseGenerationRequest(request, model)],
+  head: (model, { steering }) => answerHead("resp", model, steering, new Date()),
+  answer: (head, answer, { request, generations: [generation] }) =>
+    response(head, request, answer, { report: generation.report, reading: readingOf(generation) }),
+  frames: (head, { request, generations: [generation] }) =>
+    responseFrames(head, request, { report: generation.report, reading: readingOf(generation) }),
+};

@@ -1,0 +1,32 @@
+import type { Engine } from "../../engine/engine.js";
+import type { TextQuestion } from "../../engine/text-questions.js";
+import { defaultServedModel, type ServedModel } from "../../openai/served-model.js";
+import { type TextEndpoint, tokenizerInfo } from "../../openai/text-endpoints.js";
+import type { Call } from "../route.js";
+import type { ServerDeps } from "../server-deps.js";
+
+/**
+ * POST /tokenize, /detokenize and /apply-template: a question to the worker, which has the tokenizer and the templates.
+ */
+export async function answerText<Question extends TextQuestion, Answer>(
+  { model: id, ask, tell }: TextEndpoint<Question, Answer>,
+  deps: ServerDeps,
+): Promise<Answer> {
+  const { model, engine } = resolve(id, deps);
+  return tell(await engine.ask(ask(model)), model);
+}
+
+/** GET /tokenizer_info, of `?model=` or of the default. */
+export async function answerTokenizerInfo({ context, deps }: Call) {
+  const { model, engine } = resolve(context.req.query("model") ?? null, deps);
+  const adapter = model.adapter?.name ?? null;
+  return tokenizerInfo(await engine.ask({ kind: "describe", adapter }), model);
+}
+
+/** These endpoints are vLLM's and llama.cpp's, whose clients know a single model and name none. */
+function resolve(
+  id: string | null,
+  { registry }: ServerDeps,
+): { readonly model: ServedModel; readonly engine: Engine } {
+  return registry.resolve(id ?? defaultServedModel(registry.models)?.id ?? "");
+}

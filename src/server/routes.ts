@@ -1,0 +1,252 @@
+import { chatCompletionChunkSchema, chatCompletionSchema } from "../openai/chat-completion.js";
+import { chatCompletionRequestSchema } from "../openai/chat-completion-request.js";
+import { completionChunkSchema, completionSchema } from "../openai/completion.js";
+import { completionRequestSchema } from "../openai/completion-request.js";
+import { responseSchema } from "../openai/response.js";
+import { responseEventSchema } from "../openai/response-events.js";
+import { responseRequestSchema } from "../openai/response-request.js";
+import { healthSchema, modelList, modelListSchema, modelObject, modelSchema } from "../openai/served-model.js";
+import * as text from "../openai/text-endpoints.js";
+import * as adapters from "./adapters/adapter-handlers.js";
+import * as arenaAnswers from "./arena/arena-answers.js";
+import * as arena from "./arena/arena-handlers.js";
+import { battleSchema, compareSchema, filters, voteSchema } from "./arena/arena-requests.js";
+import { handleChatCompletions } from "./generate/chat-completions.js";
+import { handleCompletions } from "./generate/completions.js";
+import { handleResponses } from "./generate/responses.js";
+import { answerText, answerTokenizerInfo } from "./generate/text-endpoints.js";
+import { aliveSchema, health } from "./health.js";
+import { docsRoutes, documentRoute } from "./page/api-docs.js";
+import { openApiDocument } from "./page/openapi-document.js";
+import { webPage } from "./page/web-page.js";
+import { requireReady } from "./require-ready.js";
+import { get, post, type Route, remove } from "./route.js";
+
+const generating = [404, 408, 429, 503] as const;
+const aboutModels = [404, 503] as const;
+
+/**
+ * Everything that this server answers to. Router, access check, the document of the interface and docs/api.md's list go
+ * by it.
+ */
+export const routes: readonly Route[] = [
+  post("/v1/chat/completions", {
+    name: "createChatCompletion",
+    summary: "Answers a conversation.",
+    request: chatCompletionRequestSchema,
+    answer: chatCompletionSchema,
+    event: chatCompletionChunkSchema,
+    failures: generating,
+    handle: ({ context, deps }) => handleChatCompletions(context, deps),
+  }),
+  post("/v1/completions", {
+    name: "createCompletion",
+    summary: "Goes on from a text, or from several.",
+    request: completionRequestSchema,
+    answer: completionSchema,
+    event: completionChunkSchema,
+    failures: generating,
+    handle: ({ context, deps }) => handleCompletions(context, deps),
+  }),
+  post("/v1/responses", {
+    name: "createResponse",
+    summary: "Answers a conversation, in OpenAI's newer form; nothing is stored.",
+    request: responseRequestSchema,
+    answer: responseSchema,
+    event: responseEventSchema,
+    failures: generating,
+    handle: ({ context, deps }) => handleResponses(context, deps),
+  }),
+  get("/v1/models", {
+    name: "listModels",
+    summary: "The models served here: each base, and each base with one of its adapters.",
+    answer: modelListSchema,
+    failures: [503],
+    handle({ deps: { registry, startedAt } }) {
+      requireReady(registry);
+      return modelList(registry.models, startedAt);
+    },
+  }),
+  // A model id may hold ':' and, percent-encoded or not, whatever else a client makes up.
+  get("/v1/models/:id{.+}", {
+    name: "retrieveModel",
+    summary: "One of them.",
+    answer: modelSchema,
+    failures: aboutModels,
+    handle: ({ context, deps: { registry, startedAt } }) =>
+      modelObject(registry.resolve(context.req.param("id") ?? "").model, startedAt),
+  }),
+
+  post("/tokenize", {
+    name: "tokenize",
+    summary: "The tokens of a text, or of a conversation as the chat template writes it.",
+    request: text.tokenizeRequestSchema,
+    answer: text.tokenizeResponseSchema,
+    failures: aboutModels,
+    handle: async ({ body, deps }) => answerText(text.tokenize(await body()), deps),
+  }),
+  post("/detokenize", {
+    name: "detokenize",
+    summary: "The text of tokens.",
+    request: text.detokenizeRequestSchema,
+    answer: text.detokenizeResponseSchema,
+    failures: aboutModels,
+    handle: async ({ body, deps }) => answerText(text.detokenize(await body()), deps),
+  }),
+  post("/apply-template", {
+    name: "applyTemplate",
+    summary: "A conversation as the chat template writes it.",
+    request: text.applyTemplateRequestSchema,
+    answer: text.applyTemplateResponseSchema,
+    failures: aboutModels,
+    handle: async ({ body, deps }) => answerText(text.applyTemplate(await body()), deps),
+  }),
+  get("/tokenizer_info", {
+    name: "tokenizerInfo",
+    summary: "Vocabulary size, special tokens and chat template.",
+    query: ["model"],
+    answer: text.tokenizerInfoSchema,
+    failures: aboutModels,
+    handle: answerTokenizerInfo,
+  }),
+
+  // Alive as long as it answers: a restart would not load models sooner.
+  get("/livez", {
+    access: "open",
+    name: "livez",
+    summary: "Whether the process answers at all.",
+    answer: aliveSchema,
+    handle: () => ({ status: "alive" as const }),
+  }),
+  get("/readyz", {
+    access: "open",
+    name: "readyz",
+    summary: "The same as /health, by the name that orchestrators use.",
+    answer: healthSchema,
+    unavailable: healthSchema,
+    handle: health,
+  }),
+  get("/health", {
+    access: "open",
+    name: "health",
+    summary: "Whether a generation sent now would be taken.",
+    answer: healthSchema,
+    unavailable: healthSchema,
+    handle: health,
+  }),
+  get("/metrics", {
+    access: "metrics",
+    name: "metrics",
+    summary: "Metrics in the text format of Prometheus.",
+    textAnswer: "text/plain",
+    async handle({ context, deps: { edge } }) {
+      const headers = { "content-type": edge.metrics.contentType, "cache-control": "no-store" };
+      return context.body(await edge.metrics.scrape(), 200, headers);
+    },
+  }),
+
+  get("/v1/adapters", {
+    access: "admin",
+    name: "listAdapters",
+    summary: "The adapters that are served, where they came from, and files that could not be. For operators.",
+    answer: adapters.adapterListSchema,
+    handle: adapters.listAdapters,
+  }),
+  post("/v1/adapters", {
+    access: "admin",
+    name: "addAdapter",
+    summary: "Serves one more adapter: of a path inside the adapters folder, or sent along. For operators.",
+    request: adapters.addedAdapterSchema,
+    otherRequests: {
+      "multipart/form-data": "The fields model, name and sha256, and the adapter's files (docs/adapters.md).",
+    },
+    answer: adapters.adapterSchema,
+    meaning: "The adapter, which is served now.",
+    status: 201,
+    failures: aboutModels,
+    handle: adapters.addAdapter,
+  }),
+  get("/v1/adapters/:model/:name", {
+    access: "admin",
+    name: "retrieveAdapter",
+    summary: "One of them. For operators.",
+    answer: adapters.adapterSchema,
+    failures: [404],
+    handle: adapters.retrieveAdapter,
+  }),
+  remove("/v1/adapters/:model/:name", {
+    access: "admin",
+    name: "removeAdapter",
+    summary: "Takes one away; requests that use it may end first. For operators.",
+    answer: adapters.removedAdapterSchema,
+    meaning: "What became of its memory and files.",
+    failures: aboutModels,
+    handle: adapters.removeAdapter,
+  }),
+
+  get("/v1/contestants", {
+    name: "listContestants",
+    summary: "Who can be compared: models served here, and configured servers elsewhere.",
+    answer: arenaAnswers.contestantListSchema,
+    handle: arena.listContestants,
+  }),
+  post("/v1/compare", {
+    name: "compare",
+    summary: "Two answers to one prompt, side by side.",
+    request: compareSchema,
+    event: arenaAnswers.comparisonFrameSchema,
+    meaning: "Frames of both sides as they come (docs/arena.md).",
+    failures: aboutModels,
+    handle: arena.compare,
+  }),
+  post("/v1/arena/battles", {
+    name: "startBattle",
+    summary: "Two answers at equal pace, without names.",
+    request: battleSchema,
+    event: arenaAnswers.battleFrameSchema,
+    meaning: "Frames, the last with the ballot (docs/arena.md).",
+    failures: aboutModels,
+    handle: arena.startBattle,
+  }),
+  post("/v1/arena/battles/:id/vote", {
+    name: "vote",
+    summary: "One vote of whoever has read both answers; tells the names.",
+    request: voteSchema,
+    answer: arenaAnswers.battleRecordSchema,
+    meaning: "The battle's record.",
+    failures: [404],
+    handle: arena.vote,
+  }),
+  get("/v1/arena/leaderboard", {
+    name: "leaderboard",
+    summary: "Ratings with intervals, and what they cannot tell apart.",
+    query: filters,
+    answer: arenaAnswers.leaderboardSchema,
+    meaning: "The leaderboard.",
+    failures: [400],
+    handle: arena.showLeaderboard,
+  }),
+  get("/v1/arena/battles", {
+    access: "admin",
+    name: "exportBattles",
+    summary: "Every record, oldest first. For operators.",
+    query: filters,
+    textAnswer: "application/x-ndjson",
+    meaning: "One record a line.",
+    failures: [400],
+    handle: arena.exportBattles,
+  }),
+  post("/v1/arena/import", {
+    access: "admin",
+    name: "importBattles",
+    summary: "Takes records in; known ones are passed over. For operators.",
+    otherRequests: { "application/x-ndjson": "One record a line." },
+    answer: arenaAnswers.importCountSchema,
+    meaning: "How many were new, and how many known.",
+    handle: arena.importBattles,
+  }),
+
+  documentRoute((version) => openApiDocument(routes, version)),
+  ...docsRoutes,
+  ...webPage(),
+];

@@ -1,0 +1,19 @@
+import { AdapterLibrary } from "../../src/adapters/adapter-library.js";
+import { Arena } from "../../src/arena/arena.js";
+import { Roster } from "../../src/arena/contestants/roster.js";
+import { arenaLimits } from "../../src/server/arena/arena-settings.js";
+import type { EngineRegistry } from "../../src/server/engine-registry.js";
+import type { ServerDeps } from "../../src/server/server-deps.js";
+
+/** Adapters and arena of a server that is asked for neither: no adapters folder, no store. */
+export function idleParts(registry: EngineRegistry): Pick<ServerDeps, "adapters" | "arena"> {
+  const never = () => Promise.reject(new Error("no test asks for this"));
+  const quiet = () => {};
+  const log = { info: quiet, warn: quiet, error: quiet };
+  const library = new AdapterLibrary({ hosts: [], directory: null, convert: never, log });
+  const arena = new Arena(new Roster([], registry), never);
+  return {
+    adapters: { library, maxBytes: 1 },
+    arena: { arena, pace: { charactersPerSecond: 1, tickMs: 1 }, limits: arenaLimits(1) },
+  };
+}
