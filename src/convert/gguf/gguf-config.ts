@@ -123,12 +123,14 @@ async function ropeScaling(reader: GgufReader, headDim: number): Promise<RopeSca
     metadata.optional("llama.rope.scaling.factor", "float") ??
     metadata.optional("llama.rope.scale_linear", "float") ??
     1;
-  if (!Number.isFinite(stated) || stated < 0)
+  if (!Number.isFinite(stated) || stated < 0) {
     throw metadata.invalid(`a rope scaling factor of ${stated} is not possible`);
+  }
   // llama.cpp writes 0 for none.
   const factor = kind === "none" || stated === 0 ? 1 : stated;
-  if (reader.find(ropeFactorsName) === undefined)
+  if (reader.find(ropeFactorsName) === undefined) {
     return factor === 1 ? { kind: "default" } : { kind: "linear", factor };
+  }
   const factors = Array.from(await reader.readFloats(reader.expect(ropeFactorsName, [headDim / 2])));
   const wrong = factors.find((value) => value <= 0);
   if (wrong !== undefined) throw metadata.invalid(`${ropeFactorsName} holds ${wrong}; factors are above 0`);

@@ -42,9 +42,9 @@ export async function ggufParts(file: string): Promise<readonly string[]> {
  */
 export async function ggufInFolder(folder: string): Promise<string | null> {
   const names = (await readdir(folder).catch(() => [])).filter(isGgufFile).sort();
-  const models = names.filter(
-    (name, index) => names.findIndex((other) => ggufStem(other) === ggufStem(name)) === index,
-  );
+  // Of parts, the first that is there: which of them is given does not matter.
+  const setOf = (name: string): string => partName.exec(name)?.slice(1).join() ?? name;
+  const models = names.filter((name, index) => names.findIndex((other) => setOf(other) === setOf(name)) === index);
   const [only, another] = models;
   if (only === undefined) return null;
   if (another !== undefined) {
