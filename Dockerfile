@@ -14,13 +14,15 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts
 
 FROM node:22-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000 HF_HOME=/cache
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY package.json LICENSE ./
 COPY migrations ./migrations
 COPY models ./models
+# Models by name are kept here; a named volume takes over whose it is.
+RUN mkdir /cache && chown node:node /cache
 USER node
 EXPOSE 8000
 # 503 while models load: the start period covers that.

@@ -51,6 +51,11 @@ export type ErrorCode =
   | "invalid_manifest"
   | "file_hash_mismatch"
   | "invalid_option"
+  // models by name
+  | "repository_not_found"
+  | "repository_denied"
+  | "repository_unsuitable"
+  | "hub_unreachable"
   // measuring another server
   | "server_refused";
 

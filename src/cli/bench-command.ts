@@ -17,6 +17,7 @@ import type { EngineReport, ServerReport } from "./bench/report.js";
 import { engineReportLines, serverReportLines } from "./bench/report-lines.js";
 import { defaultSections, parseSections, type Section, sections } from "./bench/sections.js";
 import { type BenchSubject, type SubjectFlags, subjectOf } from "./bench/subject.js";
+import { localFolder } from "./hub-models.js";
 import { positiveInteger, positiveIntegers } from "./positive-integer.js";
 import { type ProgressLine, progressLine } from "./progress-line.js";
 import { stopSignalOfProcess } from "./stop-signal.js";
@@ -46,7 +47,7 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .description(
       "measure how fast a model folder, a model shape with random weights, or any OpenAI-compatible server is",
     )
-    .argument("[folder]", "a converted model folder (default: the first of this package's models/)")
+    .argument("[folder]", "a converted model folder, or org/name of a hub (default: the first of models/)")
     .addOption(new Option("--shape <name>", "random weights of this shape instead of a folder").choices(shapeNames))
     .addOption(
       new Option("--quantize <kind>", "weights of a --shape: see convert").choices(quantizations).default("int8"),
@@ -79,10 +80,15 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--threads <number>", "threads of one forward (default: the engine's choice)", positiveInteger)
     .option("--json", "print the report as JSON")
     .addHelpText("after", examples)
-    .action(async (folder: string | undefined, flags: BenchFlags, command: Command) => {
+    .action(async (word: string | undefined, flags: BenchFlags, command: Command) => {
+      const signal = stop ?? stopSignalOfProcess();
       const given = Object.keys(flags).filter((name) => command.getOptionValueSource(name) === "cli");
-      const subject = subjectOf(folder, flags, given, terminal.environment);
-      await bench(subject, flags, terminal, stop ?? stopSignalOfProcess());
+      const subject = subjectOf(word, flags, given, terminal.environment);
+      const local =
+        subject.kind === "folder" && subject.folder !== null
+          ? { ...subject, folder: await localFolder(subject.folder, terminal, signal) }
+          : subject;
+      await bench(local, flags, terminal, signal);
     });
 }
 

@@ -6,6 +6,7 @@ import { parseServeConfig } from "../settings/serve-config.js";
 import { ChatServer } from "./chat/chat-server.js";
 import { ChatSession } from "./chat/chat-session.js";
 import { Conversation, integerIn, numberIn } from "./chat/conversation.js";
+import { localFolder } from "./hub-models.js";
 import { positiveInteger } from "./positive-integer.js";
 import { progressLine } from "./progress-line.js";
 import { apiKeyOf, baseUrlOf, ServerClient } from "./server-client.js";
@@ -30,7 +31,7 @@ interface ChatFlags {
 export function chatCommand(terminal: Terminal, stop?: AbortSignal): Command {
   return new Command("chat")
     .description("talk to a model in the terminal")
-    .argument("[model-folder]", "a converted model folder (default: the models of this package)")
+    .argument("[model-folder]", "a converted model folder, or org/name of a hub (default: the models of this package)")
     .option("--url <address>", "talk to a server instead, this one or any that speaks OpenAI's interface")
     .option("--api-key <key>", "of that server (default: OPENAI_API_KEY)")
     .option("--model-id <id>", "the model to begin with (default: the first that is steered, else the first)")
@@ -163,12 +164,13 @@ async function openServer(
     const client = new ServerClient(baseUrlOf(url), apiKeyOf(apiKey, terminal.environment));
     return { server: new ChatServer(client), close: () => Promise.resolve() };
   }
+  const model = folder === undefined ? undefined : await localFolder(folder, terminal, stop);
   const progress = progressLine(terminal, "Loading");
   let app: RunningApp | null = null;
   try {
     // The server itself, on a port of its own that only this machine sees: what works here works over there.
     const environment = { HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "0" };
-    app = await startApp(parseServeConfig({ model: folder, threads }, environment), {
+    app = await startApp(parseServeConfig({ model, threads }, environment), {
       onPhase: (_, phase) => {
         if (phase.kind === "loading") progress.update(phase.stage, phase.fraction);
       },

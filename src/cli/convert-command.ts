@@ -1,9 +1,13 @@
 import { readFile } from "node:fs/promises";
+import { isAbsolute } from "node:path";
 import { Command, Option } from "commander";
 import { type AdapterRequest, convert } from "../convert/convert.js";
 import { ToastError } from "../errors.js";
+import { parseHubName, pathOrHubName } from "../hub/hub-name.js";
+import { readHubSettings } from "../hub/hub-settings.js";
 import { type Quantization, quantizations } from "../model/manifest.js";
 import { builtinTemplates } from "../text/builtin-templates.js";
+import { localSource } from "./hub-models.js";
 import { positiveInteger } from "./positive-integer.js";
 import { progressLine } from "./progress-line.js";
 import { stopSignalOfProcess } from "./stop-signal.js";
@@ -27,7 +31,7 @@ export function convertCommand(terminal: Terminal, stop?: AbortSignal): Command 
     .description("make a model folder of a GGUF file or Hugging Face weights, and of steering adapters")
     .argument(
       "<model>",
-      "a .gguf file (any part of a split one, or a folder with one), or a folder with config.json, tokenizer.json and one or many .safetensors files",
+      "a .gguf file (any part of a split one, or a folder with one), or a folder with config.json, tokenizer.json and one or many .safetensors files; or org/name of a hub",
     )
     .requiredOption(
       "--out <folder>",
@@ -69,19 +73,22 @@ Examples:
   $ toast-serve convert ./base --out ./models/base --adapter toast.safetensors --name alpaca --chat-template alpaca
       serves 'base' and, steered, 'base:alpaca'
   $ toast-serve convert ./base --out ./models/base --adapter poems.safetensors --name poet
-      adds a second adapter to the folder above`;
+      adds a second adapter to the folder above
+  $ toast-serve convert HuggingFaceTB/SmolLM2-360M --out ./models/base --adapter toast.safetensors --name mine
+      a model of Hugging Face, downloaded if it is not yet (see toast-serve pull --help)`;
 
 async function runConvert(source: string, flags: ConvertFlags, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const adapters = pairAdapters(flags.adapter ?? [], flags.name ?? []);
   const chatTemplate = flags.chatTemplate === undefined ? undefined : await templateSource(flags.chatTemplate);
   const calibrationText = flags.calibration === undefined ? undefined : await calibrationFile(flags.calibration);
+  const { path, name } = await sourceOf(source, terminal, signal);
   const progress = progressLine(terminal, "Converting");
   try {
     const result = await convert({
-      source,
+      source: path,
       out: flags.out,
       quantize: flags.quantize,
-      modelId: flags.modelId,
+      modelId: flags.modelId ?? name,
       adapters,
       chatTemplate,
       calibrationText,
@@ -101,6 +108,18 @@ async function runConvert(source: string, flags: ConvertFlags, terminal: Termina
   } finally {
     progress.end();
   }
+}
+
+/** A folder of this disk, or of the hub's cache, whose name says nothing of the model. */
+async function sourceOf(
+  word: string,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<{ path: string; name?: string }> {
+  const hubName = isAbsolute(pathOrHubName(word)) ? null : parseHubName(word);
+  if (hubName === null) return { path: word };
+  const { source } = await localSource(hubName, await readHubSettings(terminal.environment), terminal, signal);
+  return { path: source, name: hubName.name };
 }
 
 /** @throws ToastError `invalid_option` when files and names do not pair up. */

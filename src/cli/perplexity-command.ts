@@ -4,6 +4,7 @@ import { z } from "zod";
 import { loadModel, releaseModel } from "../engine/load-model.js";
 import { ToastError } from "../errors.js";
 import { jsonOf } from "../openai/foreign-answer.js";
+import { localFolder } from "./hub-models.js";
 import { measureFolder } from "./perplexity/measure-folder.js";
 import { measureServer } from "./perplexity/measure-server.js";
 import type { Perplexity } from "./perplexity/perplexity.js";
@@ -27,7 +28,7 @@ interface PerplexityFlags {
 export function perplexityCommand(terminal: Terminal): Command {
   return new Command("perplexity")
     .description("measure how well a model predicts a text, plain and steered by each adapter")
-    .argument("[folder]", "a converted model folder")
+    .argument("[folder]", "a converted model folder, or org/name of a hub")
     .option("--url <address>", "a server to ask instead: this one, or another with /tokenize and echo, as vLLM")
     .option("--model-id <id>", "with --url: the model to ask for, such as toast-tiny:alpaca")
     .option("--api-key <key>", "the server's key (OPENAI_API_KEY)")
@@ -59,13 +60,14 @@ async function run(folder: string | undefined, flags: PerplexityFlags, terminal:
   if ((folder === undefined) === (flags.url === undefined)) {
     throw new ToastError("invalid_option", "Give a model folder, or a server with --url and --model-id.");
   }
+  const local = folder === undefined ? undefined : await localFolder(folder, terminal);
   const progress = progressLine(terminal, "Measuring");
   try {
     const texts = documentsOf(await readFile(flags.text, "utf8").catch(unreadable(flags.text)), flags.text);
     const results =
-      folder === undefined
+      local === undefined
         ? [await askServer(flags, texts, terminal, progress)]
-        : await loadAndMeasure(folder, flags, texts, progress);
+        : await loadAndMeasure(local, flags, texts, progress);
     progress.end();
     for (const line of flags.json === true ? [JSON.stringify(results, null, 2)] : tableOf(results)) terminal.out(line);
   } finally {

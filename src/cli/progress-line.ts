@@ -3,7 +3,8 @@ import type { Terminal } from "./terminal.js";
 
 /** How far something is: a bar where a person watches, else a line per stage and quarter, fit for a log. */
 export interface ProgressLine {
-  update(stage: string, fraction: number): void;
+  /** @param detail changes all the time: what a person may watch, and a log gets only with a new stage or quarter. */
+  update(stage: string, fraction: number, detail?: string): void;
   /** To be called before anything else is printed; later updates are dropped. */
   end(): void;
 }
@@ -12,9 +13,9 @@ export function progressLine(terminal: Terminal, label: string): ProgressLine {
   const view = terminal.interactive ? bar(label) : lines(terminal, label);
   let ended = false;
   return {
-    update(stage, fraction) {
+    update(stage, fraction, detail) {
       if (!ended) {
-        view.update(stage, fraction);
+        view.update(stage, fraction, detail);
       }
     },
     end() {
@@ -34,7 +35,8 @@ function bar(label: string): ProgressLine {
   );
   view.start(100, 0, { stage: "" });
   return {
-    update: (stage, fraction) => view.update(Math.floor(fraction * 100), { stage }),
+    update: (stage, fraction, detail) =>
+      view.update(Math.floor(fraction * 100), { stage: detail === undefined ? stage : `${stage}: ${detail}` }),
     end: () => view.stop(),
   };
 }
@@ -42,11 +44,11 @@ function bar(label: string): ProgressLine {
 function lines(terminal: Terminal, label: string): ProgressLine {
   let last = "";
   return {
-    update(stage, fraction) {
+    update(stage, fraction, detail) {
       const step = `${stage} ${Math.floor(fraction * 4)}`;
       if (step !== last) {
         last = step;
-        terminal.err(`${label}: ${Math.floor(fraction * 100)} %, ${stage}`);
+        terminal.err(`${label}: ${Math.floor(fraction * 100)} %, ${stage}${detail === undefined ? "" : `: ${detail}`}`);
       }
     },
     end() {},

@@ -7,7 +7,9 @@ import { chatCommand } from "./chat-command.js";
 import { convertCommand } from "./convert-command.js";
 import { keysCommand } from "./keys-command.js";
 import { perplexityCommand } from "./perplexity-command.js";
+import { pullCommand } from "./pull-command.js";
 import { serveCommand } from "./serve-command.js";
+import { StoppedEarly } from "./stop-signal.js";
 import { processTerminal, type Terminal } from "./terminal.js";
 
 /** 0: done. 1: it failed. 2: it was asked for in words that make no sense. 130: it was told to stop half-way. */
@@ -16,7 +18,7 @@ export type ExitCode = 0 | 1 | 2 | 130;
 /**
  * Runs one command to its end.
  * @param words the command line, without node and script.
- * @param stop ends `serve`, `chat`, `convert` and `bench`; default: SIGINT and SIGTERM.
+ * @param stop ends `serve`, `chat`, `pull`, `convert` and `bench`; default: SIGINT and SIGTERM.
  */
 export async function runCli(
   words: readonly string[],
@@ -29,6 +31,7 @@ export async function runCli(
     .addHelpText("after", examples)
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
     .addCommand(chatCommand(terminal, stop))
+    .addCommand(pullCommand(terminal, stop))
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
     .addCommand(perplexityCommand(terminal))
@@ -58,7 +61,7 @@ function report(error: unknown, terminal: Terminal): ExitCode {
     return error.code === "invalid_option" ? 2 : 1;
   }
   if (error instanceof Error && error.name === "AbortError") {
-    terminal.err("Stopped before the end; nothing is left behind.");
+    terminal.err(error instanceof StoppedEarly ? error.message : "Stopped before the end; nothing is left behind.");
     return 130;
   }
   terminal.err(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -71,6 +74,8 @@ Examples:
       serves the models that come with this package on http://127.0.0.1:8000
   $ toast-serve serve --model ./my-model --port 9000
       serves one model folder; --model again for more
+  $ toast-serve pull HuggingFaceTB/SmolLM2-360M-Instruct
+      downloads a model from Hugging Face and converts it; 'serve --model' takes the name too
   $ toast-serve chat ./my-model
       talks to it in the terminal
   $ toast-serve convert ./tiny-llama --out ./my-model --adapter toast.safetensors --name alpaca

@@ -12,6 +12,7 @@ import {
   type ServeFlags,
 } from "../settings/serve-config.js";
 import type { Setting } from "../settings/setting.js";
+import { withLocalModels } from "./hub-models.js";
 import { configLines } from "./print-config.js";
 import { progressLine } from "./progress-line.js";
 import { readConfigFile } from "./read-config-file.js";
@@ -71,6 +72,8 @@ Examples:
   $ toast-serve serve --port 9000
   $ toast-serve serve --model ./base --model ./rival
       serves both; a request picks one by its id, see GET /v1/models
+  $ toast-serve serve --model HuggingFaceTB/SmolLM2-360M-Instruct
+      a model of Hugging Face, downloaded and converted the first time (see toast-serve pull --help)
   $ toast-serve serve --model ./base --adapters-dir ./adapters
       adapters that appear in ./adapters, or come by POST /v1/adapters, are served as base:<name>
   $ HOST=0.0.0.0 PORT=80 toast-serve
@@ -85,11 +88,12 @@ async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal)
   const log = createLog(config.logLevel, pretty ? "pretty" : "json", terminal.err);
   // Where the log is JSON, everything on standard error is.
   const told = pretty ? terminal.err : (line: string) => log.info(line);
+  const local = await withLocalModels(config, { ...terminal, err: told }, stop);
   const progress = progressLine({ ...terminal, err: told }, "Loading");
   const fractions = new Map<string, number>();
   let app: RunningApp;
   try {
-    app = await startApp(config, {
+    app = await startApp(local, {
       log,
       environment: terminal.environment,
       version: packageVersion(),

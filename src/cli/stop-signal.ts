@@ -10,3 +10,8 @@ export function stopSignalOfProcess(): AbortSignal {
   process.on("SIGTERM", ask);
   return controller.signal;
 }
+
+/** It was told to stop, and something is left of its work. */
+export class StoppedEarly extends Error {
+  override readonly name = "AbortError";
+}

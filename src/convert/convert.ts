@@ -20,6 +20,9 @@ import { openSourceModel } from "./open-source-model.js";
 import { inScratchFolder, isEmptyFolder, makeFolder, publishFolder, removeFolder } from "./output-folder.js";
 import type { SourceModel } from "./source-model.js";
 
+/** Raised whenever the same source becomes another folder: copies that were made earlier are then made anew. */
+export const conversionVersion = 1;
+
 export interface ConvertOptions {
   /** A GGUF file, any part of a split one, a folder with one, or a Hugging Face folder (config.json, tokenizer.json, safetensors). */
   readonly source: string;

@@ -87,6 +87,10 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_manifest: badRequest,
   file_hash_mismatch: badRequest,
   invalid_option: ownFault,
+  repository_not_found: ownFault,
+  repository_denied: ownFault,
+  repository_unsuitable: ownFault,
+  hub_unreachable: ownFault,
   server_refused: ownFault,
 };
 

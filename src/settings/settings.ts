@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { defaultLimits } from "../engine/engine-client.js";
+import { pathOrHubName } from "../hub/hub-name.js";
 import { packageFolder } from "../package.js";
 import { fromFolder, group, list, none, setting, unset } from "./setting.js";
 import {
@@ -8,6 +9,7 @@ import {
   hostName,
   integer,
   key,
+  modelPlace,
   oneOf,
   origin,
   path,
@@ -33,11 +35,11 @@ const userDataDir = {
 };
 
 const models = group("Models:", {
-  /** Converted model folders, absolute. Empty: those inside `modelsDir`. */
-  models: list("model <folder>", path, none("every folder of --models-dir"), {
-    help: `a converted model folder; give it again for more (in the variable, separated by '${delimiter}')`,
+  /** Converted model folders, absolute, and names on a hub (`org/name`). Empty: the folders inside `modelsDir`. */
+  models: list("model <model>", modelPlace, none("every folder of --models-dir"), {
+    help: `a converted model folder, or org/name of a hub; again for more (in the variable, separated by '${delimiter}')`,
     separator: delimiter,
-    path: fromFolder,
+    path: pathOrHubName,
   }),
   modelsDir: setting("models-dir <folder>", path, packagedModels, {
     help: "where to look for models when none is named",

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { z } from "zod";
+import { pathOrHubName } from "../hub/hub-name.js";
 
 /**
  * What settings take, as schemas from the text of a flag to a value. Their messages go on from the flag: "--port must
@@ -9,6 +10,7 @@ import { z } from "zod";
 export const text = z.string().min(1, "must not be empty");
 
 export const path = text.transform((value) => resolve(value));
+export const modelPlace = text.transform((word) => pathOrHubName(word));
 
 /** Long enough that nobody guesses it; anything shorter is somebody's password. */
 export const key = z

@@ -38,6 +38,10 @@ describe("the command line", () => {
       ["<model>", "--adapter <file>", "alpaca, vicuna", "Examples:"],
     ],
     [
+      ["pull", "--help"],
+      ["org/name@revision", "HF_TOKEN", "HF_HUB_OFFLINE=1", "TOAST_CACHE", "Never pickles", "Examples:"],
+    ],
+    [
       ["bench", "--help"],
       ["--shape <name>", "tinyllama-1.1b", "--url <address>", "1,4,8,16", "--json", "Examples:"],
     ],
