@@ -14,7 +14,7 @@ from toast.evaluation import Logits, half_of, measure_losses, response_batches, 
 from toast.files import write_atomically, write_json
 from toast.hashing import backbone_hash
 from toast.prompts import ALPACA_HELD_OUT, reference_examples
-from toast.settings import command, instruction_data, run_command, special_ids
+from toast.settings import chat_format, command, document_ids, instruction_data, run_command, special_ids
 from toast.steering import SteeredModel
 from toast.tokenizer import load_tokenizer
 from toast.trainer import limit_threads
@@ -42,7 +42,13 @@ def main() -> None:
     parser.add_argument("--adapter", type=Path, help="an adapter of this model (.safetensors)")
     parser.add_argument("--strength", type=float, action="append", help="scale of the steering; may be repeated")
     parser.add_argument("--data", type=Path, help="instruction data, as for tune_adapter.py")
-    parser.add_argument("--format", choices=("alpaca", "vicuna"), default="alpaca", help="format of --data")
+    parser.add_argument("--format", choices=("alpaca", "vicuna", "chat"), default="alpaca", help="as for tuning")
+    parser.add_argument(
+        "--opening",
+        type=Path,
+        help="messages (JSON list of {role, content}) before every conversation, with --format chat: what a prompt "
+        "alone can do",
+    )
     parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="instructions held out")
     parser.add_argument("--half", choices=("choosing", "reporting"), help="measure every other of them only")
     parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
@@ -95,14 +101,15 @@ def main() -> None:
             "held_out",
             arguments.held_out_percent,
             tokenizer,
-            special.bos,
-            special.eos,
+            *document_ids(tokenizer, model.config),
             arguments.cache,
         )
         for value in arguments.text
     }
+    chat = chat_format(arguments, arguments.model)
     references = {
-        value: reference_examples(value, tokenizer, special, arguments.max_length) for value in arguments.references
+        value: reference_examples(value, tokenizer, special, arguments.max_length, chat)
+        for value in arguments.references
     }
     length = min(arguments.block, model.config.max_position_embeddings)
     documents = {

@@ -16,7 +16,9 @@ from toast.settings import (
     add_training_arguments,
     command,
     describe_arguments,
+    held_out_responses,
     instruction_data,
+    may_share_prefix,
     run_command,
     special_ids,
     train_settings,
@@ -48,16 +50,18 @@ def main() -> None:
     settings = train_settings(arguments, len(examples), world.size)
     model.model.gradient_checkpointing = arguments.gradient_checkpointing
 
-    def export(tensors: dict[str, torch.Tensor]) -> None:
+    def export(tensors: dict[str, torch.Tensor], folder: Path) -> None:
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-        save_model(weights, config, Path(arguments.out), tokenizer_from=arguments.model)
+        save_model(weights, config, folder, tokenizer_from=arguments.model)
 
     described = describe_arguments(arguments) | {
         "base_sha256": backbone_hash(arguments.model),
         "prompt_format": data.prompt_format,
         "data": {"train": len(data.train), "held_out": len(data.held_out)},
     }
-    trainer = Trainer(PlainObjective(model, packed=False), examples, settings, world, export, described)
+    objective = PlainObjective(model, packed=False, share_prefix=may_share_prefix(arguments, world))
+    held_out = held_out_responses(arguments, data, special_ids(config))
+    trainer = Trainer(objective, examples, settings, world, export, described, held_out)
     figures = trainer.run(arguments.resume)
     if world.is_first:
         print(f"finished at step {trainer.step}: response loss {figures['loss']:.3f} -> {arguments.out}")

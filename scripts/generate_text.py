@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from toast.adapter_file import load_adapter_for
+from toast.chat_template import load_chat_template
 from toast.checkpoint import load_model
 from toast.generate import generate_plain, generate_steered, greedy, sampler
 from toast.hashing import backbone_hash
@@ -27,7 +28,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--adapter", type=Path, help="an adapter of this model (.safetensors)")
     parser.add_argument("--strength", type=float, default=1.0, help="scale of the steering")
-    parser.add_argument("--format", choices=("alpaca", "vicuna", "none"), default="alpaca", help="prompt format")
+    parser.add_argument(
+        "--format", choices=("alpaca", "vicuna", "chat", "none"), default="alpaca", help="prompt format"
+    )
     parser.add_argument("--tokens", type=int, default=100, help="longest answer")
     parser.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest token")
     parser.add_argument("--top-k", type=int, default=40, help="sample from so many likeliest tokens")
@@ -43,8 +46,12 @@ def main() -> None:
     tokenizer = load_tokenizer(arguments.model)
     special = special_ids(model.config)
     formats = {"alpaca": format_alpaca, "vicuna": lambda text: format_vicuna([], text), "none": lambda text: text}
+    start = [special.bos]
+    if arguments.format == "chat":
+        template, start = load_chat_template(arguments.model), []  # a template writes its own beginning
+        formats["chat"] = lambda text: template.render([{"role": "user", "content": text}], add_generation_prompt=True)
     for text in arguments.text:
-        prompt = [special.bos, *tokenizer.encode(formats[arguments.format](text), add_special_tokens=False).ids]
+        prompt = [*start, *tokenizer.encode(formats[arguments.format](text), add_special_tokens=False).ids]
         temperature = arguments.temperature
         choose = greedy if temperature == 0 else sampler(temperature, arguments.top_k, arguments.seed)
         if steered is None:

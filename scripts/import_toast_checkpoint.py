@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="the .bin, its index, or their folder")
     parser.add_argument("--config", type=Path, help="folder with config.json (default: beside the checkpoint)")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.json")
-    parser.add_argument("--format", choices=("alpaca", "vicuna"), help="prompt format that the adapter was tuned with")
+    parser.add_argument(
+        "--format", choices=("alpaca", "vicuna", "chat"), help="prompt format that the adapter was tuned with"
+    )
     parser.add_argument("--alpha", type=float, default=1.0, help="of TOAST-Lite's factors: they count alpha/rank")
     parser.add_argument("--stage", choices=("pretuned", "tuned"), default="tuned", help="how far it was trained")
     parser.add_argument("--licence", help="licence of the adapter, written into its JSON")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import re
-from collections import Counter
 from pathlib import Path
 
 from toast.data import DataError, TextSource, document_hash, read_documents
 from toast.files import write_atomically
 from toast.settings import command, run_command
+from toast.tasks import SENTENCE, occurrences, telling_words, with_article
 
 DESCRIPTION = """\
 Make instruction data in Alpaca's form of a text whose documents are short stories (TinyStories): each story answers a
@@ -31,10 +30,6 @@ SEVERAL = (
     "Write a story for children in which these words occur: {0}.",
 )
 CONTINUE = ("Continue the story.", "How does this story go on?", "Finish this story.")
-MOST = 0.3
-"""A word that more than this share of the stories has says nothing about one of them."""
-WORD = re.compile(r"\b[a-z]{3,12}\b")
-SENTENCE = re.compile(r"(?<=[.!?\"])\s+")
 
 
 def main() -> None:
@@ -59,7 +54,7 @@ def main() -> None:
 
 def story_tasks(stories: list[str]) -> list[dict[str, str]]:
     """Two tasks of each story that has words to name and sentences to go on after."""
-    occurring = Counter(word for story in stories for word in set(WORD.findall(story)))
+    occurring = occurrences(stories)
     tasks = []
     for story in stories:
         chance = random.Random(document_hash(story))
@@ -75,21 +70,6 @@ def story_tasks(stories: list[str]) -> list[dict[str, str]]:
             start, rest = " ".join(sentences[:given]), " ".join(sentences[given:])
             tasks.append({"instruction": chance.choice(CONTINUE), "input": start, "output": rest})
     return tasks
-
-
-def with_article(word: str) -> str:
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
-
-
-def telling_words(story: str, occurring: Counter[str], stories: int) -> list[str]:
-    """What a story is about: words that it repeats and few others have, the most telling first."""
-    counts = Counter(WORD.findall(story))
-    scored = [
-        (count / occurring[word] ** 0.5, word)
-        for word, count in counts.items()
-        if count >= 2 and occurring[word] <= stories * MOST
-    ]
-    return [word for _, word in sorted(scored, reverse=True)[:3]]
 
 
 if __name__ == "__main__":

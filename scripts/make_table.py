@@ -70,7 +70,8 @@ def cost_row(method: Method, runs: Path, texts: list[str]) -> list[str]:
     trials = seeds_of(method, runs)
     training = trials[0].training()
     loss = seed_interval([trial.losses("responses") for trial in trials])
-    cells = [method.title, thousands(training["trained_parameters"]), f"{training['flops']:.1e}", f"{trials[0].rate:g}"]
+    cells = [method.title, thousands(training["trained_parameters"])]
+    cells += ["0", ""] if method.result == "prompt" else [f"{training['flops']:.1e}", f"{trials[0].rate:g}"]
     cells.append(perplexity(*loss))
     return cells + [f"{math.exp(mean_of(trials, text)):.2f}" for text in texts]
 

@@ -39,7 +39,7 @@ def main() -> None:
     served = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
     toast_serve = shlex.split(arguments.toast_serve)
     for method in tqdm(plan.methods, desc="methods", unit="method"):
-        if method.name in served:
+        if method.name in served or method.result == "prompt":
             continue
         trial = Trial.at(arguments.runs, method, best_rate(arguments.runs, method), method.seeds[0])
         description = trial.folder / "adapter.json"

@@ -11,12 +11,12 @@ from toast.data import PackedBlocks
 from toast.llama import LlamaConfig, LlamaForCausalLM
 from toast.objectives import PlainObjective
 from toast.parallel import World
-from toast.prompts import SpecialIds
 from toast.settings import (
     add_text_arguments,
     add_training_arguments,
     command,
     describe_arguments,
+    held_out_blocks,
     packed_text,
     run_command,
     train_settings,
@@ -78,9 +78,6 @@ def main() -> None:
     world = World.join()
     tokenizer = load_tokenizer(arguments.tokenizer)
     bos_id, eos_id = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
-    tokens = packed_text(arguments, arguments.tokenizer, world, SpecialIds(bos_id, eos_id))
-    examples = PackedBlocks(tokens.ids, arguments.block, arguments.seed)
-    settings = train_settings(arguments, len(examples), world.size)
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=arguments.hidden_size,
@@ -95,22 +92,27 @@ def main() -> None:
         bos_token_id=bos_id,
         eos_token_id=eos_id,
     )
+    tokens = packed_text(arguments, arguments.tokenizer, world, config)
+    held_out = held_out_blocks(arguments, arguments.tokenizer, world, config)
+    examples = PackedBlocks(tokens.ids, arguments.block, arguments.seed)
+    settings = train_settings(arguments, len(examples), world.size)
     if arguments.start_from is None:
         model = LlamaForCausalLM(config).initialize(torch.Generator().manual_seed(arguments.seed))
     else:
         model = started_from(arguments.start_from, config, arguments.tokenizer)
     model.model.gradient_checkpointing = arguments.gradient_checkpointing
 
-    def export(tensors: dict[str, torch.Tensor]) -> None:
+    def export(tensors: dict[str, torch.Tensor], folder: Path) -> None:
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-        save_model(weights, config, Path(arguments.out), tokenizer_from=arguments.tokenizer)
+        save_model(weights, config, folder, tokenizer_from=arguments.tokenizer)
 
     described = describe_arguments(arguments) | {
         "model": config.to_hf(),
         "parameters": model.parameter_count(),
         "data": {**tokens.facts, "blocks": len(examples), "block": arguments.block},
     }
-    trainer = Trainer(PlainObjective(model, packed=True), examples, settings, world, export, described)
+    objective = PlainObjective(model, packed=True)
+    trainer = Trainer(objective, examples, settings, world, export, described, held_out)
     if world.is_first:
         print(f"{model.parameter_count()} parameters, {tokens.token_count} tokens of text", flush=True)
     figures = trainer.run(arguments.resume)

@@ -68,7 +68,7 @@ def main() -> None:
         for trial in [Trial.at(arguments.out, method, rate, seed) for seed in method.seeds]:
             if not trial.is_measured:
                 train(plan, method, trial)
-                strengths = [] if method.result == "model" else method.strengths
+                strengths = method.strengths if method.result == "adapter" else []
                 words = [word for strength in strengths for word in ("--strength", f"{strength:g}")]
                 measure(plan, trial, [*subject(method, trial), *words, *(method.evaluate or plan.evaluate)])
 
@@ -92,7 +92,7 @@ def steps_of(out: Path, method: Method) -> list[tuple[str, bool]]:
 def train(plan: Plan, method: Method, trial: Trial) -> None:
     """Train one run, unless that is done."""
     done = trial.folder / "done"
-    if not done.exists():
+    if method.result != "prompt" and not done.exists():
         filled = plan.filled(method.command, rate=f"{trial.rate:g}", seed=trial.seed)
         run([*filled, "--out", str(trial.folder), "--resume"], trial.folder)
         done.touch()
@@ -100,6 +100,8 @@ def train(plan: Plan, method: Method, trial: Trial) -> None:
 
 def subject(method: Method, trial: Trial) -> list[str]:
     """Which model evaluate_model.py is to measure."""
+    if method.result == "prompt":
+        return ["--model", "{model}", *method.command]
     if method.result == "model":
         return ["--model", str(trial.folder)]
     return ["--model", "{model}", "--adapter", str(trial.folder / "adapter.safetensors")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -9,7 +10,9 @@ import torch
 from toast.adapter_file import AdapterFacts, load_adapter_for, save_adapter
 from toast.checkpoint import load_model
 from toast.data import Responses
+from toast.feature_cache import CachedResponses
 from toast.hashing import backbone_hash
+from toast.llama import LlamaForCausalLM
 from toast.parallel import World
 from toast.settings import (
     add_fresh_adapter_arguments,
@@ -19,13 +22,15 @@ from toast.settings import (
     command,
     describe_arguments,
     fresh_adapter,
+    held_out_responses,
     instruction_data,
+    may_share_prefix,
     run_command,
     special_ids,
     train_settings,
 )
 from toast.steering import SteeredModel, SteeredObjective, SteeringAdapter, align, wake
-from toast.trainer import Trainer, limit_threads
+from toast.trainer import Trainer, TrainingError, limit_threads
 
 DESCRIPTION = """\
 Tune a pre-tuned TOAST adapter (or a fresh one, without --adapter) on Alpaca or ShareGPT data. The loss is on the
@@ -59,6 +64,9 @@ def main() -> None:
     add_training_arguments(parser, learning_rate=2e-5, batch_size=4, accumulate=8)
     arguments = parser.parse_args()
 
+    if arguments.adapter is None and arguments.carry_start == "solved":
+        parser.error("--carry-start solved takes general text: use pretune_adapter.py, then --adapter")
+
     limit_threads()
     torch.manual_seed(arguments.seed)  # fresh factors
     world = World.join()
@@ -76,7 +84,8 @@ def main() -> None:
 
     adapter = starting_adapter()
     data = instruction_data(arguments, arguments.model, config)
-    examples = Responses(data.train, special_ids(config).eos, arguments.seed)
+    special = special_ids(config)
+    examples = Responses(data.train, special.eos, arguments.seed)
     settings = train_settings(arguments, len(examples), world.size)
     backbone.model.gradient_checkpointing = arguments.gradient_checkpointing
     model = SteeredModel(backbone, adapter)
@@ -94,10 +103,10 @@ def main() -> None:
     start = {name: tensor.detach().clone() for name, tensor in adapter.state_dict().items()}
     facts = AdapterFacts(sha256, "tuned", data.prompt_format, arguments.licence)
 
-    def export(tensors: dict[str, torch.Tensor]) -> None:
+    def export(tensors: dict[str, torch.Tensor], folder: Path) -> None:
         finished = starting_adapter()
         finished.load_state_dict(start | {n.removeprefix("model.adapter."): t for n, t in tensors.items()})
-        save_adapter(finished, Path(arguments.out) / "adapter.safetensors", facts)
+        save_adapter(finished, folder / "adapter.safetensors", facts)
 
     described = describe_arguments(arguments) | {
         "backbone_sha256": sha256,
@@ -105,14 +114,32 @@ def main() -> None:
         "kind": adapter.kind,
         "data": {"train": len(data.train), "held_out": len(data.held_out)},
     }
-    trainer = Trainer(SteeredObjective(model, reconstruct=False), examples, settings, world, export, described)
+    objective = SteeredObjective(model, reconstruct=False, share_prefix=may_share_prefix(arguments, world))
+    held_out = held_out_responses(arguments, data, special)
+    fed = examples if arguments.cache_features is None else cached(arguments, examples, backbone, sha256, world)
+    trainer = Trainer(objective, fed, settings, world, export, described, held_out)
     figures = trainer.run(arguments.resume)
+    if isinstance(fed, CachedResponses):
+        fed.cache.flush()
     if world.is_first:
         print(
             f"finished at step {trainer.step}: response loss {figures['loss']:.3f}, "
             f"mean relevance {figures['relevance']:.3f} -> {arguments.out}"
         )
     world.leave()
+
+
+def cached(
+    arguments: argparse.Namespace, examples: Responses, backbone: LlamaForCausalLM, sha256: str, world: World
+) -> CachedResponses:
+    """The examples with their first pass kept on disk. Raises TrainingError where that cannot be."""
+    if world.size > 1:
+        raise TrainingError("--cache-features works on one process; leave it out with torchrun")
+    if arguments.precision == "auto":
+        raise TrainingError("--cache-features needs --precision fp32 or bf16: what is kept depends on it")
+    backbone.to(world.device)
+    precision = f"{arguments.backbone_dtype}-{arguments.precision}"
+    return CachedResponses(examples, backbone, sha256, precision, arguments.cache_features)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from toast.generate import generate_plain, generate_steered
 from toast.hashing import backbone_hash
 from toast.llama import LlamaConfig, LlamaForCausalLM, RopeScaling
 from toast.settings import command, run_command
-from toast.steering import SteeredModel, SteeringAdapter
+from toast.steering import Features, SteeredModel, SteeringAdapter
 from toast.tokenizer import BEGIN, END, load_tokenizer
 
 DESCRIPTION = """\
@@ -65,6 +65,7 @@ class Variant:
     dtype: torch.dtype = torch.float32
     shards: int = 1
     lite: bool = False
+    features: Features = "raw"
     newer_config: bool = False  # rope_parameters instead of rope_theta and rope_scaling
 
 
@@ -110,6 +111,9 @@ VARIANTS = {
             tie_word_embeddings=True,
         ),
         seed=11,
+    ),
+    "unit-rms": Variant(
+        replace(SHARED, hidden_size=40, num_key_value_heads=2, head_dim=8), seed=6, features="unit_rms"
     ),
 }
 
@@ -282,6 +286,7 @@ def build(variant: Variant, seed: int, ids: list[int]) -> SteeredModel:
         for parameter in model.parameters():
             parameter.copy_(parameter.to(variant.dtype))
     adapter = random_adapter(model, torch.tensor([ids]), generator, variant.lite)
+    adapter.features = variant.features
     return SteeredModel(model, adapter)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import safe_open
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from toast.files import BadFolder, write_atomically, write_json
-from toast.steering import SteeringAdapter
+from toast.steering import Features, SteeringAdapter
 
 FORMAT, VERSION = "toast-adapter", 1
 Stage = Literal["initial", "pretuned", "tuned"]
@@ -102,12 +102,19 @@ def save_adapter(adapter: SteeringAdapter, path: Path, facts: AdapterFacts) -> N
             "rank": adapter.rank,
             "alpha": adapter.alpha,
             "selection": adapter.selection,
+            "features": adapter.features,
             "hidden_size": adapter.task_embedding.numel(),
             "num_hidden_layers": len(adapter.feedback),
             **asdict(facts),
             "created_by": "toast-serve",
         },
     )
+
+
+def _known_features(value: object, described_at: Path) -> Features:
+    if value not in get_args(Features):
+        raise BadFolder(f"{described_at}: features must be {' or '.join(get_args(Features))}, not {value!r}")
+    return value  # type: ignore[return-value]
 
 
 def load_adapter(path: Path) -> tuple[SteeringAdapter, dict[str, Any]]:
@@ -126,6 +133,7 @@ def load_adapter(path: Path) -> tuple[SteeringAdapter, dict[str, Any]]:
     except BadFolder as error:
         raise BadFolder(f"{path}: {error}") from error
     adapter.selection = described.get("selection", "cosine")  # files of 0.1 do not say
+    adapter.features = _known_features(described.get("features", "raw"), described_at)
     if adapter.rank != described["rank"]:
         raise BadFolder(f"{path}: factors of rank {adapter.rank}, but {described_at.name} says {described['rank']}")
     return adapter, described

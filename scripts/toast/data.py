@@ -202,7 +202,7 @@ def _limit_threshold(source: TextSource, split: Split, held_out_percent: float) 
 
 
 class TokenFile:
-    """Packed token ids on disk, read as a memory map: BOS, document, EOS, BOS, document, EOS, …"""
+    """Packed token ids on disk, read as a memory map: BOS (or not), document, EOS, BOS, document, EOS, …"""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -224,14 +224,14 @@ def tokenize(
     split: Split,
     held_out_percent: float,
     tokenizer: Tokenizer,
-    bos_id: int,
+    bos_id: int | None,
     eos_id: int,
     cache_dir: Path,
 ) -> TokenFile:
     """Tokenize one side of the split once; a second call with the same inputs finds the file.
 
-    The ids are uint16 where the vocabulary allows it, else uint32. The file appears under its name only when it is
-    complete.
+    ``bos_id`` None: documents are only ended, by EOS. The ids are uint16 where the vocabulary allows it, else uint32.
+    The file appears under its name only when it is complete.
     """
     inputs = [[s.identity() for s in sources], split, held_out_percent, bos_id, eos_id, tokenizer.to_str(), "packed-1"]
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
@@ -241,11 +241,12 @@ def tokenize(
     cache_dir.mkdir(parents=True, exist_ok=True)
     dtype = "uint16" if tokenizer.get_vocab_size() <= 2**16 else "uint32"
     unfinished = path.with_suffix(f".{os.getpid()}.part")
+    begin = [] if bos_id is None else [bos_id]
     documents = tokens = size = 0
     with unfinished.open("wb") as file:
         for batch in _batches_of(read_documents(sources, split, held_out_percent), 1_000_000):
             for text, encoding in zip(batch, tokenizer.encode_batch(batch, add_special_tokens=False), strict=True):
-                ids = np.array([bos_id, *encoding.ids, eos_id], dtype=dtype)
+                ids = np.array([*begin, *encoding.ids, eos_id], dtype=dtype)
                 ids.tofile(file)
                 documents, tokens = documents + 1, tokens + len(ids)
                 size += len(text.encode("utf-8", "surrogatepass"))
@@ -277,17 +278,22 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """Ids and what should come after each: both (B, T) int64; a label of -100 asks nothing of its position."""
+    """Ids and what should come after each: both (B, T) int64; a label of -100 asks nothing of its position.
+
+    ``bottom_up`` (B, T, D) is what the frozen backbone makes of the ids, where that is known already.
+    """
 
     ids: Tensor
     labels: Tensor
+    bottom_up: Tensor | None = None
 
     @property
     def target_count(self) -> int:
         return int((self.labels != IGNORED).sum())
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.ids.to(device), self.labels.to(device))
+        known = None if self.bottom_up is None else self.bottom_up.to(device)
+        return Batch(self.ids.to(device), self.labels.to(device), known)
 
 
 class PackedBlocks:
@@ -324,7 +330,7 @@ class PackedBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Token ids of one example, BOS first, and which of them the model is asked to predict."""
+    """Token ids of one example from its very first token on, and which of them the model is asked to predict."""
 
     ids: list[int]
     asked: list[bool]
@@ -375,13 +381,17 @@ class Responses:
 
     def batch(self, step: int, size: int) -> Batch:
         """Batch number ``step`` of the endless stream of batches of ``size``."""
+        return pad([self.examples[index] for index in self.rows(step, size)], self.pad_id)
+
+    def rows(self, step: int, size: int) -> list[int]:
+        """Which examples that batch is made of."""
         per_epoch = len(self.examples) // size
         if per_epoch == 0:
             raise DataError(f"{len(self.examples)} examples are too few for a batch of {size}")
         epoch, place = divmod(step, per_epoch)
         if self._ordered_for != (epoch, size):
             self._ordered_for, self._order = (epoch, size), self._arrange(epoch, size, per_epoch)
-        return pad([self.examples[index] for index in self._order[place]], self.pad_id)
+        return self._order[place].tolist()
 
     def _arrange(self, epoch: int, size: int, count: int) -> np.ndarray:
         """One epoch's batches, (count, size) indices."""
@@ -391,6 +401,15 @@ class Responses:
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
         ordered = [pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools]
         return random.permutation(np.concatenate(ordered).reshape(count, size))
+
+
+def shared_prefix(ids: Tensor, asked: Tensor) -> int:
+    """How many tokens at their beginning all rows of ids (B, T) have in common, before the first that is asked for.
+
+    A chat template begins every conversation alike; passes need to compute that part once for a whole batch.
+    """
+    alike = (ids == ids[:1]).all(dim=0) & ~asked.any(dim=0)  # (T,)
+    return int(alike.int().cumprod(dim=0).sum())
 
 
 def pad(examples: list[Example], pad_id: int) -> Batch:

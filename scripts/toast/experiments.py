@@ -17,12 +17,15 @@ from toast.evaluation import Losses
 
 @dataclass(frozen=True)
 class Method:
-    """One way to adapt the base: a training command, tried at several learning rates and repeated over seeds."""
+    """One way to adapt the base: a training command, tried at several learning rates and repeated over seeds.
+
+    Or, with "prompt" as its result, no training at all: ``command`` is then what evaluate_model.py gets besides.
+    """
 
     name: str
     title: str
     command: list[str]  # script and arguments; {names} are filled in
-    result: str  # "adapter" or "model": what the command leaves in its --out
+    result: str  # "adapter" or "model": what the command leaves in its --out; "prompt": it trains nothing
     rates: list[float]
     seeds: list[int]
     strengths: list[float]
@@ -60,9 +63,9 @@ class Plan:
             ]
         except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: not a plan ({type(error).__name__}: {error})") from error
-        wrong = [method.name for method in methods if method.result not in ("adapter", "model")]
+        wrong = [method.name for method in methods if method.result not in ("adapter", "model", "prompt")]
         if wrong:
-            raise DataError(f"{path}: method {wrong[0]} must have 'adapter' or 'model' as its result")
+            raise DataError(f"{path}: method {wrong[0]} must have 'adapter', 'model' or 'prompt' as its result")
         return Plan(names, raw.get("prepare", []), raw["choose"], raw["evaluate"], methods)
 
     def filled(self, words: list[str], **more: object) -> list[str]:
@@ -115,7 +118,9 @@ class Trial:
             return Losses(file[f"{title}/{part}/sums"], file[f"{title}/{part}/tokens"])
 
     def training(self) -> dict[str, float]:
-        """Trained parameters, input tokens seen, and floating-point operations of the whole run."""
+        """Trained parameters, input tokens seen, and floating-point operations of the whole run; zeros without one."""
+        if not (self.folder / "settings.json").is_file():
+            return {"trained_parameters": 0, "tokens": 0, "flops": 0}
         settings = json.loads((self.folder / "settings.json").read_text())
         steps = [json.loads(line) for line in (self.folder / "loss.jsonl").read_text().splitlines()]
         tokens = sum(step["tokens"] for step in steps)

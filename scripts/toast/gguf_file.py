@@ -146,6 +146,16 @@ class GgufModel:
         for name, size in self._absent_biases():
             yield name, torch.zeros(size)
 
+    def chat_template(self) -> tuple[str, dict[str, str]] | None:
+        """The Jinja source that the file brings, and its special tokens as tokenizer_config.json names them."""
+        source = self._value("tokenizer.chat_template", str, "")
+        pieces = self._fields.get("tokenizer.ggml.tokens")
+        if not source or pieces is None:
+            return None
+        names = {"bos": "bos_token", "eos": "eos_token", "padding": "pad_token", "unknown": "unk_token"}
+        ids = {ours: self._token(theirs) for theirs, ours in names.items()}
+        return source, {name: pieces.contents(number) for name, number in ids.items() if number is not None}
+
     def _floats(self, tensor: ReaderTensor) -> Tensor:
         if tensor.tensor_type.name not in READABLE_TYPES:
             raise BadFolder(f"{self.path}: tensor '{tensor.name}' is {tensor.tensor_type.name}, which is not supported")

@@ -233,6 +233,11 @@ class LayerCache:
             self.values = torch.cat((self.values, values), dim=2)
         return self.keys, self.values
 
+    def repeat(self, rows: int) -> None:
+        """Let ``rows`` sequences begin with what one has cached. Nothing is copied before they go on."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = (kept.expand(rows, -1, -1, -1) for kept in (self.keys, self.values))
+
 
 class KVCache:
     """One lane's cache: a LayerCache for each layer. The two passes need one each (their keys differ)."""
@@ -244,6 +249,11 @@ class KVCache:
     def length(self) -> int:
         keys = self.layers[0].keys
         return 0 if keys is None else keys.shape[2]
+
+    def repeat(self, rows: int) -> None:
+        """Let ``rows`` sequences begin with what one has cached."""
+        for layer in self.layers:
+            layer.repeat(rows)
 
 
 class RMSNorm(nn.Module):
@@ -445,6 +455,16 @@ class LlamaForCausalLM(nn.Module):
 
     def new_cache(self) -> KVCache:
         return KVCache(self.config.num_hidden_layers)
+
+    def bottom_up_sharing(self, embedded: Tensor, shared: int) -> Tensor:
+        """``bottom_up`` of (B, T, D), whose rows begin with ``shared`` tokens alike: those are computed once."""
+        if shared == 0 or len(embedded) == 1:
+            return self.model.bottom_up(embedded)
+        cache = self.new_cache()
+        start = self.model.bottom_up(embedded[:1, :shared], cache)  # (1, P, D)
+        cache.repeat(len(embedded))
+        rest = self.model.bottom_up(embedded[:, shared:], cache)  # (B, T-P, D)
+        return torch.cat((start.expand(len(embedded), -1, -1), rest), dim=1)
 
     def parameter_count(self) -> int:
         """Number of distinct weights (tied ones counted once)."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from toast.data import IGNORED
+from toast.data import IGNORED, shared_prefix
 from toast.llama import LlamaForCausalLM
 
 
@@ -21,19 +21,21 @@ class PlainObjective(nn.Module):
     """Next-token loss of the plain decoder: pre-training a base, full fine-tuning, LoRA.
 
     ``packed``: every position of a batch asks. Otherwise the output head, whose logits are the largest tensor of all,
-    is computed only where something is asked.
+    is computed only where something is asked, and (with ``share_prefix``) what all rows begin with only once.
     """
 
-    def __init__(self, model: LlamaForCausalLM, *, packed: bool) -> None:
+    def __init__(self, model: LlamaForCausalLM, *, packed: bool, share_prefix: bool = False) -> None:
         super().__init__()
-        self.model, self.packed = model, packed
+        self.model, self.packed, self.share_prefix = model, packed, share_prefix
 
     def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """ids, labels (B, T) -> {"cross_entropy": sum over targets ()}"""
         if self.packed:
             return {"cross_entropy": cross_entropy_sum(self.model(ids), labels)}
         asked = labels != IGNORED  # (B, T)
-        return {"cross_entropy": cross_entropy_sum(self.model(ids, asked=asked), labels[asked])}
+        shared = shared_prefix(ids, asked) if self.share_prefix else 0
+        hidden = self.model.bottom_up_sharing(self.model.embed(ids), shared)  # (B, T, D)
+        return {"cross_entropy": cross_entropy_sum(self.model.head(hidden[asked]), labels[asked])}
 
 
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -9,12 +9,15 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
+from toast.files import write_atomically
+
 pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "toast", "font.size": 10, "axes.spines.top": False})
 
 
 def save_plot(figure: pyplot.Figure, file: Path) -> None:
     """Without a date: two runs differ only where their figures do."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
+    write_atomically(
+        file, lambda path: figure.savefig(path, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    )
     pyplot.close(figure)

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
-from toast.data import DataError, TextSource, TokenFile, tokenize
+from toast.chat_template import TemplateError, load_chat_template
+from toast.data import Batch, DataError, Split, TextSource, TokenFile, tokenize
+from toast.evaluation import half_of, response_batches, text_batches
 from toast.files import BadFolder
 from toast.llama import LlamaConfig, UnsupportedModel
 from toast.parallel import World
-from toast.prompts import ALPACA_HELD_OUT, InstructionData, SpecialIds, read_instructions
+from toast.prompts import ALPACA_HELD_OUT, ChatFormat, InstructionData, SpecialIds, read_instructions, read_opening
 from toast.steering import SteeringAdapter
 from toast.tokenizer import load_tokenizer
 from toast.trainer import TrainingError, TrainSettings
 
-USER_ERRORS = (BadFolder, DataError, TrainingError, UnsupportedModel, FileNotFoundError)
+USER_ERRORS = (BadFolder, DataError, TemplateError, TrainingError, UnsupportedModel, FileNotFoundError)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -61,12 +64,24 @@ def add_instruction_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="instruction data, .json, plain or compressed")
     parser.add_argument(
         "--format",
-        choices=("alpaca", "vicuna"),
+        choices=("alpaca", "vicuna", "chat"),
         default="alpaca",
-        help="alpaca: a list of {instruction, input, output}; vicuna: a ShareGPT list of {conversations}",
+        help="how prompts are written. alpaca: for a list of {instruction, input, output}; vicuna: for a ShareGPT list "
+        "of {conversations}; chat: in the model's own chat template, for either list",
     )
     parser.add_argument("--held-out", type=int, default=ALPACA_HELD_OUT, help="examples never trained on")
     parser.add_argument("--max-length", type=int, default=1024, help="longest example in tokens; longer ones are cut")
+    parser.add_argument("--examples", type=int, help="train on the first so many examples only")
+
+
+def chat_format(arguments: argparse.Namespace, folder: Path) -> ChatFormat | None:
+    """The template of ``folder`` where --format chat asks for it, with --opening where a command has that."""
+    opening = getattr(arguments, "opening", None)
+    if arguments.format != "chat":
+        if opening is not None:
+            raise DataError("--opening needs --format chat: the other formats have no place for messages before")
+        return None
+    return ChatFormat(load_chat_template(folder), () if opening is None else read_opening(opening))
 
 
 def instruction_data(
@@ -83,7 +98,8 @@ def instruction_data(
         special,
         arguments.held_out,
         length,
-        only_held_out=only_held_out,
+        chat=chat_format(arguments, folder),
+        most=0 if only_held_out else arguments.examples,
     )
 
 
@@ -93,23 +109,66 @@ def special_ids(config: LlamaConfig) -> SpecialIds:
     return SpecialIds(config.bos_token_id, config.eos_token_id)
 
 
-def packed_text(arguments: argparse.Namespace, folder: Path, world: World, special: SpecialIds) -> TokenFile:
-    """Tokenize --text's training side; the first process does it, the others find its file."""
+END_OF_DOCUMENT = "<|endoftext|>"
+
+
+def document_ids(tokenizer: Tokenizer, config: LlamaConfig) -> tuple[int | None, int]:
+    """What packed text puts before (None: nothing) and after each document: BOS and EOS, as a rule.
+
+    The BOS and EOS of a chat model may begin and end turns of a conversation. Where the tokenizer has <|endoftext|>,
+    that is what its base has seen after documents.
+    """
+    ended = tokenizer.token_to_id(END_OF_DOCUMENT)
+    if ended is not None:
+        return None, ended
+    special = special_ids(config)
+    return special.bos, special.eos
+
+
+def packed_text(
+    arguments: argparse.Namespace, folder: Path, world: World, config: LlamaConfig, split: Split = "train"
+) -> TokenFile:
+    """Tokenize one side of --text; the first process does it, the others find its file."""
     tokenizer = load_tokenizer(folder)
     if not world.is_first:
         world.wait()
     tokens = tokenize(
         text_sources(arguments),
-        "train",
+        split,
         arguments.held_out_percent,
         tokenizer,
-        special.bos,
-        special.eos,
+        *document_ids(tokenizer, config),
         Path(arguments.cache),
     )
     if world.is_first:
         world.wait()
     return tokens
+
+
+def held_out_blocks(arguments: argparse.Namespace, folder: Path, world: World, config: LlamaConfig) -> list[Batch]:
+    """The first --evaluate-examples blocks of --text's held-out side; none where there are none or none are wanted."""
+    if not arguments.evaluate_steps:
+        return []
+    try:
+        tokens = packed_text(arguments, folder, world, config, "held_out")
+    except DataError:  # the training side was there, so it is only that no document is held out
+        return []
+    if tokens.token_count <= arguments.block:
+        return []
+    return list(text_batches(tokens, arguments.block, arguments.batch_size, arguments.evaluate_examples))
+
+
+def may_share_prefix(arguments: argparse.Namespace, world: World) -> bool:
+    """Whether what a batch's rows begin with can be computed once: neither recomputed nor gathered piece by piece."""
+    return world.size == 1 and not arguments.gradient_checkpointing
+
+
+def held_out_responses(arguments: argparse.Namespace, data: InstructionData, special: SpecialIds) -> list[Batch]:
+    """--evaluate-examples of the held-out half that settings are chosen on, none where nothing is to be measured."""
+    if not arguments.evaluate_steps:
+        return []
+    chosen = half_of(data.held_out, "choosing")[: arguments.evaluate_examples]
+    return response_batches(chosen, special.eos, arguments.batch_size).batches if chosen else []
 
 
 def add_training_arguments(
@@ -148,6 +207,13 @@ def add_training_arguments(
         "--gradient-checkpointing", action="store_true", help="keep less of the forward pass, recompute it backward"
     )
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="time between checkpoints")
+    parser.add_argument(
+        "--evaluate-steps",
+        type=int,
+        default=100,
+        help="measure the loss on held-out examples every so many steps; what did best is kept in OUT/best. 0: never",
+    )
+    parser.add_argument("--evaluate-examples", type=int, default=128, help="held-out examples (or blocks) for that")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out, if any")
 
 
@@ -161,10 +227,24 @@ def add_steering_arguments(parser: argparse.ArgumentParser) -> None:
         "0.02, so a short run wants more than 1",
     )
     parser.add_argument(
+        "--carry-rate",
+        type=float,
+        default=1.0,
+        help="learning rate of the carry maps as a multiple of the emit maps'. A feature goes through as many carry "
+        "maps as there are layers, so a small change of all of them is a large one of their product",
+    )
+    parser.add_argument(
         "--backbone-dtype",
         choices=("float32", "bfloat16"),
         default="float32",
         help="how the frozen weights are held; bfloat16 halves their memory",
+    )
+    parser.add_argument(
+        "--cache-features",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the first pass of every example on disk and read it when the example comes again: for several "
+        "epochs, seeds, learning rates or adapters on the same data. One process, and --precision must be said",
     )
     parser.add_argument("--licence", help="licence of the adapter, written into its JSON")
 
@@ -176,6 +256,26 @@ def add_fresh_adapter_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="standard deviation of fresh feedback maps (default: the model's own). A map's gain is √D times this: "
         "about 1.3 for 4096 channels and the usual 0.02, but 0.3 for 256, where a larger value helps",
+    )
+    parser.add_argument(
+        "--features",
+        choices=("raw", "unit_rms"),
+        default="raw",
+        help="raw: features as large as the backbone's outputs, as published; unit_rms: each token's brought to a root "
+        "mean square of 1 before the selection, for a backbone whose outputs have channels far larger than the others",
+    )
+    parser.add_argument(
+        "--emit-start",
+        choices=("random", "zero"),
+        default="random",
+        help="fresh emit maps: N(0, --initializer-range), as published; zero: the steered pass starts as the backbone",
+    )
+    parser.add_argument(
+        "--carry-start",
+        choices=("random", "identity", "solved"),
+        default="random",
+        help="fresh carry maps: N(0, --initializer-range), as published; identity: the feedback path starts by passing "
+        "on what was selected; solved: the least-squares solution of the reconstruction loss (pre-tuning only)",
     )
     parser.add_argument(
         "--task-embedding-start",
@@ -195,9 +295,11 @@ def add_fresh_adapter_arguments(parser: argparse.ArgumentParser) -> None:
 def fresh_adapter(arguments: argparse.Namespace, config: LlamaConfig) -> SteeringAdapter:
     """An adapter with random feedback maps and task embedding; its alignment needs the backbone: toast.steering."""
     adapter = SteeringAdapter(config.hidden_size, config.num_hidden_layers)
-    adapter.selection = arguments.selection
+    adapter.selection, adapter.features = arguments.selection, arguments.features
     spread = config.initializer_range if arguments.initializer_range is None else arguments.initializer_range
-    return adapter.initialize(spread, torch.Generator().manual_seed(arguments.seed))
+    generator = torch.Generator().manual_seed(arguments.seed)
+    carry = "identity" if arguments.carry_start == "solved" else arguments.carry_start
+    return adapter.initialize(spread, generator, carry=carry, emit=arguments.emit_start)
 
 
 def train_settings(arguments: argparse.Namespace, example_count: int, world_size: int) -> TrainSettings:
@@ -226,7 +328,9 @@ def train_settings(arguments: argparse.Namespace, example_count: int, world_size
         precision=arguments.precision,
         compile=arguments.compile,
         checkpoint_minutes=arguments.checkpoint_minutes,
+        evaluate_steps=arguments.evaluate_steps or None,
         vector_rate=getattr(arguments, "task_embedding_rate", 1.0),
+        carry_rate=getattr(arguments, "carry_rate", 1.0),
     )
 
 

@@ -17,13 +17,23 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from toast.data import IGNORED, Batch
+from toast.data import IGNORED, Batch, shared_prefix
 from toast.llama import KVCache, LlamaForCausalLM
 from toast.lora import LowRankLinear
 from toast.objectives import cross_entropy_sum, freeze, mean_over
 
 Selection = Literal["cosine", "none"]
 """How features are weighed: by their cosine to the task embedding, or (to learn what that is worth) all alike."""
+
+Features = Literal["raw", "unit_rms"]
+"""How large the selected features are: as the bottom-up pass leaves them, or each token's brought to a root mean square
+of 1 first. Relevance is the same, since a cosine knows no lengths."""
+
+MapStart = Literal["random", "zero", "identity"]
+"""What a fresh feedback map is: N(0, initializer_range), as published; 0; or the map that changes nothing."""
+
+SMALLEST_NORM = 1e-8
+"""Lengths below this count as this, as in PyTorch's cosine_similarity; so a token of zeros selects zeros."""
 
 DEAD_SHARE = 0.05
 """Below this share of tokens with positive relevance a fresh adapter counts as dead."""
@@ -60,6 +70,7 @@ class SteeringAdapter(nn.Module):
         self.channel_transform = nn.Parameter(torch.eye(hidden_size), requires_grad=False)  # P (D, D)
         self.feedback = nn.ModuleList(FeedbackLayer(hidden_size) for _ in range(layers))
         self.selection: Selection = "cosine"
+        self.features: Features = "raw"
         self.rank: int | None = None
         self.alpha = 1.0
 
@@ -68,14 +79,21 @@ class SteeringAdapter(nn.Module):
         """'full', or 'lite' once the feedback maps have low-rank factors."""
         return "full" if self.rank is None else "lite"
 
-    def initialize(self, initializer_range: float, generator: torch.Generator | None = None) -> SteeringAdapter:
-        """ξ ~ N(0, 1), P = identity, feedback maps ~ N(0, initializer_range)."""
+    def initialize(
+        self,
+        initializer_range: float,
+        generator: torch.Generator | None = None,
+        *,
+        carry: MapStart = "random",
+        emit: MapStart = "random",
+    ) -> SteeringAdapter:
+        """ξ ~ N(0, 1), P = identity, feedback maps ~ N(0, initializer_range) where nothing else is asked for."""
         with torch.no_grad():
             self.task_embedding.normal_(0.0, 1.0, generator=generator)
             nn.init.eye_(self.channel_transform)
             for layer in self.feedback:
-                layer.carry.weight.normal_(0.0, initializer_range, generator=generator)
-                layer.emit.weight.normal_(0.0, initializer_range, generator=generator)
+                _start_map(layer.carry.weight, carry, initializer_range, generator)
+                _start_map(layer.emit.weight, emit, initializer_range, generator)
         return self
 
     def add_low_rank(self, rank: int, alpha: float = 1.0) -> None:
@@ -125,7 +143,10 @@ class SteeringAdapter(nn.Module):
     def select_features(self, bottom_up: Tensor) -> tuple[Tensor, Tensor]:
         """z (B, T, D) -> selected features (B, T, D) and relevance (B, T)."""
         relevance = self.relevance(bottom_up)  # (B, T)
-        weighted = bottom_up.to(relevance.dtype) * relevance[..., None]  # (B, T, D)
+        weight = relevance[..., None]  # (B, T, 1)
+        if self.features == "unit_rms":
+            weight = weight / root_mean_square(bottom_up.to(weight.dtype))
+        weighted = bottom_up.to(relevance.dtype) * weight  # (B, T, D)
         return weighted @ self.channel_transform.to(relevance.dtype), relevance
 
     def top_down_values(self, selected: Tensor) -> Tensor:
@@ -135,6 +156,21 @@ class SteeringAdapter(nn.Module):
             x, value = layer(x)
             emitted.append(value)
         return torch.stack(emitted[::-1])
+
+
+def _start_map(weight: Tensor, start: MapStart, spread: float, generator: torch.Generator | None) -> None:
+    """Fill a map (D, D) in place."""
+    if start == "random":
+        weight.normal_(0.0, spread, generator=generator)
+    elif start == "zero":
+        nn.init.zeros_(weight)
+    else:
+        nn.init.eye_(weight)
+
+
+def root_mean_square(x: Tensor) -> Tensor:
+    """Of every token's channels, (..., D) -> (..., 1); never 0."""
+    return x.norm(dim=-1, keepdim=True).clamp(min=SMALLEST_NORM) / x.shape[-1] ** 0.5
 
 
 @dataclass
@@ -184,12 +220,23 @@ class SteeredModel(nn.Module):
         embedded = self.backbone.embed(ids)  # (B, T, D)
         with torch.no_grad():  # nothing before the selection learns
             bottom_up = self.backbone.model.bottom_up(embedded, caches.bottom_up if caches else None)  # (B, T, D)
+        return self.steer(embedded, bottom_up, strength, caches.steered if caches else None, asked)
+
+    def steer(
+        self,
+        embedded: Tensor,
+        bottom_up: Tensor,
+        strength: float = 1.0,
+        cache: KVCache | None = None,
+        asked: Tensor | None = None,
+    ) -> SteeredForward:
+        """The second half of ``forward``: token embeddings and z, both (B, T, D) -> the steered pass."""
         selected, relevance = self.adapter.select_features(bottom_up)
         top_down = self.adapter.top_down_values(selected)  # (L, B, T, D)
         if strength != 1.0:
             top_down = top_down * strength
         top_down = top_down.to(embedded.dtype)  # a frozen backbone may be kept narrower than its adapter
-        boundaries = self.backbone.model.steered(embedded, top_down, caches.steered if caches else None)
+        boundaries = self.backbone.model.steered(embedded, top_down, cache)
         last = boundaries[-1] if asked is None else boundaries[-1][asked]
         return SteeredForward(bottom_up, relevance, top_down, boundaries, self.backbone.head(last))
 
@@ -197,36 +244,61 @@ class SteeredModel(nn.Module):
         return SteeredCaches(self.backbone.new_cache(), self.backbone.new_cache())
 
 
+def feature_scale(adapter: SteeringAdapter, above: Tensor) -> Tensor:
+    """What the reconstruction loss divides a layer's output (..., D) and input by: (..., 1), or 10 for raw features."""
+    return root_mean_square(above) if adapter.features == "unit_rms" else above.new_tensor(10.0)
+
+
 def reconstruction_loss(adapter: SteeringAdapter, boundaries: list[Tensor]) -> Tensor:
-    """How badly the carry maps rebuild each layer's input from its output: Σ_l mse(carry_l(out_l)/10, in_l/10), ().
+    """How badly the carry maps rebuild each layer's input from its output, summed over layers, ().
+
+    Raw features: mse(carry_l(out_l)/10, in_l/10), as published. With unit RMS the maps see features of that size, and
+    so they do here: each token's output and input are divided by the root mean square of the output. A token that is
+    far larger than the others (the first one, as a rule) then counts as one token, and the loss of a layer is about
+    the share of its input that is not rebuilt.
 
     The boundaries (L+1 × (B, T, D)) are detached: the loss teaches the feedback path, not the steered pass.
     """
     total = torch.zeros((), device=boundaries[0].device)
     for index, layer in enumerate(adapter.feedback):
-        rebuilt = layer.rebuild(boundaries[index + 1].detach())
-        total = total + functional.mse_loss(rebuilt.float() / 10, boundaries[index].detach().float() / 10)
+        below, above = boundaries[index].detach().float(), boundaries[index + 1].detach().float()
+        scale = feature_scale(adapter, above)
+        total = total + functional.mse_loss(layer.rebuild(above / scale).float(), below / scale)
     return total
 
 
 class SteeredObjective(nn.Module):
-    """Next-token loss of the steered pass, with the reconstruction loss when pre-tuning (on packed text)."""
+    """Next-token loss of the steered pass, with the reconstruction loss when pre-tuning (on packed text).
 
-    def __init__(self, model: SteeredModel, *, reconstruct: bool) -> None:
+    ``share_prefix``: what all rows of a batch begin with (a chat template's opening) is computed once. Not together
+    with gradient checkpointing, which would fill a cache twice.
+    """
+
+    def __init__(self, model: SteeredModel, *, reconstruct: bool, share_prefix: bool = False) -> None:
         super().__init__()
-        self.model, self.reconstruct = model, reconstruct
+        self.model, self.reconstruct, self.share_prefix = model, reconstruct, share_prefix
 
-    def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """ids, labels (B, T) -> cross-entropy sum, reconstruction loss, and how relevant the asked tokens are."""
+    def forward(self, ids: Tensor, labels: Tensor, bottom_up: Tensor | None = None) -> dict[str, Tensor]:
+        """ids, labels (B, T) -> cross-entropy sum, reconstruction loss, and how relevant the asked tokens are.
+
+        ``bottom_up`` z (B, T, D) spares the first pass.
+        """
         asked = labels != IGNORED  # (B, T)
-        if self.reconstruct:
-            result = self.model(ids)
-            loss = cross_entropy_sum(result.logits, labels)
-        else:
-            result = self.model(ids, asked=asked)
-            loss = cross_entropy_sum(result.logits, labels[asked])
+        shared = shared_prefix(ids, asked) if self.share_prefix and not self.reconstruct and len(ids) > 1 else 0
+        embedded = self.model.backbone.embed(ids)  # (B, T, D)
+        if bottom_up is None:
+            with torch.no_grad():
+                bottom_up = self.model.backbone.bottom_up_sharing(embedded, shared)  # (B, T, D)
+        cache = None
+        if shared > 0:
+            cache = self.model.backbone.new_cache()
+            self.model.steer(embedded[:1, :shared], bottom_up[:1, :shared], cache=cache, asked=asked[:1, :shared])
+            cache.repeat(len(ids))
+            embedded, bottom_up = embedded[:, shared:], bottom_up[:, shared:]
+            asked, labels = asked[:, shared:], labels[:, shared:]
+        result = self.model.steer(embedded, bottom_up, cache=cache, asked=None if self.reconstruct else asked)
         parts = {
-            "cross_entropy": loss,
+            "cross_entropy": cross_entropy_sum(result.logits, labels if self.reconstruct else labels[asked]),
             "relevance": mean_over(result.relevance.detach(), asked),
             "active": mean_over((result.relevance.detach() > 0).float(), asked),
         }

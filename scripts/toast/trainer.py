@@ -1,9 +1,9 @@
 """The training loop: one for every objective, on one process or several, that survives being killed.
 
 An order of operations that never changes: gradients of all micro-batches → sum over processes → clip → optimizer
-step → one line in loss.jsonl → maybe a checkpoint. Batches are a function of the step alone and the schedule of the
-step (or of the time trained), so a checkpoint needs weights, optimizer state, random state, step and time: after
-``kill -9`` a resumed run draws the same curve.
+step → one line in loss.jsonl → maybe a measurement on held-out batches → maybe a checkpoint. Batches are a function of
+the step alone and the schedule of the step (or of the time trained), so a checkpoint needs weights, optimizer state,
+random state, step and time: after ``kill -9`` a resumed run draws the same curve.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +43,12 @@ Precision = Literal["fp32", "bf16"]
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it. Everything else would
 # change the curve and is refused.
-CHANGEABLE = {"minutes", "steps", "warmup", "decay", "floor", "checkpoint_minutes", "compile"}
+CHANGEABLE = {
+    *("minutes", "steps", "warmup", "decay", "floor", "checkpoint_minutes", "compile", "out", "evaluate_steps"),
+    "accumulate",  # with the number of processes: what a step sees must stay the same
+}
+DRAW_SECONDS = 60
+"""Drawing takes a second or so: not more often than this, and at the end."""
 
 
 class TrainingError(ValueError):
@@ -75,8 +80,10 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16"]
     compile: bool
     checkpoint_minutes: float
+    evaluate_steps: int | None = None  # measure the held-out batches that often; None: never
     decay: float | None = None  # share of the run at its end; before it the peak is held. None: a cosine over the run
     vector_rate: float = 1.0  # the vectors' learning rate, as a multiple of the matrices'
+    carry_rate: float = 1.0  # the carry maps' learning rate, as a multiple of the other matrices'
     keep: int = 2
 
 
@@ -97,21 +104,24 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
 
 
 def make_optimizers(module: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices inside the layers and AdamW for the rest.
+    """AdamW for everything, or Muon for the matrices inside the layers (but carry maps) and AdamW for the rest.
 
     Vectors (norms, biases, the task embedding) do not decay. Muon's update is scaled to AdamW's size, so both take
     the same learning rate.
     """
-    matrices, tables, vectors = [], [], []
+    matrices, tables, carries, vectors = [], [], [], []
     for name, parameter in trainable(module):
         if parameter.dim() < 2:
             vectors.append(parameter)
+        elif ".carry." in name:
+            carries.append(parameter)
         elif "embed_tokens" in name or "lm_head" in name or settings.optimizer == "adamw":
             tables.append(parameter)
         else:
             matrices.append(parameter)
     groups = [
         {"params": tables, "weight_decay": settings.weight_decay, "rate": 1.0},
+        {"params": carries, "weight_decay": settings.weight_decay, "rate": settings.carry_rate},
         {"params": vectors, "weight_decay": 0.0, "rate": settings.vector_rate},
     ]
     optimizers: list[torch.optim.Optimizer] = []
@@ -137,16 +147,22 @@ def count_flops(objective: nn.Module, batch: Batch, world: World) -> float | Non
         return None
     batch = batch.to(world.device)
     with FlopCounterMode(display=False) as counter:
-        objective(batch.ids, batch.labels)["cross_entropy"].backward()
+        objective(*inputs(batch))["cross_entropy"].backward()
     objective.zero_grad(set_to_none=True)
     return counter.get_total_flops() / batch.ids.numel()
+
+
+def inputs(batch: Batch) -> tuple[Tensor, ...]:
+    """What an objective takes of a batch."""
+    return (batch.ids, batch.labels) if batch.bottom_up is None else (batch.ids, batch.labels, batch.bottom_up)
 
 
 class Trainer:
     """Trains the parameters of ``objective`` that require gradients.
 
-    ``export(tensors)`` writes what the run is for (a model folder, an adapter file) from the full tensors of
-    the trained parameters; it runs on the first process at every checkpoint and at the end.
+    ``export(tensors, folder)`` writes what the run is for (a model folder, an adapter file) from the full tensors of
+    the trained parameters; it runs on the first process at every checkpoint and at the end. ``held_out`` batches are
+    measured now and then; what did best on them is exported to OUT/best as well, with best.json saying when that was.
     """
 
     def __init__(
@@ -155,8 +171,9 @@ class Trainer:
         examples: Examples,
         settings: TrainSettings,
         world: World,
-        export: Callable[[dict[str, Tensor]], None],
+        export: Callable[[dict[str, Tensor], Path], None],
         described: dict[str, Any],
+        held_out: Sequence[Batch] = (),
     ) -> None:
         self.settings, self.world, self.examples, self.export = settings, world, examples, export
         if (settings.steps is None) == (settings.minutes is None):
@@ -164,9 +181,10 @@ class Trainer:
         if world.size > 1 and settings.optimizer == "muon":
             raise TrainingError("--optimizer muon runs on one process; use adamw with torchrun")
         self.out = Path(settings.out)
-        self.described = described
+        self.described, self.held_out = described, held_out
         self.objective = objective
         self.step, self.seconds = 0, 0.0
+        self._drawn_at = time.monotonic()
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
@@ -193,6 +211,7 @@ class Trainer:
         self.objective.train()
         figures = self._loop()
         self.checkpoint()
+        self._draw()
         return figures
 
     def _loop(self) -> dict[str, float]:
@@ -209,8 +228,11 @@ class Trainer:
         )
         saved_at = time.monotonic()
         curve = _open_curve(self.out / "loss.jsonl", self.step) if self.world.is_first else None
+        measured = _open_curve(self.out / "held_out.jsonl", self.step) if self.world.is_first else None
         figures = last_figures(self.out / "loss.jsonl") if self.world.is_first else {}
-        with bar, curve or nullcontext():
+        with bar, curve or nullcontext(), measured or nullcontext():
+            if self.step == 0:
+                self._measure(measured)
             while not self._finished():
                 started = time.monotonic()
                 figures = self._train_step()
@@ -225,10 +247,17 @@ class Trainer:
                     refresh=False,
                 )
                 bar.update(1 if settings.steps is not None else int(self.seconds) - bar.n)
+                every = settings.evaluate_steps
+                if every is not None and (self.step % every == 0 or self._finished()):
+                    started = time.monotonic()
+                    self._measure(measured)
+                    self.seconds += self.world.agree(time.monotonic() - started)
                 due = self.world.agree(time.monotonic() - saved_at) >= settings.checkpoint_minutes * 60
                 if due and not self._finished():
                     started = time.monotonic()
                     self.checkpoint()
+                    if time.monotonic() - self._drawn_at >= DRAW_SECONDS:
+                        self._draw()
                     saved_at = time.monotonic()
                     self.seconds += self.world.agree(saved_at - started)
         return figures
@@ -255,7 +284,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for batch in batches:
             with torch.autocast(world.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                parts = self.objective(batch.ids, batch.labels)
+                parts = self.objective(*inputs(batch))
             # Sharded gradients are averaged over processes, so the sum over targets is scaled back by their number.
             loss = parts["cross_entropy"] * (world.size / targets)
             if "reconstruction" in parts:
@@ -279,15 +308,47 @@ class Trainer:
         tokens = float(world.sum(torch.tensor([sum(b.ids.numel() for b in batches)], device=world.device)).item())
         return {**figures, "learning_rate": rate, "tokens": tokens, "targets": targets}
 
+    @torch.no_grad()
+    def _measure(self, curve: IO[str] | None) -> None:
+        """The loss on the held-out batches; a new best is exported."""
+        if not self.held_out or self.settings.evaluate_steps is None:
+            return
+        self.objective.eval()
+        total, targets = 0.0, 0
+        for batch in self.held_out:
+            batch = batch.to(self.world.device)
+            with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                total += float(self.objective(*inputs(batch))["cross_entropy"])
+            targets += batch.target_count
+        self.objective.train()
+        loss = total / targets
+        best = self.out / "best" / "best.json"
+        is_better = self.world.agree(float(not best.is_file() or loss < json.loads(best.read_text())["loss"])) > 0
+        tensors = self._trained_tensors() if is_better else {}
+        if curve is not None:
+            record = {"step": self.step, "loss": loss, "targets": targets}
+            curve.write(json.dumps(record) + "\n")
+            curve.flush()
+            if is_better:
+                best.unlink(missing_ok=True)  # it comes last again: with it the folder is whole
+                self.export(tensors, best.parent)
+                write_json(best, record)
+        self.world.wait()
+
+    def _draw(self) -> None:
+        """OUT/loss.svg: the curve so far, and how long the rest will take."""
+        if self.world.is_first:
+            from toast.loss_curve import draw_losses  # drawing takes a second to import
+
+            left = self.seconds * (1 / max(self._progress(), 1e-9) - 1)
+            draw_losses(self.out, 0.0 if self._finished() else left)
+        self._drawn_at = time.monotonic()
+
     # -- state -----------------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> None:
         """Write the state to go on from, then the export; older checkpoints go when the new one is safe."""
-        model_options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-        trained = {name for name, _ in trainable(self.objective)}
-        tensors = get_model_state_dict(self.objective, options=model_options)
-        # A frozen tensor that is tied to another slips through ignore_frozen_params.
-        tensors = {name: tensor for name, tensor in tensors.items() if name in trained}
+        tensors = self._trained_tensors()
         optimizer_options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         states = [get_optimizer_state_dict(self.objective, o, options=optimizer_options) for o in self.optimizers]
         if self.world.is_first:
@@ -296,6 +357,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "precision": self.precision,
                 "settings": asdict(self.settings),
+                "world_size": self.world.size,
                 "parameters": tensors,
                 "optimizers": states,
                 "random": {
@@ -307,15 +369,30 @@ class Trainer:
             write_atomically(folder / f"step-{self.step:08d}.pt", lambda path: torch.save(state, path))
             for old in sorted(folder.glob("step-*.pt"))[: -self.settings.keep]:
                 old.unlink()
-            self.export(tensors)
+            self.export(tensors, self.out)
         self.world.wait()
 
+    def _trained_tensors(self) -> dict[str, Tensor]:
+        """The trained parameters, whole and on the CPU, on the first process."""
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+        trained = {name for name, _ in trainable(self.objective)}
+        tensors = get_model_state_dict(self.objective, options=options)
+        # A frozen tensor that is tied to another slips through ignore_frozen_params.
+        return {name: tensor for name, tensor in tensors.items() if name in trained}
+
     def _restore(self, saved: dict[str, Any]) -> None:
-        now, then = asdict(self.settings), saved["settings"]
-        changed = sorted(key for key in now if key not in CHANGEABLE and now[key] != then.get(key) and key != "out")
+        now = asdict(self.settings)
+        then = {f.name: f.default for f in fields(TrainSettings)} | saved["settings"]  # older ones know fewer
+        changed = sorted(key for key in now if key not in CHANGEABLE and now[key] != then.get(key))
         if changed:
             key = changed[0]
             raise TrainingError(f"the run in {self.out} was started with {key}={then.get(key)}, not {now[key]}")
+        forwards = then["accumulate"] * saved.get("world_size", self.world.size)
+        if forwards != now["accumulate"] * self.world.size:
+            raise TrainingError(
+                f"the run in {self.out} takes {forwards} batches a step; with {self.world.size} processes --accumulate "
+                f"{now['accumulate']} takes {now['accumulate'] * self.world.size}"
+            )
         set_model_state_dict(
             self.objective,
             saved["parameters"],

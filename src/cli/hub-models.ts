@@ -1,5 +1,4 @@
 import { isAbsolute } from "node:path";
-import type { ServeConfig } from "../settings/serve-config.js";
 import { ToastError } from "../errors.js";
 import { findCached, type PulledModel } from "../hub/cached-model.js";
 import { type ConvertedCopy, convertedCopy } from "../hub/converted-copy.js";
@@ -9,6 +8,7 @@ import { pullModel } from "../hub/pull-model.js";
 import { formatTransfer } from "../hub/transfer.js";
 import type { Quantization } from "../model/manifest.js";
 import { packageVersion } from "../package.js";
+import type { ServeConfig } from "../settings/serve-config.js";
 import { progressLine } from "./progress-line.js";
 import { StoppedEarly, stopSignalOfProcess } from "./stop-signal.js";
 import type { Terminal } from "./terminal.js";

@@ -1,4 +1,4 @@
-import type { AdapterManifest, Quantization } from "../model/manifest.js";
+import type { AdapterManifest, FeatureScale, Quantization } from "../model/manifest.js";
 import { adapterInputs, adapterOutputs } from "../model/tensor-names.js";
 import { type BuiltGraph, GraphBuilder, type Value } from "./graph-builder.js";
 import { linearLayers } from "./linear-layers.js";
@@ -11,6 +11,12 @@ export interface AdapterShape {
   readonly hiddenSize: number;
   /** kv */
   readonly kvSize: number;
+}
+
+/** What decides on the graph, apart from its arithmetic. */
+export interface AdapterGraphPlan {
+  readonly shape: AdapterShape;
+  readonly features: FeatureScale;
 }
 
 /** What the graph is made of; asked for layer by layer, from the last to the first. */
@@ -31,11 +37,11 @@ const smallestNorm = 1e-8;
 
 /**
  * Feature selection and the folded feedback path: Δv_l = gain_l · F_l (z · relevance), relevance = clamp(cos(z, ξ), 0, 1).
- * Contract in model/tensor-names.ts.
+ * With features of unit RMS z counts as √D·z/|z| (0 where z is). Contract in model/tensor-names.ts.
  * @param quantization `int8`: the folded matrices are W8A8 per token; ξ stays float32, it is one row and decides on all.
  */
 export function adapterGraph(
-  shape: AdapterShape,
+  { shape, features }: AdapterGraphPlan,
   weights: AdapterWeights,
   quantization: Exclude<Quantization, "int4">,
   weightsFile: string,
@@ -59,10 +65,11 @@ export function adapterGraph(
 
   const tokens = b.node("Shape", [gains], { attributes: { start: { int: 0 }, end: { int: 1 } }, label: "token_count" });
   const linears = linearLayers(b, quantization, tokens);
-  const selected = linears.prepareRotated(
-    b.node("Mul", [hidden, relevance], { label: "selected_features" }),
-    hiddenSize,
-  );
+  const weight =
+    features === "raw"
+      ? relevance
+      : b.node("Div", [relevance, b.node("Mul", [norm, b.float32([hiddenSize ** -0.5], [])])]);
+  const selected = linears.prepareRotated(b.node("Mul", [hidden, weight], { label: "selected_features" }), hiddenSize);
   const perLayer = new Array<Value>(layers);
   // Placed from the last layer to the first, the order in which the feedback path is folded.
   for (let layer = layers - 1; layer >= 0; layer--) {
@@ -88,12 +95,12 @@ export function adapterGraph(
  * and reads no file but its own weights.
  */
 export function isAdapterGraphOf(
-  { shape, quantization, files }: Pick<AdapterManifest, "shape" | "quantization" | "files">,
+  { shape, features, quantization, files }: Pick<AdapterManifest, "shape" | "features" | "quantization" | "files">,
   graph: Uint8Array,
 ): boolean {
   const unread = () => Promise.reject(new Error("a graph is made without its weights"));
   const { graph: own } = adapterGraph(
-    shape,
+    { shape, features },
     { taskEmbedding: unread, folded: unread },
     adapterQuantization(quantization),
     files.weights.name,

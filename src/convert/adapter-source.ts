@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ToastError } from "../errors.js";
+import { featureScales } from "../model/manifest.js";
 import { builtinTemplates } from "../text/builtin-templates.js";
 import type { AdapterWeights } from "./adapter-graph.js";
 import { foldFeedback, mergeLowRank } from "./fold.js";
@@ -20,7 +21,10 @@ const shared = {
   stage: z.enum(["initial", "pretuned", "tuned"]),
   /** How features are weighed; files of version 0.1 do not say. */
   selection: z.enum(["cosine", "none"]).default("cosine"),
-  prompt_format: z.enum(["alpaca", "vicuna"]).nullish(),
+  /** How large features are; files of version 0.1 do not say. */
+  features: z.enum(featureScales).default("raw"),
+  /** `chat`: the backbone's own template. */
+  prompt_format: z.enum(["alpaca", "vicuna", "chat"]).nullish(),
   licence: z.string().nullish(),
 };
 const descriptionSchema = z.discriminatedUnion("kind", [
@@ -78,7 +82,7 @@ export class AdapterSource {
   /** The chat format it was tuned on, or null: the backbone's. */
   get chatTemplate(): string | null {
     const format = this.description.prompt_format ?? null;
-    return format === null ? null : builtinTemplates[format];
+    return format === null || format === "chat" ? null : builtinTemplates[format];
   }
 
   /** @throws ToastError `adapter_mismatch` */
@@ -174,6 +178,7 @@ export function adapterParts(
     kind: description.kind,
     rank: description.kind === "lite" ? description.rank : null,
     stage: description.stage,
+    features: description.features,
     chatTemplate: source.chatTemplate,
     licence: description.licence ?? null,
   };

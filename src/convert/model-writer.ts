@@ -55,7 +55,7 @@ export interface BackboneParts extends AdapterBinding {
 
 /** Everything that an adapter's folder is made of. */
 export interface AdapterParts
-  extends Pick<AdapterManifest, "name" | "kind" | "rank" | "stage" | "chatTemplate" | "licence"> {
+  extends Pick<AdapterManifest, "name" | "kind" | "rank" | "stage" | "features" | "chatTemplate" | "licence"> {
   readonly weights: AdapterWeights;
 }
 
@@ -108,7 +108,7 @@ export async function writeAdapter(
   await makeFolder(path);
   const quantization = adapterQuantization(backboneQuantization);
   const shape = { layers: config.layers, hiddenSize: config.hiddenSize, kvSize: config.kvHeads * config.headDim };
-  const plan = adapterGraph(shape, weights, quantization, "adapter.onnx.data");
+  const plan = adapterGraph({ shape, features: description.features }, weights, quantization, "adapter.onnx.data");
   const report = reportTo(`Folding adapter ${description.name}`, totalBytes(plan.files));
   const graph = await writeWhole(join(path, "adapter.onnx"), plan.graph);
   const [weightsFile] = await writeWeights(path, plan.files, noTensors, report);

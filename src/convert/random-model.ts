@@ -55,6 +55,7 @@ export async function makeRandomModel(options: RandomModelOptions): Promise<Back
     kind: "full",
     rank: null,
     stage: "initial",
+    features: "raw",
     chatTemplate: null,
     licence: null,
   } as const;

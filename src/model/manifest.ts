@@ -75,6 +75,10 @@ export const backboneManifestSchema = z.strictObject({
 export type BackboneManifest = z.infer<typeof backboneManifestSchema>;
 export type Architecture = BackboneManifest["architecture"];
 
+export const featureScales = ["raw", "unit_rms"] as const;
+/** How large the features are that an adapter feeds back: as the bottom-up pass leaves them, or each token's brought to unit RMS. */
+export type FeatureScale = (typeof featureScales)[number];
+
 /** manifest.json of a converted adapter folder, `<backbone>/adapters/<name>/`. */
 export const adapterManifestSchema = z.strictObject({
   format: z.literal("toast-serve/adapter"),
@@ -85,6 +89,8 @@ export const adapterManifestSchema = z.strictObject({
   kind: z.enum(["full", "lite"]),
   rank: z.int().positive().nullable(),
   stage: z.enum(["initial", "pretuned", "tuned"]),
+  /** Absent in older folders, which are all `raw`. */
+  features: z.enum(featureScales).default("raw"),
   shape: z.strictObject({
     layers: z.int().positive(),
     hiddenSize: z.int().positive(),

@@ -48,10 +48,14 @@ describe.each(Object.entries(variants))("a decoder with %s", (_, overrides) => {
   });
 });
 
-describe.each(["full", "lite"] as const)("a folded %s adapter", (kind) => {
+describe.each([
+  ["full", "raw"],
+  ["lite", "raw"],
+  ["full", "unit_rms"],
+] as const)("a folded %s adapter with %s features", (kind, features) => {
   it("steers as the unfolded feedback path does", async () => {
     const tiny = makeTinyFolder();
-    const adapter = makeTinyAdapter(tiny, { kind });
+    const adapter = { ...makeTinyAdapter(tiny, { kind, describe: { features } }), features };
     const reference = new ReferenceDecoder(tiny.config, tiny.tensors);
     const bottomUp = reference.run(ids);
     const { relevance, topDown } = referenceFeedback(tiny.config.layers, adapter, bottomUp.hidden);

@@ -204,7 +204,10 @@ describe("adapters are added to a converted backbone", () => {
   it("and those that were there stay", async () => {
     const place = workplace();
     const first = makeTinyAdapter(place.tiny, { seed: 3 });
-    const second = makeTinyAdapter(place.tiny, { seed: 4, describe: { prompt_format: null, licence: "MIT" } });
+    const second = makeTinyAdapter(place.tiny, {
+      seed: 4,
+      describe: { prompt_format: "chat", features: "unit_rms", licence: "MIT" },
+    });
     await convertTiny(place, { adapters: [{ file: first.file, name: "first" }], quantize: "int8" });
     const before = snapshot(place.out);
     const result = await convertTiny(place, { adapters: [{ file: second.file, name: "second" }] });
@@ -212,6 +215,7 @@ describe("adapters are added to a converted backbone", () => {
     expect(result.adapters[0]).toMatchObject({
       name: "second",
       quantization: "int8",
+      features: "unit_rms",
       chatTemplate: null,
       licence: "MIT",
     });
@@ -407,6 +411,7 @@ describe("an adapter is refused", () => {
     ],
     ["of another format", { describe: { format: "lora" } }, "invalid_adapter", /does not describe an adapter/],
     ["of an unknown version", { describe: { version: 2 } }, "invalid_adapter", /does not describe an adapter/],
+    ["of unknown features", { describe: { features: "loud" } }, "invalid_adapter", /features/],
     ["without its rank", { kind: "lite", describe: { rank: null } }, "invalid_adapter", /rank/],
     [
       "without a tensor",

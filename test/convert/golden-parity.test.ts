@@ -9,7 +9,7 @@ import { Golden } from "./golden.js";
 import { AdapterDriver, GraphDriver, type RowCache } from "./graph-driver.js";
 
 const bound = 1e-4;
-const variants = ["mha", "gqa", "tied", "llama3-rope", "head-dim-8", "hidden-64-ffn-172"];
+const variants = ["mha", "gqa", "tied", "llama3-rope", "head-dim-8", "hidden-64-ffn-172", "unit-rms"];
 
 describe.each(variants)("the converted model %s against PyTorch", (variant) => {
   const source = new URL(`../tiny/${variant}/`, import.meta.url).pathname;

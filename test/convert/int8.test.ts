@@ -42,11 +42,11 @@ describe("int8", () => {
     }
   });
 
-  it("takes a row of zeros for zeros", async () => {
+  it.each(["raw", "unit_rms"])("takes a row of zeros for zeros, with %s features", async (features) => {
     const tiny = makeTinyFolder();
     tiny.tensors["model.embed_tokens.weight"]?.values.fill(0, 21 * 7, 21 * 8);
     writeSafetensors(join(tiny.path, "model.safetensors"), tiny.tensors);
-    const { file } = makeTinyAdapter(tiny, { describe: { backbone_sha256: hashOf(tiny.tensors) } });
+    const { file } = makeTinyAdapter(tiny, { describe: { features, backbone_sha256: hashOf(tiny.tensors) } });
     const { decoder, adapter } = await load(tiny, file, "int8");
     const { logits, hidden } = await decoder.step([[7, 7]], [decoder.emptyCache()]);
     expect(logits[0]?.every((logit) => logit === 0)).toBe(true);

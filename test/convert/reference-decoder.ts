@@ -94,7 +94,7 @@ export class ReferenceDecoder {
 /** relevance [T] and td [L][T][D] by walking the feedback path, unfolded. */
 export function referenceFeedback(
   layers: number,
-  adapter: { tensors: Tensors; alpha: number; rank: number },
+  adapter: { tensors: Tensors; alpha: number; rank: number; features: "raw" | "unit_rms" },
   hidden: readonly number[][],
 ): { relevance: number[]; topDown: number[][][] } {
   const prompt = [...valuesOf(adapter.tensors, "model.prompt")];
@@ -106,8 +106,9 @@ export function referenceFeedback(
     const cosine = dot(z, prompt) / (Math.sqrt(dot(z, z)) * Math.sqrt(dot(prompt, prompt)));
     const share = Math.min(1, Math.max(0, cosine));
     relevance.push(share);
+    const weight = adapter.features === "raw" ? share : share / Math.sqrt(dot(z, z) / size);
     let x = Array.from({ length: size }, (_, column) =>
-      z.reduce((sum, value, row) => sum + value * share * (transform[row * size + column] ?? Number.NaN), 0),
+      z.reduce((sum, value, row) => sum + value * weight * (transform[row * size + column] ?? Number.NaN), 0),
     );
     for (let layer = layers - 1; layer >= 0; layer--) {
       x = feedbackLinear(adapter, x, `model.decoders.${layer}.linear`);

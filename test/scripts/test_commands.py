@@ -52,10 +52,11 @@ def pretrain_arguments(text: Path, tokenizer: Path, out: Path, *more: object) ->
     ]
 
 
-def kill_after(name: str, arguments: list[object], out: Path, step: int) -> None:
+def kill_after(name: str, arguments: list[object], out: Path, step: int, threads: int = 1) -> None:
     """Start a command and end it with SIGKILL as soon as its loss curve has reached ``step``."""
     command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    given = environment() | {"OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     curve = out / "loss.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -81,6 +82,95 @@ def test_a_killed_run_goes_on_with_the_same_loss_curve(tmp_path: Path, text_file
     assert [step for step, _ in loss_curve(broken)] == list(range(1, 41))
     weights, same = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
     assert all(torch.equal(same[name], tensor) for name, tensor in weights.items())
+
+
+def held_out_curve(out: Path) -> list[tuple[int, float]]:
+    lines = (out / "held_out.jsonl").read_text().splitlines()
+    return [(row["step"], row["loss"]) for row in map(json.loads, lines)]
+
+
+def test_a_killed_tuning_goes_on_with_the_same_curves_and_the_same_best(
+    tmp_path: Path, base_folder: Path, alpaca_file: Path
+):
+    """With cached features that the kill left half written."""
+
+    def arguments(name: str) -> list[object]:
+        return [
+            *("--model", base_folder, "--data", alpaca_file, "--held-out", 20, "--out", tmp_path / name),
+            *("--features", "unit_rms", "--emit-start", "zero", "--task-embedding-start", "aligned"),
+            *("--cache-features", tmp_path / f"{name}-z", "--precision", "fp32", "--batch-size", 4, "--accumulate", 1),
+            *("--learning-rate", 1e-2, "--steps", 30, "--evaluate-steps", 3, "--resume", "--checkpoint-minutes", 0),
+        ]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_command("tune_adapter.py", *arguments("whole"))
+    kill_after("tune_adapter.py", arguments("broken"), broken, step=11)
+    assert loss_curve(broken)[-1][0] < 30
+    run_command("tune_adapter.py", *arguments("broken"))
+    assert loss_curve(broken) == loss_curve(whole)
+    assert held_out_curve(broken) == held_out_curve(whole)
+    assert [step for step, _ in held_out_curve(whole)] == list(range(0, 31, 3))
+    for folder in (whole, broken):
+        best = json.loads((folder / "best" / "best.json").read_text())
+        assert (best["step"], best["loss"]) == min(held_out_curve(folder), key=lambda row: row[1])
+    for file in ("adapter.safetensors", "best/adapter.safetensors"):
+        tensors, same = load_file(whole / file), load_file(broken / file)
+        assert all(torch.equal(same[name], tensor) for name, tensor in tensors.items())
+    adapter, described = load_adapter_for(whole / "best" / "adapter.safetensors", backbone_hash(base_folder))
+    assert adapter.features == described["features"] == "unit_rms"
+
+
+def test_the_loss_curve_is_drawn(base_folder: Path, tmp_path: Path, alpaca_file: Path):
+    out = tmp_path / "out"
+    run_command(
+        "tune_adapter.py",
+        *("--model", base_folder, "--data", alpaca_file, "--held-out", 20, "--out", out),
+        *("--steps", 4, "--batch-size", 4, "--accumulate", 1, "--evaluate-steps", 2),
+    )
+    drawing = (out / "loss.svg").read_text()
+    assert "step 4," in drawing
+    assert "finished" in drawing
+    assert "held out" in drawing
+
+
+def test_a_run_goes_on_with_other_threads_and_other_processes(tmp_path: Path, base_folder: Path, text_file: Path):
+    """Begun on one thread, gone on by two processes: still one curve, and it is that of two threads."""
+
+    def arguments(out: Path, accumulate: int) -> list[object]:
+        return [
+            *("--model", base_folder, "--text", text_file, "--cache", tmp_path / "cache", "--block", 32),
+            *("--steps", 24, "--learning-rate", 3e-3, "--precision", "fp32", "--batch-size", 2, "--out", out),
+            *("--accumulate", accumulate, "--evaluate-steps", 4, "--checkpoint-minutes", 0, "--resume"),
+        ]
+
+    alone, moved = tmp_path / "alone", tmp_path / "moved"
+    run_command("pretune_adapter.py", *arguments(alone, 2))
+    kill_after("pretune_adapter.py", arguments(moved, 2), moved, step=5)
+    refused = torchrun("pretune_adapter.py", arguments(moved, 2))
+    assert refused.returncode != 0
+    assert "takes 2 batches a step; with 2 processes --accumulate 2 takes 4" in refused.stderr
+    result = torchrun("pretune_adapter.py", arguments(moved, 1))
+    assert result.returncode == 0, result.stderr
+    assert json.loads((moved / "settings.json").read_text())["world_size"] == 2
+    for (step, loss), (same_step, same_loss) in zip(loss_curve(alone), loss_curve(moved), strict=True):
+        assert step == same_step
+        assert loss == pytest.approx(same_loss, abs=2e-4)
+    for (step, loss), (same_step, same_loss) in zip(held_out_curve(alone), held_out_curve(moved), strict=True):
+        assert step == same_step
+        assert loss == pytest.approx(same_loss, abs=2e-4)
+
+
+def torchrun(name: str, arguments: list[object]) -> subprocess.CompletedProcess[str]:
+    """A command on two processes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*launcher, str(SCRIPTS / name), *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
 
 
 def test_a_run_is_not_overwritten_and_not_continued_with_other_settings(tmp_path: Path, text_file, tokenizer_folder):
@@ -403,16 +493,7 @@ def test_two_sharded_processes_draw_the_curve_of_one(tmp_path: Path, base_folder
 
     alone, together = tmp_path / "alone", tmp_path / "together"
     run_command("pretune_adapter.py", *arguments(alone, "--batch-size", 2, "--accumulate", 2))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, str(SCRIPTS / "pretune_adapter.py")]
-    result = subprocess.run(
-        [*command, *arguments(together, "--batch-size", 2, "--accumulate", 1)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
+    result = torchrun("pretune_adapter.py", arguments(together, "--batch-size", 2, "--accumulate", 1))
     assert result.returncode == 0, result.stderr
     assert json.loads((together / "settings.json").read_text())["world_size"] == 2
     for (step, loss), (same_step, same_loss) in zip(loss_curve(alone), loss_curve(together), strict=True):

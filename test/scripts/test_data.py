@@ -222,7 +222,7 @@ def test_what_is_too_long_is_cut_and_dropped_when_nothing_is_left_to_ask(tmp_pat
     cut = read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, longest_prompt + 1)
     assert all(len(example.ids) <= longest_prompt + 1 and any(example.asked) for example in cut.train)
     assert not read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, 10).train
-    measured = read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, 1000, only_held_out=True)
+    measured = read_instructions(path, "alpaca", tokenizer, SPECIAL, 5, 1000, most=0)
     assert measured.held_out == whole.held_out
     assert not measured.train
 
@@ -271,3 +271,45 @@ def test_stories_become_requests_that_name_their_words(tmp_path: Path):
     assert [f"{task['input']} {task['output']}" for task in continued] == stories
     run_command("make_story_tasks.py", *words)
     assert json.loads(out.read_text()) == tasks
+
+
+def test_passages_become_requests_for_what_they_speak_of(tmp_path: Path):
+    def book(author: str, place: str) -> str:
+        told = f'"We are late," she said. The lantern was lit above the {place} all night. Nobody came to the harbour.'
+        paragraphs = [f"{told} It was the {number}th hour of waiting there." for number in range(60)]
+        return "\n\n".join([f"# {author}", "Contents, and " * 60, "CHAPTER I", *paragraphs])
+
+    books = [book("Ada Quill", "bridge"), book("Ben Other", "garden")]
+    write_lines(tmp_path / "books.jsonl", books)
+    out = tmp_path / "tasks.json"
+    words = ("--text", tmp_path / "books.jsonl", "--held-out-percent", 0, "--words", 20, "--out", out)
+    run_command("make_passage_tasks.py", *words, "--author", "Ada", "--tasks", 10)
+    tasks = json.loads(out.read_text())
+    assert len(tasks) == 10
+    whole = " ".join(books[0].split())
+    assert all(task["output"] in whole for task in tasks)
+    assert not any("garden" in task["output"] or "CHAPTER" in task["output"] for task in tasks)
+    named = re.compile("bridge|lantern|harbour|We are late")
+    assert all(named.search(task["instruction"]) or task["instruction"] in whole for task in tasks)
+    run_command("make_passage_tasks.py", *words, "--author", "Ada", "--tasks", 10)
+    assert json.loads(out.read_text()) == tasks
+    refused = run_command("make_passage_tasks.py", *words, "--author", "Nobody", check=False)
+    assert refused.status == 2
+    assert "no book to make a task of" in refused.stderr
+
+
+def test_tasks_are_selected_by_the_length_of_their_answers(tmp_path: Path, alpaca_file: Path):
+    rows = json.loads(alpaca_file.read_text())
+    for row in rows[::2]:
+        row["output"] = "stone water"
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps(rows))
+    out = tmp_path / "short.json"
+    run_command("select_tasks.py", "--data", data, "--held-out", 20, "--most-words", 3, "--out", out)
+    held_out = {(e.instruction, e.output) for e in read_alpaca(data, 20).held_out}
+    kept = {(task["instruction"], task["output"]) for task in json.loads(out.read_text())}
+    assert kept == {(row["instruction"], row["output"]) for row in rows[::2]} - held_out
+    refused = run_command(
+        "select_tasks.py", "--data", data, "--held-out", 20, "--most-words", 1, "--out", out, check=False
+    )
+    assert "no answer has at most 1 words" in refused.stderr

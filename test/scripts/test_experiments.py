@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from conftest import SCRIPTS, TINY, run_command
 from toast.data import Example
 from toast.evaluation import Losses, half_of
 from toast.experiments import Method, Plan, Trial, best_rate, seed_interval, sign_test, win_rate
+from toast.prompts import read_opening
 
 PLAN = """
 seeds = [1, 2]
@@ -87,6 +90,48 @@ def test_the_plan_of_the_default_model_can_be_read():
     variants = {"toast-fresh", "toast-unselected", "toast-all-maps"}  # they take TOAST's rate, and one seed
     compared = [method for method in plan.methods if method.name not in variants]
     assert all(len(method.rates) >= 3 and len(method.seeds) >= 3 for method in compared)
+
+
+def test_the_plan_of_the_chat_model_can_be_read_and_its_rivals_are_measured_alike():
+    plan = Plan.read(SCRIPTS / "experiments" / "smollm2.toml", {"model": "base", "data": "alpaca", "runs": "runs"})
+    methods = {method.name: method for method in plan.methods}
+    assert set(methods) == {"toast", "toast-lite", "full", "lora", "prompt"}
+    for method in plan.methods[:-1]:
+        words = plan.filled(method.command, rate=1e-4, seed=1)
+        said = dict(pairwise(words))
+        assert said["--format"] == "chat"
+        assert (said["--examples"], said["--steps"], said["--batch-size"]) == ("1600", "100", "16")
+        assert len(method.rates) >= 3 and method.seeds == [1, 2, 3]
+    opening = plan.filled(methods["prompt"].command)
+    assert opening[0] == "--opening"
+    assert read_opening(SCRIPTS / opening[1])[0]["role"] == "system"
+
+
+def test_a_prompt_is_measured_without_a_run(tmp_path: Path, base_folder: Path, alpaca_file: Path):
+    """As a method of a plan: the base with messages before every conversation."""
+    model = tmp_path / "model"
+    shutil.copytree(base_folder, model)
+    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}")
+    opening = tmp_path / "opening.json"
+    opening.write_text(json.dumps([{"role": "user", "content": "old"}, {"role": "assistant", "content": "stone"}]))
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f"""
+        seeds = [1]
+        choose = []
+        evaluate = ["--data", "{alpaca_file}", "--held-out", "20", "--format", "chat"]
+        [[method]]
+        name = "prompt"
+        result = "prompt"
+        rates = [0]
+        command = ["--opening", "{opening}"]
+        """
+    )
+    run_command("run_experiments.py", plan, "--given", f"model={model}", "--out", tmp_path / "runs")
+    table = run_command("make_table.py", plan, "--runs", tmp_path / "runs").stdout.splitlines()
+    assert table[2].startswith("| base | 0 | 0 |  | ")
+    assert table[3].startswith("| prompt | 0 | 0 |  | ")
+    assert table[3].split("|")[5] != table[2].split("|")[5]
 
 
 def test_an_interval_of_the_mean_holds_what_it_should():

@@ -64,6 +64,21 @@ def test_truncated_weights_are_noticed(tmp_path: Path):
         backbone_hash(tmp_path)
 
 
+def test_an_adapter_file_says_how_large_its_features_are(tmp_path: Path):
+    model = tiny_steered()
+    model.adapter.features = "unit_rms"
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(model.adapter, path, FACTS)
+    assert load_adapter(path)[0].features == "unit_rms"
+    described = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(described | {"features": "loud"}))
+    with pytest.raises(BadFolder, match="features must be raw or unit_rms, not 'loud'"):
+        load_adapter(path)
+    del described["features"]  # as files of 0.1 are
+    path.with_suffix(".json").write_text(json.dumps(described))
+    assert load_adapter(path)[0].features == "raw"
+
+
 @pytest.mark.parametrize("lite", [False, True], ids=["full", "lite"])
 def test_an_adapter_file_has_the_official_names_and_is_read_as_written(tmp_path: Path, lite):
     model = tiny_steered(lite=lite)
@@ -80,6 +95,7 @@ def test_an_adapter_file_has_the_official_names_and_is_read_as_written(tmp_path:
         "format": "toast-adapter",
         "version": 1,
         "kind": "lite" if lite else "full",
+        "features": "raw",
         "rank": 4 if lite else None,
         "alpha": 1.0,
         "selection": "cosine",
@@ -150,7 +166,7 @@ def test_the_oracle_is_what_the_tokenizer_does_now():
         assert tokenizer.decode(row["ids"], skip_special_tokens=False) == row["decoded"]
 
 
-VARIANTS = ["mha", "gqa", "tied", "llama3-rope", "head-dim-8", "hidden-64-ffn-172"]
+VARIANTS = ["mha", "gqa", "tied", "llama3-rope", "head-dim-8", "hidden-64-ffn-172", "unit-rms"]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -180,7 +196,7 @@ def test_golden_values_can_be_written_again(tmp_path: Path):
         for key, value in kept.items():
             torch.testing.assert_close(written[key], value, atol=tolerance, rtol=0)
     described = [json.loads((folder / "adapter.json").read_text()) for folder in (new, old)]
-    assert described[0] | {"backbone_sha256": ""} == described[1] | {"backbone_sha256": ""}
+    assert described[0] | {"backbone_sha256": ""} == {"features": "raw"} | described[1] | {"backbone_sha256": ""}
 
 
 def test_the_tiny_folders_cover_what_they_are_there_for():

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from conftest import random_ids, tiny_model, tiny_steered
-from toast.data import IGNORED, Batch
+from toast.carries import solve_carries
+from toast.data import IGNORED, Batch, shared_prefix
 from toast.lora import LowRankLinear, add_lora, merge_lora
 from toast.objectives import PlainObjective, cross_entropy_sum, trainable
 from toast.steering import SteeredModel, SteeredObjective, SteeringAdapter, align, reconstruction_loss, wake
@@ -280,3 +281,95 @@ def test_merged_lora_computes_what_the_factors_do():
     with torch.inference_mode():
         torch.testing.assert_close(merged(ids), model(ids), atol=1e-5, rtol=1e-4)
         assert not torch.allclose(merged(ids), tiny_model()(ids), atol=1e-3)
+
+
+def test_features_of_unit_size_keep_their_direction_and_relevance():
+    adapter = SteeringAdapter(4, 1)
+    with torch.no_grad():
+        adapter.task_embedding.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    z = torch.tensor([[[300.0, 400.0, 0.0, 0.0], [0.03, 0.04, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]])
+    raw, relevance = adapter.select_features(z)
+    torch.testing.assert_close(raw[0, 0], torch.tensor([180.0, 240.0, 0.0, 0.0]))
+    adapter.features = "unit_rms"
+    selected, same = adapter.select_features(z)
+    assert torch.equal(same, relevance)
+    expected = 0.6 * torch.tensor([1.2, 1.6, 0.0, 0.0])  # a length of √4, as relevant as its cosine
+    torch.testing.assert_close(selected[0, 0], expected)
+    torch.testing.assert_close(selected[0, 1], expected)
+    assert torch.equal(selected[0, 2], torch.zeros(4))
+
+
+def test_a_token_of_zeros_teaches_nothing_that_is_no_number():
+    adapter = SteeringAdapter(4, 1).initialize(0.1)
+    adapter.features = "unit_rms"
+    adapter.train_for_pretuning()
+    selected, _ = adapter.select_features(torch.zeros(1, 2, 4))
+    adapter.top_down_values(selected).sum().backward()
+    assert torch.isfinite(adapter.task_embedding.grad).all()
+
+
+def test_maps_may_start_as_nothing_and_as_the_identity():
+    model = tiny_steered()
+    model.adapter.initialize(0.2, torch.Generator().manual_seed(0), carry="identity", emit="zero")
+    ids = random_ids(2, 9)
+    with torch.inference_mode():
+        assert torch.equal(model(ids).logits, model.backbone(ids))
+    assert torch.equal(model.adapter.feedback[1].carry.weight, torch.eye(32))
+
+
+@pytest.mark.parametrize("features", ["raw", "unit_rms"])
+def test_what_all_rows_begin_with_can_be_computed_once(features):
+    """The same losses and gradients, steered and plain; also from a first pass that is known already."""
+    ids = random_ids(3, 14)
+    ids[:, :6] = ids[0, :6]
+    labels = ids.roll(-1, dims=1)
+    labels[:, :8] = IGNORED
+    results = []
+    for share, known in ((False, False), (True, False), (True, True)):
+        model = tiny_steered()
+        model.adapter.features = features
+        model.adapter.train_for_tuning()
+        bottom_up = model.backbone.model.bottom_up(model.backbone.embed(ids)).detach() if known else None
+        parts = SteeredObjective(model, reconstruct=False, share_prefix=share)(ids, labels, bottom_up)
+        parts["cross_entropy"].backward()
+        results.append((parts["cross_entropy"].detach(), {n: p.grad for n, p in trainable(model.adapter)}))
+    assert shared_prefix(ids, labels != IGNORED) == 6
+    (loss, gradients), *others = results
+    for same_loss, same_gradients in others:
+        torch.testing.assert_close(same_loss, loss)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(same_gradients[name], gradient, atol=1e-5, rtol=1e-4)
+    model = tiny_model()
+    losses = [PlainObjective(model, packed=False, share_prefix=share)(ids, labels) for share in (False, True)]
+    torch.testing.assert_close(losses[1]["cross_entropy"], losses[0]["cross_entropy"])
+
+
+def test_a_shared_beginning_ends_before_the_first_token_that_is_asked():
+    ids = torch.tensor([[5, 6, 7, 8, 9], [5, 6, 7, 8, 3]])
+    nothing = torch.zeros(2, 5, dtype=torch.bool)
+    assert shared_prefix(ids, nothing) == 4
+    asked = nothing.clone()
+    asked[1, 2] = True
+    assert shared_prefix(ids, asked) == 2
+
+
+@pytest.mark.parametrize("features", ["raw", "unit_rms"])
+def test_solved_carry_maps_are_the_best_that_the_reconstruction_loss_knows(features):
+    model = tiny_steered()
+    model.adapter.initialize(0.2, torch.Generator().manual_seed(0), carry="identity", emit="zero")
+    model.adapter.features = features
+    ids = random_ids(8, 40)
+    batch = Batch(ids[:, :-1], ids[:, 1:])
+    with torch.no_grad():
+        boundaries = model(batch.ids).boundaries
+        before = float(reconstruction_loss(model.adapter, boundaries))
+        told = solve_carries(model, [batch])
+        after = float(reconstruction_loss(model.adapter, boundaries))
+        assert told == pytest.approx(after, rel=1e-3)
+        assert after < 0.7 * before
+        for layer in model.adapter.feedback:  # no step away from it is better
+            for seed in range(3):
+                kept = layer.carry.weight.clone()
+                layer.carry.weight.add_(0.01 * torch.randn(32, 32, generator=torch.Generator().manual_seed(seed)))
+                assert float(reconstruction_loss(model.adapter, boundaries)) > after
+                layer.carry.weight.copy_(kept)
