@@ -48,11 +48,11 @@ def main() -> int:
     for prompt in PROMPTS:
         ours = complete(args.ours, prompt, args.tokens, args.model)
         peer = complete(args.peer, prompt, args.tokens, None)
-        place = next((i for i, (a, b) in enumerate(zip(ours, peer)) if a[0] != b[0]), None)
+        place = next((i for i, (a, b) in enumerate(zip(ours, peer, strict=False)) if a[0] != b[0]), None)
         if place is None:
             print(f"same     {min(len(ours), len(peer)):3} tokens  {prompt!r}")
             continue
-        # Behind the same words each server says how likely both tokens were; the nearer they lie, the less the parting means.
+        # Behind the same words: how near the two tokens lay, by the server that saw them nearer.
         gap = min(spread(tops, ours[place][0], peer[place][0]) for tops in (ours[place][1], peer[place][1]))
         partings += 1
         worst = max(worst, gap)
@@ -73,7 +73,7 @@ def complete(base: str, prompt: str, tokens: int, model: str | None) -> list[tup
         logprobs = json.load(response)["choices"][0]["logprobs"]
     if "content" in logprobs:  # llama.cpp answers in the shape of chat completions
         return [(c["token"], {t["token"]: t["logprob"] for t in c["top_logprobs"]}) for c in logprobs["content"]]
-    return list(zip(logprobs["tokens"], logprobs["top_logprobs"]))
+    return list(zip(logprobs["tokens"], logprobs["top_logprobs"], strict=True))
 
 
 def spread(tops: dict[str, float], one: str, other: str) -> float:
