@@ -1,5 +1,5 @@
-/** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, text, model → steering }.
- *  Each room lists the rooms that it may import; anything else is an error. `errors.ts` and `write-whole-file.ts` are open to all. */
+/** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, text, steering → model }.
+ *  Each room lists the rooms that it may import; anything else is an error. `errors.ts`, `at.ts` and `write-whole-file.ts` are open to all. */
 const rooms = {
   main: ["cli"],
   package: [],
@@ -8,22 +8,25 @@ const rooms = {
   settings: ["package", "hub", "engine"],
   server: ["package", "openai", "adapters", "arena", "engine", "settings", "model"],
   adapters: ["engine", "convert", "model"],
-  arena: ["openai", "engine", "text", "steering"],
+  arena: ["openai", "engine", "text"],
   openai: ["engine", "steering", "text"],
   engine: ["sampling", "text", "model", "steering"],
   sampling: [],
   text: [],
-  model: ["steering"],
-  steering: [],
-  convert: ["model", "steering", "text"],
+  steering: ["model"],
+  model: [],
+  convert: ["model", "text"],
   hub: ["convert", "model"],
   web: [],
   errors: [],
+  at: [],
   "write-whole-file": [],
 };
 
 const pathOf = (room) =>
-  ["main", "app", "package", "errors", "write-whole-file"].includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`;
+  ["main", "app", "package", "errors", "at", "write-whole-file"].includes(room)
+    ? `^src/${room}\\.ts$`
+    : `^src/${room}/`;
 
 /** One door per vendor: the only source files that may import these packages. */
 const doors = {
@@ -62,7 +65,7 @@ module.exports = {
       from: { path: pathOf(room) },
       to: {
         path: "^src/",
-        pathNot: [pathOf(room), pathOf("errors"), pathOf("write-whole-file"), ...allowed.map(pathOf)],
+        pathNot: [pathOf(room), ...["errors", "at", "write-whole-file", ...allowed].map(pathOf)],
       },
     })),
     ...Object.entries(doors).map(([vendor, door]) => ({

@@ -6,17 +6,17 @@ import { Arena } from "./arena/arena.js";
 import { Roster, readRoster } from "./arena/contestants/roster.js";
 import { openStore } from "./arena/store/open-store.js";
 import { convertInThread } from "./convert/convert-in-thread.js";
-import type { EngineLimits } from "./engine/admission.js";
 import type { EnginePhase } from "./engine/engine.js";
-import { createEngine, defaultLimits, type EngineClient } from "./engine/engine-client.js";
+import { EngineRegistry } from "./engine/engine-registry.js";
+import type { EngineLimits } from "./engine/loop/admission.js";
+import type { ServedModel } from "./engine/served-model.js";
+import { defaultLimits, EngineClient } from "./engine/thread/engine-client.js";
 import { ToastError } from "./errors.js";
 import { manifestFileName, readBackboneManifest } from "./model/model-folder.js";
-import type { ServedModel } from "./openai/served-model.js";
 import { arenaLimits } from "./server/arena/arena-settings.js";
 import { createEdge, openKeys } from "./server/edge/create-edge.js";
 import { createLog, type Log } from "./server/edge/request-log.js";
 import { openTracing } from "./server/edge/tracing.js";
-import { EngineRegistry } from "./server/engine-registry.js";
 import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
 import { RunningRequests } from "./server/running-requests.js";
 import { createServerApp } from "./server/server-app.js";
@@ -96,7 +96,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   });
   for (const folder of folders) {
     engines.push(
-      createEngine({
+      new EngineClient({
         folder,
         threads: config.threads ?? undefined,
         limits: limitsOf(config, folders.length),

@@ -83,6 +83,12 @@ export class ToastError extends Error {
     return { code: this.code, message: this.message, param: this.param };
   }
 
+  /** What was thrown; anything that is no ToastError counts as a failure of the engine. */
+  static from(cause: unknown): ToastError {
+    if (cause instanceof ToastError) return cause;
+    return new ToastError("engine_failed", cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+
   static fromData(data: ErrorData): ToastError {
     return new ToastError(data.code, data.message, { param: data.param });
   }

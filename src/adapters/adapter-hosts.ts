@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { EnginePhase } from "../engine/engine.js";
-import type { AdapterInfo, AdapterToLoad, ModelInfo } from "../engine/messages.js";
+import type { AdapterInfo, ModelInfo } from "../engine/model-info.js";
+import type { AdapterToLoad } from "../engine/thread/messages.js";
 import { serverLoading, ToastError } from "../errors.js";
 import { readBackboneManifest } from "../model/model-folder.js";
 

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { readBackboneHash } from "../convert/adapter-source.js";
 import type { ConversionJob } from "../convert/convert-in-thread.js";
 import { publishFolder } from "../convert/output-folder.js";
-import type { AdapterInfo, ModelInfo } from "../engine/messages.js";
+import type { AdapterInfo, ModelInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
 import { readAdapterManifest, readBackboneManifest } from "../model/model-folder.js";
 import { type AdapterArrival, filesAt, nameOf } from "./adapter-arrival.js";

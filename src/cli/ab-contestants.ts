@@ -7,11 +7,11 @@ import type { Contestant } from "../arena/contestants/contestant.js";
 import { RemoteContestant } from "../arena/contestants/remote-contestant.js";
 import { Roster, type RosterEntry, readRoster } from "../arena/contestants/roster.js";
 import { ServedContestant } from "../arena/contestants/served-contestant.js";
-import { createEngine, type EngineClient } from "../engine/engine-client.js";
+import { EngineRegistry } from "../engine/engine-registry.js";
+import { EngineClient } from "../engine/thread/engine-client.js";
 import { ToastError } from "../errors.js";
 import { manifestFileName, readModelFolder } from "../model/model-folder.js";
 import type { SteeringChoice } from "../openai/steering-field.js";
-import { EngineRegistry } from "../server/engine-registry.js";
 import { parseServeConfig } from "../settings/serve-config.js";
 import type { Terminal } from "./terminal.js";
 
@@ -52,12 +52,13 @@ export async function openContestants(
   const named = words.map(namedBy);
   const roster = flags.contestants === undefined ? [] : await readRoster(flags.contestants, terminal.environment);
   const folders = await foldersOf(named, roster, flags, terminal.environment);
-  const engines = folders.map((folder) =>
-    createEngine({
-      folder,
-      threads: flags.threads,
-      onPhase: (phase) => onStage(phase.kind === "loading" ? phase.stage : phase.kind),
-    }),
+  const engines = folders.map(
+    (folder) =>
+      new EngineClient({
+        folder,
+        threads: flags.threads,
+        onPhase: (phase) => onStage(phase.kind === "loading" ? phase.stage : phase.kind),
+      }),
   );
   const close = async () => {
     await Promise.all(engines.map((engine) => engine.close()));

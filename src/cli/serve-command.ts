@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { Command, Option } from "commander";
 import { type RunningApp, startApp } from "../app.js";
-import { defaultServedModel, type ServedModel } from "../openai/served-model.js";
+import { defaultServedModel, type ServedModel } from "../engine/served-model.js";
 import { packageVersion } from "../package.js";
 import { createLog } from "../server/edge/request-log.js";
 import {

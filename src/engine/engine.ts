@@ -1,14 +1,35 @@
-import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo, TokenReport, Usage } from "./messages.js";
+import type { EngineStatus } from "./engine-status.js";
+import type { GenerationRequest } from "./generation-request.js";
+import type { ModelInfo } from "./model-info.js";
 import type { TextAnswers, TextQuestion } from "./text-questions.js";
+import type { TokenReport } from "./token-report.js";
 
-/** What a running generation says, in order for each choice: any number of `delta`, then one `finished`; what the prompt has to tell before all. */
+/** `cancelled`: the client went away or asked to stop; its text is not wanted any more. */
+export type FinishReason = "stop" | "length" | "cancelled";
+
+/** Of one choice. */
+export interface Usage {
+  readonly promptTokens: number;
+  /** Tokens of the prompt that no lane of this request had to compute: the prefix cache had them. */
+  readonly cachedTokens: number;
+  /** Tokens really sampled, the end-of-sequence token included. */
+  readonly completionTokens: number;
+}
+
+/**
+ * Events of a running generation, in order for each choice: any number of `delta`, then one `finished`; reports of the
+ * prompt before all.
+ */
 export type GenerationEvent =
   | {
       readonly kind: "delta";
       readonly choice: number;
       readonly text: string;
       readonly tokens: number;
-      /** Of the tokens whose last byte `text` has, when the request asked for reports; else empty. Without text: of tokens without any. */
+      /**
+       * Of the tokens whose last byte `text` has, when the request asked for reports; else empty. Without text: of
+       * tokens without any.
+       */
       readonly reports: readonly TokenReport[];
     }
   /** Once, before the first delta, when a report of the prompt was asked for. */
@@ -22,6 +43,12 @@ export interface Generation {
   /** To be read once. Ends after every choice's `finished`; throws a ToastError when the engine fails half-way. */
   readonly events: AsyncIterable<GenerationEvent>;
 }
+
+/** {@link Engine.generate}, or the same with something around it. */
+export type Generate = (request: GenerationRequest, signal: AbortSignal) => Promise<Generation>;
+
+/** What requests get to see of an engine. */
+export type ServingEngine = Pick<Engine, "generate" | "ask">;
 
 /** Where the engine is in its life. */
 export type EnginePhase =
@@ -42,7 +69,8 @@ export interface Engine {
    * Hands a request to the worker.
    * @returns once the prompt is rendered, tokenized and admitted to the queue.
    * @throws ToastError before any token: `context_length_exceeded`, `chat_template_failed`, `server_overloaded` …
-   * Aborting `signal` cancels the request within one step; its events then end with `finished: cancelled`.
+   * Aborting `signal` cancels the request within one step; its events then end with `finished: cancelled`, or throw the
+   * ToastError that it was aborted with.
    */
   generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation>;
   /**

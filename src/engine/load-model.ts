@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { ToastError } from "../errors.js";
-import { Adapter } from "../model/adapter.js";
 import { Decoder } from "../model/decoder.js";
 import type { BackboneManifest } from "../model/manifest.js";
 import {
@@ -11,6 +10,7 @@ import {
   verifyAdapterFolder,
   verifyModelFolder,
 } from "../model/model-folder.js";
+import { Adapter } from "../steering/adapter.js";
 import { Tokenizer } from "../text/tokenizer.js";
 
 /** Everything of one model folder, in memory and checked. */
@@ -57,10 +57,10 @@ export async function releaseModel({ decoder, adapters }: LoadedModel): Promise<
 }
 
 /**
- * An adapter that comes while the engine runs: checked, hashed and tried out. Hashing lets steps in between its chunks; only
- * onnxruntime's reading of the graph holds them up.
- * @throws ToastError `file_missing`, `invalid_manifest`, `adapter_mismatch`, `file_hash_mismatch`, `invalid_adapter` for a graph that
- * is none of an adapter, `not_finite_weights`.
+ * An adapter that comes while the engine runs: checked, hashed and tried out. Hashing lets steps in between its chunks;
+ * only onnxruntime's reading of the graph holds them up.
+ * @throws ToastError `file_missing`, `invalid_manifest`, `adapter_mismatch`, `file_hash_mismatch`, `invalid_adapter`
+ * for a graph that is none of an adapter, `not_finite_weights`.
  */
 export async function loadAdapter(
   path: string,
@@ -102,9 +102,9 @@ async function tryOut(adapter: Adapter): Promise<void> {
 async function warmUp(decoder: Decoder, adapters: ReadonlyMap<string, Adapter>): Promise<void> {
   const { architecture, cache } = decoder;
   const lane = cache.allocate("bottomUp");
-  const [result] = await decoder.step([{ pass: "bottomUp", lane, tokenIds: [0], output: "hiddenStates" }]);
+  const [result] = await decoder.step([{ lane, tokenIds: [0], logits: "none" }]);
   cache.release(lane);
-  if (result?.output !== "hiddenStates") return;
+  if (result === undefined) return;
   const gains = new Float32Array(architecture.layers).fill(1);
   for (const adapter of adapters.values()) await adapter.topDown(result.hiddenStates, gains);
 }

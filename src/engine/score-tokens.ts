@@ -1,7 +1,8 @@
-import type { Adapter } from "../model/adapter.js";
-import type { Decoder, DecoderRow } from "../model/decoder.js";
+import type { Decoder, DecoderRow, RowTopDown } from "../model/decoder.js";
 import type { Lane } from "../model/kv-cache.js";
 import { logProbabilities } from "../sampling/log-probabilities.js";
+import type { Adapter } from "../steering/adapter.js";
+import { Feedback } from "../steering/feedback.js";
 
 /** Which pass the probabilities come from. */
 export type ScoringPass =
@@ -28,6 +29,7 @@ export async function scoreTokens(
   const { cache } = decoder;
   const { vocabSize } = decoder.architecture;
   const scores = new Float64Array(Math.max(0, tokenIds.length - 1));
+  const feedback = new Feedback(decoder.architecture);
   const bottomUp = cache.allocate("bottomUp");
   const steered = cache.allocate("steered");
   try {
@@ -36,19 +38,18 @@ export async function scoreTokens(
       const ids = tokenIds.slice(from, Math.min(from + chunkTokens, scores.length));
       const row: DecoderRow =
         pass.kind === "plain"
-          ? { pass: "bottomUp", lane: bottomUp, tokenIds: ids, output: "allLogits" }
+          ? { lane: bottomUp, tokenIds: ids, logits: "all" }
           : {
-              pass: "steered",
               lane: steered,
               tokenIds: ids,
-              output: "allLogits",
-              topDown: { values: await topDownValues(decoder, bottomUp, ids, pass), total: ids.length, from: 0 },
+              logits: "all",
+              topDown: await topDown(decoder, feedback, bottomUp, ids, pass),
             };
       const [result] = await decoder.step([row]);
-      if (result?.output !== "allLogits") throw new Error("all logits were asked for");
-      for (let t = 0; t < ids.length; t++) {
+      if (result === undefined) throw new Error("a step has one result for each row");
+      for (const [t, next] of tokenIds.slice(from + 1, from + 1 + ids.length).entries()) {
         const logits = result.logits.subarray(t * vocabSize, (t + 1) * vocabSize);
-        scores[from + t] = logProbabilities(logits, tokenIds[from + t + 1] ?? 0, 0).logprob;
+        scores[from + t] = logProbabilities(logits, next, 0).logprob;
       }
     }
   } finally {
@@ -58,15 +59,15 @@ export async function scoreTokens(
   return scores;
 }
 
-async function topDownValues(
+async function topDown(
   decoder: Decoder,
-  lane: Lane,
+  feedback: Feedback,
+  lane: Lane<"bottomUp">,
   ids: readonly number[],
   { adapter, gains }: Extract<ScoringPass, { kind: "steered" }>,
-): Promise<Float32Array> {
-  const [result] = await decoder.step([{ pass: "bottomUp", lane, tokenIds: ids, output: "hiddenStates" }]);
-  if (result?.output !== "hiddenStates") throw new Error("hidden states were asked for");
-  const gainsOfAll = new Float32Array(ids.length * gains.length);
-  for (let t = 0; t < ids.length; t++) gainsOfAll.set(gains, t * gains.length);
-  return (await adapter.topDown(result.hiddenStates, gainsOfAll)).topDownValues;
+): Promise<RowTopDown> {
+  const [result] = await decoder.step([{ lane, tokenIds: ids, logits: "none" }]);
+  if (result === undefined) throw new Error("a step has one result for each row");
+  const { hiddenStates } = result;
+  return (await feedback.ofOne({ adapter, hiddenStates, gains, explain: false })).topDown;
 }

@@ -3,7 +3,9 @@ import { type ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import type { Prompt } from "./prompt.js";
 
-/** What can be asked of a model's tokenizer and templates without generating. The worker holds the only copy of both. */
+/**
+ * What can be asked of a model's tokenizer and templates without generating. The worker holds the only copy of both.
+ */
 export type TextQuestion =
   /** What a prompt's tokens are. `adapter`: whose chat template; null: the base's. */
   | { readonly kind: "encode"; readonly prompt: Prompt; readonly adapter: string | null }
@@ -38,8 +40,8 @@ export interface SpecialToken {
 }
 
 /**
- * Characters of a text, or ids of a list, that are taken in one question. The worker answers between two steps of everybody's
- * generation, and a tokenizer takes 1 to 3 µs for a character: this much is a quarter of a second at worst.
+ * Characters of a text, or ids of a list, that are taken in one question. The worker answers between two steps of
+ * everybody's generation, and a tokenizer takes 1 to 3 µs for a character: this much is a quarter of a second at worst.
  */
 const mostAsked = 100_000;
 

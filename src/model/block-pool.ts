@@ -2,10 +2,10 @@
 export type LaneKind = "bottomUp" | "steered";
 
 /**
- * Where the blocks of both kinds of lane lie: positions on a line, bottom-up ones at −1, −2, … and steered ones at 0, 1, …, both as
- * near to the middle as they can. A forward reads one stretch of the line, so what it wants should lie together: the blocks of
- * both lanes when drafting ahead, those of the bottom-up lanes alone when a draft was wrong. Pure bookkeeping; the numbers
- * themselves are KvCache's.
+ * Where the blocks of both kinds of lane lie: positions on a line, bottom-up ones at −1, −2, … and steered ones at 0,
+ * 1, …, both as near to the middle as they can. A forward reads one range of the line, so what it wants should lie
+ * together: the blocks of both lanes when drafting ahead, those of the bottom-up lanes alone when a draft was wrong.
+ * Pure bookkeeping; the numbers themselves are KvCache's.
  */
 export class BlockPool {
   readonly #sides: Readonly<Record<LaneKind, Side>> = { bottomUp: new Side(), steered: new Side() };

@@ -1,23 +1,10 @@
-import { blocksOf, KvCache, type Lane } from "./kv-cache.js";
+import { blocksOf, KvCache, type Lane, type LaneKind } from "./kv-cache.js";
 import type { Architecture } from "./manifest.js";
 import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-session.js";
 import { decoderInputs, decoderOutputs } from "./tensor-names.js";
 
-/** What a row wants back: hidden states of all its tokens, logits of its last one or of each, or only its cache filled. */
-export type RowOutput =
-  | "hiddenStates"
-  | "logits"
-  | "hiddenStatesAndLogits"
-  | "allLogits"
-  | "hiddenStatesAndAllLogits"
-  | "nothing";
-
-interface RowBase {
-  readonly lane: Lane;
-  /** The T tokens that follow the lane's computed ones. */
-  readonly tokenIds: readonly number[];
-  readonly output: RowOutput;
-}
+/** Of which of a row's tokens logits are wanted. */
+export type WantedLogits = "none" | "last" | "all";
 
 /** Top-down values of a row's T tokens, where an adapter left them among those of others; read during the step only. */
 export interface RowTopDown {
@@ -29,22 +16,25 @@ export interface RowTopDown {
   readonly from: number;
 }
 
+interface RowOf<Kind extends LaneKind> {
+  readonly lane: Lane<Kind>;
+  /** The T tokens that follow the lane's computed ones. */
+  readonly tokenIds: readonly number[];
+  readonly logits: WantedLogits;
+}
+
 /** One lane's share of a forward. A steered row cannot be written down without its top-down values. */
 export type DecoderRow =
-  | (RowBase & { readonly pass: "bottomUp" })
-  | (RowBase & { readonly pass: "steered"; readonly topDown: RowTopDown });
+  | (RowOf<"bottomUp"> & { readonly topDown?: never })
+  | (RowOf<"steered"> & { readonly topDown: RowTopDown });
 
 /** Views into arrays made by the step that returned them; nothing overwrites them later. */
-export type RowResult =
+export interface RowResult {
   /** float32 [T,D], before the final norm */
-  | { readonly output: "hiddenStates"; readonly hiddenStates: Float32Array }
-  /** float32 [V], of the row's last token */
-  | { readonly output: "logits"; readonly logits: Float32Array }
-  | { readonly output: "hiddenStatesAndLogits"; readonly hiddenStates: Float32Array; readonly logits: Float32Array }
-  /** float32 [T,V] */
-  | { readonly output: "allLogits"; readonly logits: Float32Array }
-  | { readonly output: "hiddenStatesAndAllLogits"; readonly hiddenStates: Float32Array; readonly logits: Float32Array }
-  | { readonly output: "nothing" };
+  readonly hiddenStates: Float32Array;
+  /** float32 [N,V] of the tokens whose logits were wanted: N is 0, 1 or T. */
+  readonly logits: Float32Array;
+}
 
 /** The frozen backbone: runs any mix of rows of either pass in one forward, and keeps their caches. */
 export class Decoder {
@@ -71,10 +61,11 @@ export class Decoder {
   }
 
   /**
-   * One forward (several where the rows' pasts are more than the graph adds up in one). Every row brings the same number T of tokens;
-   * the lanes' caches hold them afterwards.
+   * One forward (several where the rows' pasts are more than the graph adds up in one). Every row brings the same
+   * number T of tokens; the lanes' caches hold them afterwards.
    * @returns one result a row, in the order of `rows`.
-   * @throws ToastError `engine_failed`; the lanes then have what earlier forwards of this step computed, and nothing of the failed one.
+   * @throws ToastError `engine_failed`; the lanes then have what earlier forwards of this step computed, and nothing of
+   * the failed one.
    */
   async step(rows: readonly DecoderRow[]): Promise<RowResult[]> {
     const newTokens = rows[0]?.tokenIds.length ?? 0;
@@ -116,7 +107,7 @@ export class Decoder {
     const logitRows: bigint[] = [];
     for (const [r, row] of rows.entries()) {
       for (let t = 0; t < newTokens; t++) {
-        inputIds[r * newTokens + t] = BigInt(row.tokenIds[t] ?? 0);
+        inputIds[r * newTokens + t] = BigInt(row.tokenIds[t] as number);
         positionIds[r * newTokens + t] = BigInt(row.lane.computed + t);
       }
       for (let t = newTokens - logitCount(row); t < newTokens; t++) logitRows.push(BigInt(r * newTokens + t));
@@ -141,7 +132,7 @@ export class Decoder {
       feeds[decoderInputs.blockOrder(part)] = { type: "int64", data: order, dims: [order.length] };
     }
     for (let layer = 0; layer < layers; layer++) {
-      const { key, value } = past.layer(layer);
+      const { key, value } = past.layOut(layer);
       feeds[decoderInputs.pastKey(layer)] = { type: "float32", data: key, dims: pastDims };
       feeds[decoderInputs.pastValue(layer)] = { type: "float32", data: value, dims: pastDims };
     }
@@ -176,13 +167,13 @@ export class Decoder {
     if (this.#topDownValues.length < size) this.#topDownValues = new Float32Array(size);
     const all = this.#topDownValues.subarray(0, size);
     for (const [r, row] of rows.entries()) {
-      if (row.pass === "steered" && row.topDown.values.length !== layers * row.topDown.total * kvSize) {
+      if (row.topDown !== undefined && row.topDown.values.length !== layers * row.topDown.total * kvSize) {
         const { values, total } = row.topDown;
         throw new Error(`top-down values have ${values.length} elements, ${layers * total * kvSize} are needed`);
       }
       for (let layer = 0; layer < layers; layer++) {
         const to = (layer * rows.length + r) * rowSize;
-        if (row.pass === "bottomUp") {
+        if (row.topDown === undefined) {
           all.fill(0, to, to + rowSize);
           continue;
         }
@@ -194,36 +185,19 @@ export class Decoder {
     return all;
   }
 
-  /** Cuts the outputs, logits [N,V] and hiddenStates [R,T,D], into what each row asked for. */
+  /** Cuts the outputs, logits [N,V] and hiddenStates [R,T,D], into what is each row's. */
   #results(rows: readonly DecoderRow[], logits: Float32Array, hiddenStates: Float32Array): RowResult[] {
     const { hiddenSize, vocabSize } = this.architecture;
-    const results: RowResult[] = [];
     let nextLogits = 0;
-    for (const [r, row] of rows.entries()) {
-      const logitsFrom = nextLogits * vocabSize;
+    return rows.map((row, r) => {
+      const firstLogits = nextLogits;
       nextLogits += logitCount(row);
-      const ownLogits = logits.subarray(logitsFrom, nextLogits * vocabSize);
       const size = row.tokenIds.length * hiddenSize;
-      const hiddenFrom = r * size;
-      const ownHiddenStates = hiddenStates.subarray(hiddenFrom, hiddenFrom + size);
-      switch (row.output) {
-        case "logits":
-        case "allLogits":
-          results.push({ output: row.output, logits: ownLogits });
-          break;
-        case "hiddenStates":
-          results.push({ output: row.output, hiddenStates: ownHiddenStates });
-          break;
-        case "hiddenStatesAndLogits":
-        case "hiddenStatesAndAllLogits":
-          results.push({ output: row.output, hiddenStates: ownHiddenStates, logits: ownLogits });
-          break;
-        case "nothing":
-          results.push({ output: row.output });
-          break;
-      }
-    }
-    return results;
+      return {
+        hiddenStates: hiddenStates.subarray(r * size, (r + 1) * size),
+        logits: logits.subarray(firstLogits * vocabSize, nextLogits * vocabSize),
+      };
+    });
   }
 
   async release(): Promise<void> {
@@ -232,16 +206,13 @@ export class Decoder {
 }
 
 /** How many of a row's last tokens want logits. */
-function logitCount({ output, tokenIds }: DecoderRow): number {
-  switch (output) {
-    case "logits":
-    case "hiddenStatesAndLogits":
-      return 1;
-    case "allLogits":
-    case "hiddenStatesAndAllLogits":
-      return tokenIds.length;
-    case "hiddenStates":
-    case "nothing":
+function logitCount({ logits, tokenIds }: DecoderRow): number {
+  switch (logits) {
+    case "none":
       return 0;
+    case "last":
+      return 1;
+    case "all":
+      return tokenIds.length;
   }
 }

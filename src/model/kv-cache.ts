@@ -8,8 +8,8 @@ export type { LaneKind } from "./block-pool.js";
 export const blockTokens = 128;
 
 /** One cached pass over one sequence. Owned by the sequence that allocated it until it is released. */
-export interface Lane {
-  readonly kind: LaneKind;
+export interface Lane<Kind extends LaneKind = LaneKind> {
+  readonly kind: Kind;
   /** Tokens whose keys and values are cached. */
   readonly computed: number;
 }
@@ -33,14 +33,17 @@ export interface Past {
   readonly blockRows: BigInt64Array;
   /** `blockOrderParts` lists of blocks */
   readonly orders: readonly BigInt64Array[];
-  /** Views [P,KV,S,Hd] of one layer, valid until the next call that changes the cache. */
-  layer(layer: number): { readonly key: Float32Array; readonly value: Float32Array };
+  /**
+   * One layer as [P,KV,S,Hd]: a view where the blocks lie, or a copy of them all one behind another (see who makes it).
+   * Valid until the next call of any layer's, and until the cache changes.
+   */
+  layOut(layer: number): { readonly key: Float32Array; readonly value: Float32Array };
 }
 
 /**
- * Key/value rows of all lanes, in blocks of 128 tokens: two Float32Arrays a layer, [positions, KV, 128, Hd], read in place by the
- * forward and written only at new rows. A lane takes a block when it needs one, so memory follows what is cached and a lane never
- * moves as it grows; a block moves when too many holes have opened between those in use.
+ * Key/value rows of all lanes, in blocks of `blockTokens`: two Float32Arrays a layer, [positions, KV, 128, Hd], read in
+ * place by the forward and written only at new rows. A lane takes a block when it needs one, so memory follows what is
+ * cached and a lane never moves as it grows; a block moves when too many holes have opened between those in use.
  */
 export class KvCache {
   readonly #layers: number;
@@ -84,8 +87,8 @@ export class KvCache {
     return blockOrderParts * maxPartBlocks(this.#rowSize);
   }
 
-  allocate(kind: LaneKind): Lane {
-    const lane: OwnedLane = { kind, computed: 0, blocks: [], released: false };
+  allocate<Kind extends LaneKind>(kind: Kind): Lane<Kind> {
+    const lane: OwnedLane & Lane<Kind> = { kind, computed: 0, blocks: [], released: false };
     this.#lanes.add(lane);
     return lane;
   }
@@ -120,7 +123,7 @@ export class KvCache {
   }
 
   /**
-   * The past of rows that bring one token each: a stretch of the pool as it lies.
+   * The past of rows that bring one token each: a range of the pool as it lies.
    * @param lanes distinct; together they hold at most `maxBlocksPerForward` blocks.
    */
   pastInPlace(lanes: readonly Lane[]): Past {
@@ -132,12 +135,12 @@ export class KvCache {
     const blockRows = new BigInt64Array(blocks);
     const order: bigint[] = [];
     for (const [row, lane] of owned.entries()) {
-      for (let ordinal = 0; ordinal * blockTokens < lane.computed; ordinal++) {
-        const at = (lane.blocks[ordinal] ?? 0) - first;
+      for (const [ordinal, position] of lane.blocks.slice(0, blocksOf(lane.computed)).entries()) {
+        const block = position - first;
         const filled = Math.min(blockTokens, lane.computed - ordinal * blockTokens);
-        mask.fill(0, at * blockTokens, at * blockTokens + filled);
-        blockRows[at] = BigInt(row);
-        order.push(BigInt(at));
+        mask.fill(0, block * blockTokens, block * blockTokens + filled);
+        blockRows[block] = BigInt(row);
+        order.push(BigInt(block));
       }
     }
     const from = (first + this.#room.bottomUp) * this.#blockSize();
@@ -148,16 +151,16 @@ export class KvCache {
       mask,
       blockRows,
       orders: inParts(order, maxPartBlocks(this.#rowSize)),
-      layer: (layer) => ({
-        key: at(this.#keys, layer).subarray(from, to),
-        value: at(this.#values, layer).subarray(from, to),
+      layOut: (layer) => ({
+        key: layerOf(this.#keys, layer).subarray(from, to),
+        value: layerOf(this.#values, layer).subarray(from, to),
       }),
     };
   }
 
   /**
-   * The past of rows that bring several tokens each, or of a row with more blocks than a forward adds up: copied together, one long
-   * block a row. Beside the products of so many tokens the copy is small.
+   * The past of rows that bring several tokens each, or of a row with more blocks than a forward adds up: copied
+   * together, one long block a row. Beside the products of so many tokens the copy is small.
    */
   pastLaidOut(lanes: readonly Lane[]): Past {
     const owned = lanes.map((lane) => this.#owned(lane));
@@ -171,12 +174,12 @@ export class KvCache {
         if ((arrays[layer]?.length ?? -1) < size) arrays[layer] = new Float32Array(size);
       }
     }
-    const layOut = (from: readonly Float32Array[], to: readonly Float32Array[], layer: number): Float32Array => {
-      const target = at(to, layer);
+    const copied = (from: readonly Float32Array[], to: readonly Float32Array[], layer: number): Float32Array => {
+      const target = layerOf(to, layer);
       for (const [row, lane] of owned.entries()) {
         this.#eachRun(lane, 0, lane.computed, (source, head, token, count) => {
           const start = ((row * this.#kvHeads + head) * slots + token) * this.#headDim;
-          target.set(at(from, layer).subarray(source, source + count * this.#headDim), start);
+          target.set(layerOf(from, layer).subarray(source, source + count * this.#headDim), start);
         });
       }
       return target.subarray(0, size);
@@ -188,15 +191,16 @@ export class KvCache {
       mask,
       blockRows: BigInt64Array.from(rows),
       orders: inParts(rows, Math.max(1, rows.length)),
-      layer: (layer) => ({
-        key: layOut(this.#keys, this.#scratch.keys, layer),
-        value: layOut(this.#values, this.#scratch.values, layer),
+      layOut: (layer) => ({
+        key: copied(this.#keys, this.#scratch.keys, layer),
+        value: copied(this.#values, this.#scratch.values, layer),
       }),
     };
   }
 
   /**
-   * Writes T new rows of one layer behind each lane's computed tokens (which `advance` counts once all layers are written).
+   * Writes T new rows of one layer behind each lane's computed tokens (which `advance` counts once all layers are
+   * written).
    * @param lanes whose the R rows are in `newKeys` and `newValues`, both [R,KV,T,Hd].
    */
   write(
@@ -206,19 +210,20 @@ export class KvCache {
     newKeys: Float32Array,
     newValues: Float32Array,
   ): void {
-    const keys = at(this.#keys, layer);
-    const values = at(this.#values, layer);
+    const keys = layerOf(this.#keys, layer);
+    const values = layerOf(this.#values, layer);
     const width = this.#headDim;
     for (const [row, lane] of lanes.entries()) {
       const owned = this.#owned(lane);
       if (newTokens === 1) {
-        // A head's few numbers by hand: at one token a row, the views that `set` needs would cost more than what they copy.
+        // A head's few numbers by hand: at one token a row, the views that `set` needs would cost more than what they
+        // copy.
         let source = row * this.#kvHeads * width;
         let target = this.#startOf(owned, owned.computed);
         for (let head = 0; head < this.#kvHeads; head++) {
           for (let i = 0; i < width; i++) {
-            keys[target + i] = newKeys[source + i] ?? 0;
-            values[target + i] = newValues[source + i] ?? 0;
+            keys[target + i] = newKeys[source + i] as number;
+            values[target + i] = newValues[source + i] as number;
           }
           source += width;
           target += blockTokens * width;
@@ -249,7 +254,10 @@ export class KvCache {
     return 2 * this.#layers * this.#kvHeads * tokens * this.#headDim;
   }
 
-  /** @returns keys and values of the lane's tokens `from` … `from + tokens − 1`, float32 [L,2,KV,tokens,Hd]; the caller's own. */
+  /**
+   * @returns keys and values of the lane's tokens `from` … `from + tokens − 1`, float32 [L,2,KV,tokens,Hd]; the
+   * caller's own.
+   */
   copyOut(lane: Lane, from: number, tokens: number): Float32Array {
     const copy = new Float32Array(this.copySize(tokens));
     this.#eachCopied(this.#owned(lane), from, tokens, (array, inArray, inCopy, length) =>
@@ -305,7 +313,10 @@ export class KvCache {
     return owned;
   }
 
-  /** Calls `visit` for each stretch of `count` tokens of one head that lies together: its start in a layer's array, head and first token. */
+  /**
+   * Calls `visit` for each run of `count` tokens of one head that lies together: its start in a layer's array, head and
+   * first token.
+   */
   #eachRun(
     lane: OwnedLane,
     from: number,
@@ -340,7 +351,7 @@ export class KvCache {
       for (const [part, arrays] of [this.#keys, this.#values].entries()) {
         this.#eachRun(lane, from, tokens, (start, head, token, count) => {
           const row = ((2 * layer + part) * this.#kvHeads + head) * copiedTokens + token - from;
-          visit(at(arrays, layer), start, row * this.#headDim, count * this.#headDim);
+          visit(layerOf(arrays, layer), start, row * this.#headDim, count * this.#headDim);
         });
       }
     }
@@ -394,7 +405,7 @@ function inParts(order: readonly bigint[], longest: number): BigInt64Array[] {
   );
 }
 
-function at(arrays: readonly Float32Array[], layer: number): Float32Array {
+function layerOf(arrays: readonly Float32Array[], layer: number): Float32Array {
   const array = arrays[layer];
   if (array === undefined) throw new Error(`the cache has no layer ${layer}`);
   return array;

@@ -64,7 +64,10 @@ export const backboneManifestSchema = z.strictObject({
   sampling: samplingDefaultsSchema.optional(),
   /** Free text or an SPDX id, as the source states it. */
   licence: z.string().nullable(),
-  /** The graph; its weights are external data in `weights`, several files. `valueProjections`: what later adapters are folded with, if it was kept. */
+  /**
+   * The graph; its weights are external data in `weights`, several files. `valueProjections`: what later adapters are
+   * folded with, if it was kept.
+   */
   files: z.strictObject({
     graph: file,
     weights: z.array(file).min(1),

@@ -12,9 +12,9 @@ export interface OnnxSessionOptions {
 }
 
 /**
- * Session options for exact products of bytes everywhere. x86 processors without VNNI add pairs of them in 16 bits, which
- * saturates; there, and nowhere else, this makes onnxruntime rewrite the weights as unsigned bytes at load, whose products it
- * adds in 32 bits.
+ * Session options for exact products of bytes everywhere. x86 processors without VNNI add pairs of them in 16 bits,
+ * which saturates; there, and nowhere else, this makes onnxruntime rewrite the weights as unsigned bytes at load, whose
+ * products it adds in 32 bits.
  */
 export const exactly = { extra: { session: { x64quantprecision: "1" } } } as const;
 
@@ -53,7 +53,10 @@ export class OnnxSession {
     }
   }
 
-  /** Milliseconds spent inside the binding's run, in all: the native graph, its turn of the event loop, and the copies of its outputs. */
+  /**
+   * Milliseconds spent inside the binding's run, in all: the native graph, its turn of the event loop, and the copies
+   * of its outputs.
+   */
   get runMs(): number {
     return this.#runMs;
   }

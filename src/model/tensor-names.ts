@@ -2,24 +2,29 @@
  * Names and shapes of what goes into and comes out of the exported graphs. The converter writes them, the decoder reads
  * them; they are the whole contract between the two.
  *
- * Letters: R rows in one forward, T new tokens a row, P past blocks, S slots a block (in whole vectors of 16), L layers, H query
- * heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits, kv = KV·Hd.
+ * Letters: R rows in one forward, T new tokens a row, P past blocks, S slots a block (in whole vectors of 16), L
+ * layers, H query heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits, kv =
+ * KV·Hd.
  *
- * The past is ragged: a row may own any number of blocks, in any order among those of others, none when it has no past; a block
- * that belongs to no row is passed over.
+ * The past is ragged: a row may own any number of blocks, in any order among those of others, none when it has no past;
+ * a block that belongs to no row is passed over.
  */
 export const decoderInputs = {
   /** int64 [R,T] */
   inputIds: "input_ids",
   /** int64 [R,T]: the position of each new token in its sequence (rotary). */
   positionIds: "position_ids",
-  /** float32 [P,1,1,S]: 0 where a past slot holds a computed token, -Infinity elsewhere. New tokens are causal among themselves. */
+  /**
+   * float32 [P,1,1,S]: 0 where a past slot holds a computed token, -Infinity elsewhere. New tokens are causal among
+   * themselves.
+   */
   pastMask: "past_mask",
   /** int64 [P]: whose past a block is; any row for a block that belongs to none and is masked as a whole. */
   blockRows: "block_rows",
   /**
-   * int64 [any]: in which order the blocks are added up, in `blockOrderParts` lists. A row's result depends on the order of its own
-   * blocks, not on what stands between them. No list may hold more than `maxPartBlocks` blocks where two are of one row.
+   * int64 [any]: in which order the blocks are added up, in `blockOrderParts` lists. A row's result depends on the
+   * order of its own blocks, not on what stands between them. No list may hold more than `maxPartBlocks` blocks where
+   * two are of one row.
    */
   blockOrder: (part: number) => `block_order.${part}`,
   /** float32 [L,R,T,kv]: added to the value projection's output of every layer; zeros for a bottom-up row. */
@@ -36,8 +41,9 @@ export const decoderInputs = {
 export const blockOrderParts = 4;
 
 /**
- * The longest list of blocks that is added up in its order. onnxruntime's ScatterND hands its updates to several threads once their
- * number times their size passes about 210,000, and two threads would race for a row's sum; a list this long stays under it.
+ * The longest list of blocks that is added up in its order. onnxruntime's ScatterND hands its updates to several
+ * threads once their number times their size passes about 210,000, and two threads would race for a row's sum; a list
+ * this long stays under it.
  * @param rowSize H·T·Hd, numbers of one row
  * @see onnxruntime, core/common/threadpool.cc (CostModel)
  */

@@ -1,5 +1,6 @@
-import type { Generation, GenerationEvent } from "../engine/engine.js";
-import type { FinishReason, TokenReport, Usage } from "../engine/messages.js";
+import type { FinishReason, Generation, GenerationEvent, Usage } from "../engine/engine.js";
+import { EventQueue } from "../engine/event-queue.js";
+import type { TokenReport } from "../engine/token-report.js";
 import { ToastError } from "../errors.js";
 
 /** What the engine says of a request with one prompt or several. Choices are counted through: prompt × n + choice. */
@@ -12,54 +13,44 @@ export type AnswerEvent = GenerationEvent & {
 export type AnsweredReason = Exclude<FinishReason, "cancelled">;
 
 /**
- * The events of several generations as they come, none held up by another. One event of each is fetched ahead at most.
- * Ending it early does not end the generations: that is for their signal to do.
+ * The events of a request's generations as they come, none held up by another. Ending it early does not end the
+ * generations: that is for their signal to do.
  * @param choices of each generation.
  */
-export async function* mergeGenerations(
+export function mergeGenerations(
   generations: readonly Generation[],
   choices: number,
-): AsyncGenerator<AnswerEvent, void, undefined> {
-  type Arrival =
-    | { readonly prompt: number; readonly result: IteratorResult<GenerationEvent> }
-    | { readonly error: unknown };
-  const sources = generations.map(({ events }) => events[Symbol.asyncIterator]());
-  const arrived: Arrival[] = [];
-  let wake = (): void => {};
-  const arrive = (arrival: Arrival): void => {
-    arrived.push(arrival);
-    wake();
-  };
-  const fetch = (prompt: number): void => {
-    sources[prompt]?.next().then(
-      (result) => arrive({ prompt, result }),
-      (error: unknown) => arrive({ error }),
-    );
-  };
-  for (const prompt of sources.keys()) fetch(prompt);
-  try {
-    for (let open = sources.length; open > 0; ) {
-      const next = arrived.shift();
-      if (next === undefined) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        continue;
-      }
-      if ("error" in next) throw next.error;
-      if (next.result.done === true) {
-        open--;
-        continue;
-      }
-      const event = next.result.value;
-      yield event.kind === "prompt"
-        ? { ...event, prompt: next.prompt }
-        : { ...event, prompt: next.prompt, choice: next.prompt * choices + event.choice };
-      fetch(next.prompt);
-    }
-  } finally {
+): AsyncIterableIterator<AnswerEvent, undefined> {
+  const sources = generations.map(({ events }, prompt) => numbered(events, prompt, choices));
+  const [only, ...others] = sources;
+  if (only !== undefined && others.length === 0) return only;
+  const leaveAll = (): void => {
     // Not awaited: a source that waits for its own next event ends behind it, when its signal makes it.
-    for (const source of sources) source.return?.().catch(() => {});
+    for (const source of sources) source.return(undefined).catch(() => {});
+  };
+  const merged = new EventQueue<AnswerEvent>(leaveAll);
+  const read = async (source: AsyncIterable<AnswerEvent>): Promise<void> => {
+    for await (const event of source) merged.push(event);
+  };
+  Promise.all(sources.map(read)).then(
+    () => merged.close(),
+    (error: unknown) => {
+      merged.fail(error);
+      leaveAll();
+    },
+  );
+  return merged;
+}
+
+async function* numbered(
+  events: AsyncIterable<GenerationEvent>,
+  prompt: number,
+  choices: number,
+): AsyncGenerator<AnswerEvent, undefined, undefined> {
+  for await (const event of events) {
+    yield event.kind === "prompt"
+      ? { ...event, prompt }
+      : { ...event, prompt, choice: prompt * choices + event.choice };
   }
 }
 
@@ -133,7 +124,10 @@ export async function collectAnswer(
   return { choices, prompts, usage: usage.total };
 }
 
-/** @throws ToastError `server_draining`: cancelled while the client still listens, which only a server on its way down does. */
+/**
+ * @throws ToastError `server_draining`: cancelled while the client still listens, which only a server on its way down
+ * does.
+ */
 export function answered(reason: FinishReason): AnsweredReason {
   if (reason !== "cancelled") return reason;
   throw new ToastError("server_draining", "The server is shutting down and ended this answer. Send the request again.");

@@ -1,4 +1,4 @@
-import type { Usage } from "../engine/messages.js";
+import type { Usage } from "../engine/engine.js";
 import { type AnswerEvent, answered, endedEarly, UsageSum } from "./answer-events.js";
 import { toHttpError } from "./error-envelope.js";
 import { dataFrame, doneFrame } from "./server-sent-events.js";

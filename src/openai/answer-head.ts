@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";
+import type { ServedModel } from "../engine/served-model.js";
 import type { Steering } from "../steering/steering.js";
-import type { ServedModel } from "./served-model.js";
 
 /** What steered an answer, as the client is told; null: nothing, the base model spoke. */
 export const steeringReportSchema = z

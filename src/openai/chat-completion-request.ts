@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
+import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import { generationFields, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
@@ -9,7 +10,6 @@ import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedChatParameters, unsupportedParameters } from "./parameter-policy.js";
 import { renderingFields, renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, refuse, shownAs, text } from "./request-fields.js";
-import type { ServedModel } from "./served-model.js";
 import { chatToolUse, toolFields, withTools } from "./tool-request.js";
 
 /** Text parts join with a line break, as vLLM and llama.cpp join them. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Prompt } from "../engine/prompt.js";
+import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import { generationFields, maxChoices, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
@@ -7,7 +8,6 @@ import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
 import { field, flag, integer, optional, shownAs, text } from "./request-fields.js";
-import type { ServedModel } from "./served-model.js";
 
 /** OpenAI's default: a completion has no end of its own. */
 const defaultMaxTokens = 16;

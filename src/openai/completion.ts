@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { ReportRequest, TokenReport } from "../engine/messages.js";
+import type { ReportRequest } from "../engine/generation-request.js";
+import type { TokenReport } from "../engine/token-report.js";
 import { type AnswerEvent, answered, type CollectedAnswer } from "./answer-events.js";
 import type { AnswerChunks } from "./answer-frames.js";
 import { type AnswerHead, steeringReportSchema } from "./answer-head.js";

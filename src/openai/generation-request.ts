@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
+import type { ServedModel } from "../engine/served-model.js";
 import type { SamplingRequest } from "./generation-fields.js";
-import type { ServedModel } from "./served-model.js";
 import { resolveSteering } from "./steering-field.js";
 
 /** What an endpoint says in words of its own. */

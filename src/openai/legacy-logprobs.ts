@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { TokenReport } from "../engine/messages.js";
+import type { TokenReport } from "../engine/token-report.js";
 import { answerSchemas } from "./named-schemas.js";
 import { tokenText, type WrittenToken, wireLogprob } from "./token-reports.js";
 

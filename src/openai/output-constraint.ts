@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
 import { ToastError } from "../errors.js";
 import { field, optional, shownAs } from "./request-fields.js";
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { ReportRequest, TokenReport } from "../engine/messages.js";
+import type { ReportRequest } from "../engine/generation-request.js";
+import type { TokenReport } from "../engine/token-report.js";
 import { type AnsweredReason, answered } from "./answer-events.js";
 import type { AnswerFrames } from "./answer-frames.js";
 import type { AnswerHead } from "./answer-head.js";

@@ -1,4 +1,4 @@
-import type { TokenReport } from "../engine/messages.js";
+import type { TokenReport } from "../engine/token-report.js";
 import { newId } from "./answer-head.js";
 import { type Reading, ToolCallParser } from "./tool-calls.js";
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
+import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
@@ -8,7 +9,6 @@ import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, jsonSchema, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
-import type { ServedModel } from "./served-model.js";
 import { flatToolFields, responseToolUse, withTools } from "./tool-request.js";
 
 const roles = ["user", "assistant", "system", "developer"] as const;

@@ -1,5 +1,7 @@
 import { z } from "zod";
-import type { ReportRequest, TokenReport, Usage } from "../engine/messages.js";
+import type { Usage } from "../engine/engine.js";
+import type { ReportRequest } from "../engine/generation-request.js";
+import type { TokenReport } from "../engine/token-report.js";
 import type { AnsweredReason, CollectedAnswer } from "./answer-events.js";
 import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
 import { answerSchemas } from "./named-schemas.js";

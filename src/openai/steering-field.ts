@@ -1,9 +1,9 @@
 import { z } from "zod";
+import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import type { Steering } from "../steering/steering.js";
 import { requestSchemas } from "./named-schemas.js";
 import { field, flag, integer, number, optional, text } from "./request-fields.js";
-import type { ServedModel } from "./served-model.js";
 
 /** The body's `steering`: what steers the answer, over what the model id says. On every generating endpoint. */
 export const steeringField = z

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { ServedModel } from "../engine/served-model.js";
 import type { TextAnswers, TextQuestion } from "../engine/text-questions.js";
 import { ToastError } from "../errors.js";
 import { messageFields } from "./chat-completion-request.js";
@@ -6,7 +7,6 @@ import { answerSchemas, requestSchemas } from "./named-schemas.js";
 import { only } from "./parameter-policy.js";
 import { renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, text } from "./request-fields.js";
-import type { ServedModel } from "./served-model.js";
 
 /** Tokens and templates without generation: vLLM's /tokenize, /detokenize and /tokenizer_info, llama.cpp's /apply-template. */
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { TokenReport } from "../engine/messages.js";
+import type { TokenReport } from "../engine/token-report.js";
 import { answerSchemas } from "./named-schemas.js";
 
 /** How OpenAI's APIs write minus infinity: JSON has no word for it, and clients expect a number. */

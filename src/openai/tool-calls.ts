@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
 import { callMarkup } from "../text/tool-call-format.js";
 
 /** Whether the text may hold calls of functions, to be told from it. */

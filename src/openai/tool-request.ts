@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
 import { ToastError } from "../errors.js";
 import type { ToolDefinition } from "../text/chat-message.js";
 import { callClosing, callMarkup, callOpening, callSeparator } from "../text/tool-call-format.js";

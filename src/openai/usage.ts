@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Usage } from "../engine/messages.js";
+import type { Usage } from "../engine/engine.js";
 import { answerSchemas } from "./named-schemas.js";
 
 export const usageSchema = z

@@ -1,3 +1,4 @@
+import { at } from "../at.js";
 import type { SamplingParams } from "./sampling-params.js";
 
 export type Filters = Pick<SamplingParams, "temperature" | "topP" | "topK" | "minP">;
@@ -28,7 +29,8 @@ export class CandidateSelector {
   /** Ids of the selection, in no particular order; as many as `select` said are valid, until its next call. */
   readonly ids: Int32Array;
   /**
-   * One number per token that sorts as the token ranks: the logit's bits, made monotone, above the complement of its id.
+   * One number per token that sorts as the token ranks: the logit's bits, made monotone, above the complement of its
+   * id.
    */
   readonly #keys: Float64Array;
   /** Unnormalized probability by band of scaled logits, from the best downwards. */
@@ -54,40 +56,42 @@ export class CandidateSelector {
     if (topP < 1) return this.#selectLikely(logits, best, temperature, floor, topP);
     let count = 0;
     for (let id = 0; id < logits.length; id += 1) {
-      if (((logits[id] ?? 0) - best) / temperature >= floor) this.ids[count++] = id;
+      if (((logits[id] as number) - best) / temperature >= floor) this.ids[count++] = id;
     }
     return count;
   }
 
-  /** top_p alone: one pass weighs the bands, a second takes the bands above the boundary and the top of its own band. */
+  /**
+   * top_p alone: one pass weighs the bands, a second takes the bands above the boundary and the top of its own band.
+   */
   #selectLikely(logits: Float32Array, best: number, temperature: number, floor: number, topP: number): number {
     // Even a full vocabulary of tokens below e⁻⁵⁰ is lost in the rounding of the sum.
     const from = Math.max(floor, -depth);
     const bandMass = this.#bandMass.fill(0);
     let mass = 0;
     for (let id = 0; id < logits.length; id += 1) {
-      const scaled = ((logits[id] ?? 0) - best) / temperature;
+      const scaled = ((logits[id] as number) - best) / temperature;
       if (scaled < from) continue;
       const weight = Math.exp(scaled);
       const band = bandOf(scaled);
-      bandMass[band] = (bandMass[band] ?? 0) + weight;
+      bandMass[band] = (bandMass[band] as number) + weight;
       mass += weight;
     }
     let wanted = topP * mass;
     let boundary = 0;
-    while (boundary < bandMass.length - 1 && (bandMass[boundary] ?? 0) < wanted) {
-      wanted -= bandMass[boundary] ?? 0;
+    while (boundary < bandMass.length - 1 && (bandMass[boundary] as number) < wanted) {
+      wanted -= bandMass[boundary] as number;
       boundary += 1;
     }
     const bits = bitsOf(logits);
     let count = 0;
     let inBoundary = 0;
     for (let id = 0; id < logits.length; id += 1) {
-      const scaled = ((logits[id] ?? 0) - best) / temperature;
+      const scaled = ((logits[id] as number) - best) / temperature;
       if (scaled < from) continue;
       const band = bandOf(scaled);
       if (band < boundary) this.ids[count++] = id;
-      else if (band === boundary) this.#keys[inBoundary++] = keyOf(bits[id] ?? 0, id);
+      else if (band === boundary) this.#keys[inBoundary++] = keyOf(bits[id] as number, id);
     }
     return this.#takeRun(logits, best, temperature, count, inBoundary, wanted);
   }
@@ -106,29 +110,29 @@ export class CandidateSelector {
     // A heap whose root is the worst of the best so far.
     let size = 0;
     for (let id = 0; id < logits.length; id += 1) {
-      if (!(((logits[id] ?? 0) - best) / temperature >= floor)) continue;
-      const key = keyOf(bits[id] ?? 0, id);
+      if (!(((logits[id] as number) - best) / temperature >= floor)) continue;
+      const key = keyOf(bits[id] as number, id);
       if (size < topK) {
         size += 1;
         siftUp(keys, size, key);
-      } else if (key > (keys[0] ?? 0)) {
+      } else if (key > (keys[0] as number)) {
         siftDown(keys, size, key);
       }
     }
     if (topP < 1) {
       let mass = 0;
       for (let i = 0; i < size; i += 1) {
-        mass += Math.exp(((logits[idOfKey(keys[i] ?? 0)] ?? 0) - best) / temperature);
+        mass += Math.exp((at(logits, idOfKey(keys[i] as number)) - best) / temperature);
       }
       return this.#takeRun(logits, best, temperature, 0, size, topP * mass);
     }
-    for (let i = 0; i < size; i += 1) this.ids[i] = idOfKey(keys[i] ?? 0);
+    for (let i = 0; i < size; i += 1) this.ids[i] = idOfKey(keys[i] as number);
     return size;
   }
 
   /**
-   * Append to `ids` the shortest run of the best of the first `size` keys that weighs `wanted`; at least one, when there
-   * is one. @returns How many ids there are then.
+   * Append to `ids` the shortest run of the best of the first `size` keys that weighs `wanted`; at least one, when
+   * there is one. @returns How many ids there are then.
    */
   #takeRun(
     logits: Float32Array,
@@ -143,9 +147,9 @@ export class CandidateSelector {
     let total = count;
     let mass = 0;
     for (let i = size - 1; i >= 0; i -= 1) {
-      const id = idOfKey(this.#keys[i] ?? 0);
+      const id = idOfKey(this.#keys[i] as number);
       this.ids[total++] = id;
-      mass += Math.exp(((logits[id] ?? 0) - best) / temperature);
+      mass += Math.exp((at(logits, id) - best) / temperature);
       if (mass >= wanted) break;
     }
     return total;
@@ -176,7 +180,7 @@ function siftUp(heap: Float64Array, size: number, key: number): void {
   let place = size - 1;
   while (place > 0) {
     const parent = (place - 1) >> 1;
-    const above = heap[parent] ?? 0;
+    const above = heap[parent] as number;
     if (above <= key) break;
     heap[place] = above;
     place = parent;
@@ -190,8 +194,8 @@ function siftDown(heap: Float64Array, size: number, key: number): void {
   for (;;) {
     let child = 2 * place + 1;
     if (child >= size) break;
-    if (child + 1 < size && (heap[child + 1] ?? 0) < (heap[child] ?? 0)) child += 1;
-    const below = heap[child] ?? 0;
+    if (child + 1 < size && (heap[child + 1] as number) < (heap[child] as number)) child += 1;
+    const below = heap[child] as number;
     if (below >= key) break;
     heap[place] = below;
     place = child;

@@ -1,6 +1,6 @@
 /**
- * One step from raw logits to those that a sequence's next token is drawn from. Knows the sequence's generated tokens, because it is
- * told of each; is asked any number of times between two of them.
+ * One step from raw logits to those that a sequence's next token is drawn from. Knows the sequence's generated tokens,
+ * because it is told of each; is asked any number of times between two of them.
  */
 export interface LogitsProcessor {
   /** Whether `apply` would change anything now. */
@@ -12,8 +12,8 @@ export interface LogitsProcessor {
 }
 
 /**
- * What a sequence allows and prefers: the one place where raw logits become drawable ones. A draft and the token that decides about it
- * are drawn under the same rules: both come after the same known tokens.
+ * What a sequence allows and prefers: the one place where raw logits become drawable ones. A draft and the token that
+ * decides about it are drawn under the same rules: both come after the same known tokens.
  */
 export class DrawRules {
   readonly #processors: readonly LogitsProcessor[];

@@ -1,3 +1,4 @@
+import { at } from "../at.js";
 import { ToastError } from "../errors.js";
 
 /** A token and the natural logarithm of its probability. */
@@ -14,8 +15,8 @@ export interface LogProbabilities {
 }
 
 /**
- * Natural log softmax of one row of logits: what it is at one token, and at its greatest places. Nothing is sorted as a whole; sums are
- * in float64.
+ * Natural log softmax of one row of logits: what it is at one token, and at its greatest places. Nothing is sorted as a
+ * whole; sums are in float64.
  *
  * @param logits [V] float32, only read.
  * @param tokenId −∞ outside the vocabulary.
@@ -26,7 +27,7 @@ export function logProbabilities(logits: Float32Array, tokenId: number, count: n
   const ids = count === 0 ? [] : bestIds(logits, Math.min(count, logits.length));
   let best = Number.NEGATIVE_INFINITY;
   if (count === 0) for (const logit of logits) best = logit > best ? logit : best;
-  else best = logits[ids[0] ?? 0] ?? best;
+  else best = at(logits, ids[0] as number);
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - best);
   const normalizer = best + Math.log(sum);
@@ -37,18 +38,21 @@ export function logProbabilities(logits: Float32Array, tokenId: number, count: n
   return { logprob: logprobOf(tokenId), top: ids.map((id) => ({ id, logprob: logprobOf(id) })) };
 }
 
-/** The greatest `count` places, in order. Nearly every logit is passed over by one comparison with the least of the best so far. */
+/**
+ * The greatest `count` places, in order. Nearly every logit is passed over by one comparison with the least of the best
+ * so far.
+ */
 function bestIds(logits: Float32Array, count: number): readonly number[] {
   const ids: number[] = [];
   let least = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id += 1) {
-    const logit = logits[id] ?? 0;
+    const logit = logits[id] as number;
     if (ids.length === count && logit <= least) continue;
     let place = ids.length;
-    while (place > 0 && (logits[ids[place - 1] ?? 0] ?? 0) < logit) place -= 1;
+    while (place > 0 && at(logits, ids[place - 1] as number) < logit) place -= 1;
     ids.splice(place, 0, id);
     if (ids.length > count) ids.pop();
-    least = logits[ids.at(-1) ?? 0] ?? least;
+    least = at(logits, ids.at(-1) as number);
   }
   return ids;
 }

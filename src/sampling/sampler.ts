@@ -1,3 +1,4 @@
+import { at } from "../at.js";
 import { ToastError } from "../errors.js";
 import { CandidateSelector, keepsAll } from "./candidates.js";
 import type { DrawRules } from "./draw-rules.js";
@@ -12,8 +13,8 @@ import {
 } from "./seeded-noise.js";
 
 /**
- * Draws tokens from logits, in vLLM's order: the sequence's rules (minimum length, bias, penalties), then temperature, min_p, top_k, top_p, then the draw. (Hugging
- * Face applies min_p after top_p.)
+ * Draws tokens from logits, in vLLM's order: the sequence's rules (minimum length, bias, penalties), then temperature,
+ * min_p, top_k, top_p, then the draw. (Hugging Face applies min_p after top_p.)
  *
  * The draw is the argmax of scaled logit + Gumbel noise: an exact sample of the softmax over what the filters left, and
  * for one seed and position always the same function of the logits. Two draws at one position (a draft's and the final
@@ -37,8 +38,8 @@ export class Sampler {
    * @param params `temperature` 0 takes the best token, of equal ones the lowest id.
    * @param position Place that the drawn token will have in its sequence: what noise it meets.
    * @param rules What is changed about the logits first; the drawn token is not appended.
-   * @throws ToastError `engine_failed` for a NaN or +∞ logit, and when every token is masked (−∞): a broken model must not
-   * pass for a talkative one.
+   * @throws ToastError `engine_failed` for a NaN or +∞ logit, and when every token is masked (−∞): a broken model must
+   * not pass for a talkative one.
    */
   sample(logits: Float32Array, params: SamplingParams, position: number, rules: DrawRules): number {
     if (logits.length !== this.#scratch.length) {
@@ -50,7 +51,7 @@ export class Sampler {
     const working = rules.apply(logits, this.#scratch);
     const bestId = argmax(working);
     if (params.temperature === 0) return bestId;
-    const best = working[bestId] ?? 0;
+    const best = at(working, bestId);
     const key = noiseKey(params.seed, position);
     if (keepsAll(params)) return drawFromAll(working, bestId, params.temperature, key);
     const count = this.#candidates.select(working, best, params);
@@ -63,7 +64,7 @@ function argmax(logits: Float32Array): number {
   let bestId = -1;
   let best = Number.NEGATIVE_INFINITY;
   for (let id = passOver(logits, 0, best); id < logits.length; id = passOver(logits, id + 1, best)) {
-    const logit = logits[id] ?? 0;
+    const logit = logits[id] as number;
     // Written so that NaN comes in here as well: it must not hide behind comparisons that are always false.
     if (!(logit <= best)) {
       if (Number.isNaN(logit))
@@ -80,36 +81,37 @@ function argmax(logits: Float32Array): number {
 }
 
 /**
- * Skips logits that do not exceed `bound`, eight at a time: nearly all of a vocabulary, in two thirds of the time that one by one takes.
+ * Skips logits that do not exceed `bound`, eight at a time: nearly all of a vocabulary, in two thirds of the time that
+ * one by one takes.
  * @returns `from` or later, with no logit above `bound` and no NaN in between; the length at the end.
  */
 function passOver(logits: Float32Array, from: number, bound: number): number {
   let id = from;
   for (; id + 7 < logits.length; id += 8) {
     const isUnder =
-      at(logits, id) <= bound &&
-      at(logits, id + 1) <= bound &&
-      at(logits, id + 2) <= bound &&
-      at(logits, id + 3) <= bound &&
-      at(logits, id + 4) <= bound &&
-      at(logits, id + 5) <= bound &&
-      at(logits, id + 6) <= bound &&
-      at(logits, id + 7) <= bound;
+      (logits[id] as number) <= bound &&
+      (logits[id + 1] as number) <= bound &&
+      (logits[id + 2] as number) <= bound &&
+      (logits[id + 3] as number) <= bound &&
+      (logits[id + 4] as number) <= bound &&
+      (logits[id + 5] as number) <= bound &&
+      (logits[id + 6] as number) <= bound &&
+      (logits[id + 7] as number) <= bound;
     if (!isUnder) break;
   }
-  while (id < logits.length && at(logits, id) <= bound) id += 1;
+  while (id < logits.length && (logits[id] as number) <= bound) id += 1;
   return id;
 }
 
 /** The draw over the whole vocabulary. */
 function drawFromAll(logits: Float32Array, bestId: number, temperature: number, key: NoiseKey): number {
-  const best = logits[bestId] ?? 0;
+  const best = logits[bestId] as number;
   let winner = bestId;
   // Starting with the likeliest token makes the bounds tight at once.
   let winning = gumbelFromBits(noiseBits(key, bestId));
   let bound = hopelessLogit(best, winning, temperature);
   for (let id = passOver(logits, 0, bound); id < logits.length; id = passOver(logits, id + 1, bound)) {
-    const scaled = (at(logits, id) - best) / temperature;
+    const scaled = ((logits[id] as number) - best) / temperature;
     // Nearly all tokens are passed over by a bound, before hash or logarithm.
     const bits = noiseBits(key, id);
     if (scaled + gumbelBoundFromBits(bits) < winning) continue;
@@ -123,14 +125,12 @@ function drawFromAll(logits: Float32Array, bestId: number, temperature: number, 
   return winner;
 }
 
-/** A logit that no noise lifts to `winning`; a little lower than need be, because it is rounded otherwise than the draw. */
+/**
+ * A logit that no noise lifts to `winning`; a little lower than need be, because it is rounded otherwise than the draw.
+ */
 function hopelessLogit(best: number, winning: number, temperature: number): number {
   const below = (winning - gumbelLimit) * temperature;
   return best + below - 1e-9 * (1 + Math.abs(best) + Math.abs(below));
-}
-
-function at(logits: Float32Array, id: number): number {
-  return logits[id] ?? 0;
 }
 
 /** The draw over the first `count` of `ids`. */
@@ -145,8 +145,8 @@ function drawFrom(
   let winner = -1;
   let winning = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < count; i += 1) {
-    const id = ids[i] ?? 0;
-    const scaled = ((logits[id] ?? 0) - best) / temperature;
+    const id = ids[i] as number;
+    const scaled = (at(logits, id) - best) / temperature;
     const bits = noiseBits(key, id);
     if (scaled + gumbelBoundFromBits(bits) < winning) continue;
     const value = scaled + gumbelFromBits(bits);

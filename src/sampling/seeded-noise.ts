@@ -10,7 +10,9 @@
  * @see https://github.com/skeeto/hash-prospector (public domain) for the constants and their measured bias
  */
 
-/** @returns An unsigned 32-bit integer whose every bit depends on every bit of `value`. A bijection that maps 0 to 0. */
+/**
+ * @returns An unsigned 32-bit integer whose every bit depends on every bit of `value`. A bijection that maps 0 to 0.
+ */
 export function mix(value: number): number {
   let x = value >>> 0;
   x = Math.imul(x ^ (x >>> 16), 0x7feb352d);

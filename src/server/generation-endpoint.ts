@@ -1,17 +1,18 @@
 import type { Context } from "hono";
-import type { Engine } from "../engine/engine.js";
-import type { GenerationRequest } from "../engine/messages.js";
+import type { ServingEngine } from "../engine/engine.js";
+import type { GenerationRequest } from "../engine/generation-request.js";
+import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
-import { type AnswerEvent, type CollectedAnswer, collectAnswer, mergeGenerations } from "../openai/answer-events.js";
+import { type CollectedAnswer, collectAnswer, mergeGenerations } from "../openai/answer-events.js";
 import { type AnswerFrames, framesOf } from "../openai/answer-frames.js";
 import type { AnswerHead } from "../openai/answer-head.js";
-import type { ServedModel } from "../openai/served-model.js";
 import { eventStreamResponse } from "./generate/event-stream-response.js";
+import { Lookahead } from "./lookahead.js";
 import { readJsonBody } from "./read-json-body.js";
 import type { ServerDeps } from "./server-deps.js";
 import { within } from "./within.js";
 
-/** What one generating endpoint has of its own: how a body reads, and how an answer is told. */
+/** What one generating endpoint has of its own: how a body reads, and how a response is written. */
 export interface GenerationEndpoint<Request extends { readonly model: string; readonly stream: boolean | null }> {
   /** The body's field that says what to answer: at fault when the engine cannot take the prompt. */
   readonly promptField: "messages" | "prompt" | "input";
@@ -31,14 +32,14 @@ export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
 export interface Asked<Request> {
   readonly request: Request;
   readonly model: ServedModel;
-  readonly engine: Engine;
+  readonly engine: ServingEngine;
   readonly generations: Generations;
 }
 
 /**
- * Answers a generating request. Everything that can be refused is refused before a header is sent: the request is parsed,
- * the model found, every prompt admitted by the engine, and the first event awaited. Only a request that waits longer
- * than the keep-alive interval gets its headers earlier, to have comments sent while it queues.
+ * Answers a generating request. Everything that can be refused is refused before a header is sent: the request is
+ * parsed, the model found, every prompt admitted by the engine, and the first event awaited. Only a request that waits
+ * longer than the keep-alive interval gets its headers earlier, to have comments sent while it queues.
  */
 export async function handleGeneration<Request extends { readonly model: string; readonly stream: boolean | null }>(
   endpoint: GenerationEndpoint<Request>,
@@ -56,7 +57,7 @@ export async function handleGeneration<Request extends { readonly model: string;
     );
     const head = endpoint.head(model, first);
     const asked: Asked<Request> = { request, model, engine, generations };
-    const events = mergeGenerations(started, first.choices);
+    const events = new Lookahead(mergeGenerations(started, first.choices));
     const choices = generations.length * first.choices;
     if (request.stream !== true) {
       const answer = await collectAnswer(events, { prompts: generations.length, choices });
@@ -65,7 +66,9 @@ export async function handleGeneration<Request extends { readonly model: string;
       return context.json(body);
     }
     const wireFrames = await endpoint.frames(head, asked);
-    const frames = framesOf(wireFrames, await firstEventAwaited(events, deps.limits.keepAliveMs), {
+    // For a while, so that a failure before the first event is thrown here and becomes a real status.
+    await within(events.peek(), deps.limits.keepAliveMs);
+    const frames = framesOf(wireFrames, events, {
       choices,
       onError: (error) => {
         if (!running.signal.aborted) {
@@ -97,24 +100,5 @@ function inFieldsOf({ promptField }: { readonly promptField: string }) {
       throw new ToastError(error.code, error.message, { param: promptField, cause: error });
     }
     throw error;
-  };
-}
-
-/** Waits for the first event, for a while, so that a failure before it is thrown here and becomes a real status. */
-async function firstEventAwaited(
-  events: AsyncGenerator<AnswerEvent, void, undefined>,
-  patienceMs: number,
-): Promise<AsyncIterable<AnswerEvent>> {
-  let first: Promise<IteratorResult<AnswerEvent>> | null = events.next();
-  await within(first, patienceMs);
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next() {
-        const next = first ?? events.next();
-        first = null;
-        return next;
-      },
-      return: () => events.return(undefined),
-    }),
   };
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { healthSchema } from "../openai/model-object.js";
 import { answerSchemas } from "../openai/named-schemas.js";
-import type { healthSchema } from "../openai/served-model.js";
 import type { Call } from "./route.js";
 
 export const aliveSchema = z

@@ -1,5 +1,5 @@
+import type { EngineRegistry } from "../engine/engine-registry.js";
 import { serverLoading } from "../errors.js";
-import type { EngineRegistry } from "./engine-registry.js";
 
 /** @throws ToastError `server_loading` */
 export function requireReady({ phase }: EngineRegistry): void {

@@ -2,10 +2,10 @@ import { chatCompletionChunkSchema, chatCompletionSchema } from "../openai/chat-
 import { chatCompletionRequestSchema } from "../openai/chat-completion-request.js";
 import { completionChunkSchema, completionSchema } from "../openai/completion.js";
 import { completionRequestSchema } from "../openai/completion-request.js";
+import { healthSchema, modelList, modelListSchema, modelObject, modelSchema } from "../openai/model-object.js";
 import { responseSchema } from "../openai/response.js";
 import { responseEventSchema } from "../openai/response-events.js";
 import { responseRequestSchema } from "../openai/response-request.js";
-import { healthSchema, modelList, modelListSchema, modelObject, modelSchema } from "../openai/served-model.js";
 import * as text from "../openai/text-endpoints.js";
 import * as adapters from "./adapters/adapter-handlers.js";
 import * as arenaAnswers from "./arena/arena-answers.js";

@@ -1,8 +1,9 @@
+import { linkedAbort } from "../engine/linked-abort.js";
 import { ToastError } from "../errors.js";
 
 /** One generation between its request and the last byte of its answer. */
 export interface RunningRequest {
-  /** Aborts when the client goes away or the server's patience ends; the engine then frees the lanes. */
+  /** Aborts when the client goes away or the time limit is over; the engine then frees the lanes. */
   readonly signal: AbortSignal;
   abort(): void;
   /** To be called once the answer is complete, whatever became of it. Safe to call again. */
@@ -40,19 +41,13 @@ export class RunningRequests {
         "The server is shutting down. Send the request to another one, or later.",
       );
     }
-    const controller = new AbortController();
-    const abort = () => controller.abort();
-    // Not AbortSignal.any: on Node 20 its results are kept alive by the signals they follow.
-    client.addEventListener("abort", abort, { once: true });
-    if (client.aborted) {
-      abort();
-    }
+    const { controller, unlink } = linkedAbort(client);
     this.#running.add(controller);
     const timer =
       this.#timeoutMs === null ? undefined : setTimeout(expire, this.#timeoutMs, controller, this.#timeoutMs);
     const end = () => {
       clearTimeout(timer);
-      client.removeEventListener("abort", abort);
+      unlink();
       if (this.#running.delete(controller) && this.#running.size === 0) {
         const waiting = this.#whenIdle;
         this.#whenIdle = [];
@@ -61,7 +56,7 @@ export class RunningRequests {
         }
       }
     };
-    return { signal: controller.signal, abort, end };
+    return { signal: controller.signal, abort: () => controller.abort(), end };
   }
 
   stopAccepting(): void {

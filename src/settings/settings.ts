@@ -1,6 +1,6 @@
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import { defaultLimits } from "../engine/engine-client.js";
+import { defaultLimits } from "../engine/thread/engine-client.js";
 import { pathOrHubName } from "../hub/hub-name.js";
 import { packageFolder } from "../package.js";
 import { fromFolder, group, list, none, setting, unset } from "./setting.js";

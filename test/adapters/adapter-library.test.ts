@@ -6,8 +6,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { AdapterLibrary } from "../../src/adapters/adapter-library.js";
 import { convert } from "../../src/convert/convert.js";
 import { convertAdapter } from "../../src/convert/convert-adapter.js";
-import { createEngine, type EngineClient } from "../../src/engine/engine-client.js";
-import { ordinaryText } from "../../src/engine/messages.js";
+import { ordinaryText } from "../../src/engine/generation-request.js";
+import { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { createLog } from "../../src/server/edge/request-log.js";
 import { workerUrl } from "../contract/open-test-model.js";
 
@@ -23,8 +23,8 @@ beforeAll(async () => {
   const adapters = [{ file: join(source, "adapter.safetensors"), name: "own" }];
   await convert({ source, out: join(scratch, "one"), quantize: "none", adapters });
   await convert({ source, out: join(scratch, "two"), quantize: "int8", modelId: "gqa8", adapters: [] });
-  engine = createEngine({ folder: join(scratch, "one"), threads: 1, workerUrl });
-  twin = createEngine({ folder: join(scratch, "two"), threads: 1, workerUrl });
+  engine = new EngineClient({ folder: join(scratch, "one"), threads: 1, workerUrl });
+  twin = new EngineClient({ folder: join(scratch, "two"), threads: 1, workerUrl });
   await Promise.all([engine.ready(), twin.ready()]);
 });
 afterAll(async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../src/cli/run-cli.js";
 import { welcome } from "../../src/cli/serve-command.js";
-import { servedModelsOf } from "../../src/openai/served-model.js";
+import { servedModelsOf } from "../../src/engine/served-model.js";
 import { scriptedModel } from "../server/scripted-engine.js";
 
 let empty: string;

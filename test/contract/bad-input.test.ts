@@ -1,6 +1,6 @@
 import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openTestModel } from "./open-test-model.js";
 import { answerOf, errorOf, startTestServer, type TestServer } from "./start-test-server.js";
 

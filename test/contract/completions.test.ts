@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openTestModel } from "./open-test-model.js";
 import { type Exchange, errorOf, framesOf, startTestServer, type TestServer } from "./start-test-server.js";
 

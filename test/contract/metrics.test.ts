@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { Metrics } from "../../src/server/edge/metrics.js";
 import { parsePrometheusText } from "../server/edge/prometheus-text.js";
 import { ScriptedEngine } from "../server/scripted-engine.js";

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { convert } from "../../src/convert/convert.js";
-import { createEngine, type EngineClient } from "../../src/engine/engine-client.js";
+import { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 
 const source = fileURLToPath(new URL("../tiny/gqa", import.meta.url));
 
 /** The worker runs compiled code; `npm test` builds it first. */
-export const workerUrl = new URL("../../dist/engine/worker.js", import.meta.url);
+export const workerUrl = new URL("../../dist/engine/thread/worker.js", import.meta.url);
 
 /** A small model with an adapter, converted as a user would convert it; its folder goes with `remove`. */
 export async function convertTestModel(): Promise<{ folder: string; remove: () => Promise<void> }> {
@@ -29,7 +29,7 @@ export async function convertTestModel(): Promise<{ folder: string; remove: () =
 /** A real engine over a real model, served as `tiny` and `tiny:alpaca`. */
 export async function openTestModel(): Promise<{ engine: EngineClient; close: () => Promise<void> }> {
   const { folder, remove } = await convertTestModel();
-  const engine = createEngine({ folder, threads: 1, workerUrl });
+  const engine = new EngineClient({ folder, threads: 1, workerUrl });
   await engine.ready();
   return {
     engine,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.js";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { buildApp } from "../server/build-app.js";
 import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
 import { openTestModel } from "./open-test-model.js";

@@ -1,7 +1,7 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openDefaultModel } from "./open-default-model.js";
 import { errorOf, startTestServer, type TestServer } from "./start-test-server.js";
 

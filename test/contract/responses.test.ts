@@ -1,6 +1,6 @@
 import { createParser } from "eventsource-parser";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { ToastError } from "../../src/errors.js";
 import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
 import { openTestModel } from "./open-test-model.js";

@@ -3,7 +3,7 @@ import { type AIMessageChunk, HumanMessage, SystemMessage } from "@langchain/cor
 import { ChatOpenAI, OpenAI as OpenAICompletion } from "@langchain/openai";
 import { APICallError, generateText, streamText } from "ai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openTestModel } from "./open-test-model.js";
 import { startTestServer, type TestServer, type WireUsage } from "./start-test-server.js";
 

@@ -4,7 +4,7 @@ import { ChatOpenAI } from "@langchain/openai";
 import { generateObject, generateText, streamObject, streamText, tool } from "ai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openDefaultModel } from "./open-default-model.js";
 import { startTestServer, type TestServer } from "./start-test-server.js";
 

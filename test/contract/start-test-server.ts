@@ -1,7 +1,7 @@
 import { type IncomingHttpHeaders, request } from "node:http";
 import OpenAI from "openai";
 import type { Engine } from "../../src/engine/engine.js";
-import { EngineRegistry } from "../../src/server/engine-registry.js";
+import { EngineRegistry } from "../../src/engine/engine-registry.js";
 import { type ConnectionLimits, listen } from "../../src/server/http-server.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";

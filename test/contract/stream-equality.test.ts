@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openTestModel } from "./open-test-model.js";
 import { answerOf, framesOf, startTestServer, streamedText, type TestServer } from "./start-test-server.js";
 

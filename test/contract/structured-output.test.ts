@@ -1,6 +1,6 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineClient } from "../../src/engine/engine-client.js";
+import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openDefaultModel } from "./open-default-model.js";
 import { answerOf, chunksOf, errorOf, startTestServer, streamedText, type TestServer } from "./start-test-server.js";
 

@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest";
 import { modelShapes, shapeNames } from "../../src/convert/model-shapes.js";
 import { makeRandomModel } from "../../src/convert/random-model.js";
 import { RandomTensors } from "../../src/convert/random-tensors.js";
-import { createEngine } from "../../src/engine/engine-client.js";
-import { ordinaryText } from "../../src/engine/messages.js";
+import { ordinaryText } from "../../src/engine/generation-request.js";
+import { EngineClient } from "../../src/engine/thread/engine-client.js";
 import type { Quantization } from "../../src/model/manifest.js";
 import { readModelFolder, verifyModelFolder } from "../../src/model/model-folder.js";
 import { Tokenizer } from "../../src/text/tokenizer.js";
@@ -76,7 +76,7 @@ describe("makeRandomModel", () => {
     async (quantize) => {
       const folder = await make({ quantize });
       await verifyModelFolder(await readModelFolder(folder), () => {});
-      const engine = createEngine({ folder, threads: 1, workerUrl });
+      const engine = new EngineClient({ folder, threads: 1, workerUrl });
       try {
         const model = await engine.ready();
         expect(model).toMatchObject({ id: "tiny", quantization: quantize, adapters: [{ name: "random" }] });

@@ -4,16 +4,17 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
-import { EngineLoop, type LoopDecoder } from "../../src/engine/engine-loop.js";
-import { ordinaryText } from "../../src/engine/messages.js";
-import type { Schedule } from "../../src/engine/scheduler.js";
-import type { AdmittedRequest } from "../../src/engine/sequence.js";
-import { Adapter } from "../../src/model/adapter.js";
+import { ordinaryText } from "../../src/engine/generation-request.js";
+import type { AdmittedRequest } from "../../src/engine/loop/admission.js";
+import { EngineLoop } from "../../src/engine/loop/engine-loop.js";
+import type { LoopDecoder } from "../../src/engine/loop/running-set.js";
+import type { Schedule } from "../../src/engine/loop/scheduler.js";
 import { Decoder } from "../../src/model/decoder.js";
 import type { Lane } from "../../src/model/kv-cache.js";
 import type { Quantization } from "../../src/model/manifest.js";
 import { readModelFolder } from "../../src/model/model-folder.js";
 import type { SamplingParams } from "../../src/sampling/sampling-params.js";
+import { Adapter } from "../../src/steering/adapter.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { Tokenizer } from "../../src/text/tokenizer.js";
 import { Golden } from "../convert/golden.js";
@@ -80,7 +81,7 @@ async function run(
     cache: decoder.cache,
     step: (rows) => {
       for (const row of rows) {
-        if (row.pass !== "bottomUp") continue;
+        if (row.lane.kind !== "bottomUp") continue;
         // A draft that was wrong is fed again, rightly, in the same place.
         const ids = fed.get(row.lane) ?? [];
         ids.splice(row.lane.computed, ids.length, ...row.tokenIds);

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
-import { EngineLoop } from "../../src/engine/engine-loop.js";
+import { ordinaryText } from "../../src/engine/generation-request.js";
 import { type LoadedModel, loadModel, releaseModel } from "../../src/engine/load-model.js";
-import { ordinaryText, type TokenReport } from "../../src/engine/messages.js";
-import type { AdmittedRequest } from "../../src/engine/sequence.js";
+import type { AdmittedRequest } from "../../src/engine/loop/admission.js";
+import { EngineLoop } from "../../src/engine/loop/engine-loop.js";
+import type { TokenReport } from "../../src/engine/token-report.js";
 import type { LayerRange, Steering } from "../../src/steering/steering.js";
 import { Golden } from "../convert/golden.js";
 
@@ -79,7 +80,7 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
         delta: ({ requestId }, _, __, reports) => answerOf(requestId).reports.push(...reports),
         finished: ({ requestId }, reason, usage) =>
           answerOf(requestId).finished.push(`${reason}, ${usage.cachedTokens} cached`),
-        errored: ({ requestId }, error) => answerOf(requestId).finished.push(error.message),
+        errored: (requestId, error) => answerOf(requestId).finished.push(error.message),
       },
     );
     const ask = async (...requests: readonly Partial<AdmittedRequest>[]): Promise<Answer[]> => {

@@ -42,7 +42,7 @@ function expectPast(cache: KvCache, lanes: readonly (readonly [Lane, number])[],
     : cache.pastInPlace(lanes.map(([lane]) => lane));
   const order = past.orders.flatMap((part) => [...part].map(Number));
   for (let layer = 0; layer < layers; layer++) {
-    const { key, value } = past.layer(layer);
+    const { key, value } = past.layOut(layer);
     expect(key.length).toBe(past.blocks * kvHeads * past.slots * headDim);
     for (const [row, [lane, mark]] of lanes.entries()) {
       let token = 0;

@@ -1,13 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { GenerationEvent } from "../../src/engine/engine.js";
-import { ordinaryText, type ReportRequest } from "../../src/engine/messages.js";
+import { ordinaryText, type ReportRequest } from "../../src/engine/generation-request.js";
+import { defaultServedModel, type ServedModel, servedModelsOf } from "../../src/engine/served-model.js";
 import { ToastError } from "../../src/errors.js";
 import { mergeGenerations } from "../../src/openai/answer-events.js";
 import { chunkFrames, framesOf } from "../../src/openai/answer-frames.js";
 import { answerHead } from "../../src/openai/answer-head.js";
 import { chatCompletion, chatCompletionChunks } from "../../src/openai/chat-completion.js";
 import { toHttpError } from "../../src/openai/error-envelope.js";
-import { defaultServedModel, modelList, type ServedModel, servedModelsOf } from "../../src/openai/served-model.js";
+import { modelList } from "../../src/openai/model-object.js";
 import { dataFrame } from "../../src/openai/server-sent-events.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { scriptedModel } from "../server/scripted-engine.js";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { GenerationRequest } from "../../src/engine/messages.js";
+import type { GenerationRequest } from "../../src/engine/generation-request.js";
+import { type ServedModel, servedModelsOf } from "../../src/engine/served-model.js";
 import { chatGenerationRequest, parseChatCompletionRequest } from "../../src/openai/chat-completion-request.js";
 import { foldSeed } from "../../src/openai/generation-request.js";
-import { type ServedModel, servedModelsOf } from "../../src/openai/served-model.js";
 import { scriptedModel } from "../server/scripted-engine.js";
 
 const models = servedModelsOf(scriptedModel);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { TokenReport } from "../../src/engine/messages.js";
+import type { TokenReport } from "../../src/engine/token-report.js";
 import { LegacyLogprobs } from "../../src/openai/legacy-logprobs.js";
 import { chatLogprobs } from "../../src/openai/token-reports.js";
 

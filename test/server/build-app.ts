@@ -1,5 +1,5 @@
 import type { Engine } from "../../src/engine/engine.js";
-import { EngineRegistry } from "../../src/server/engine-registry.js";
+import { EngineRegistry } from "../../src/engine/engine-registry.js";
 import { RunningRequests } from "../../src/server/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
 import { type TestEdgeOptions, testEdge } from "./edge/test-edge.js";

@@ -1,8 +1,8 @@
 import { AdapterLibrary } from "../../src/adapters/adapter-library.js";
 import { Arena } from "../../src/arena/arena.js";
 import { Roster } from "../../src/arena/contestants/roster.js";
+import type { EngineRegistry } from "../../src/engine/engine-registry.js";
 import { arenaLimits } from "../../src/server/arena/arena-settings.js";
-import type { EngineRegistry } from "../../src/server/engine-registry.js";
 import type { ServerDeps } from "../../src/server/server-deps.js";
 
 /** Adapters and arena of a server that is asked for neither: no adapters folder, no store. */

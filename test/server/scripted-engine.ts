@@ -1,5 +1,7 @@
-import type { Engine, EnginePhase, Generation, GenerationEvent } from "../../src/engine/engine.js";
-import type { EngineStatus, FinishReason, GenerationRequest, ModelInfo } from "../../src/engine/messages.js";
+import type { Engine, EnginePhase, FinishReason, Generation, GenerationEvent } from "../../src/engine/engine.js";
+import type { EngineStatus } from "../../src/engine/engine-status.js";
+import type { GenerationRequest } from "../../src/engine/generation-request.js";
+import type { ModelInfo } from "../../src/engine/model-info.js";
 import type { TextAnswers, TextQuestion } from "../../src/engine/text-questions.js";
 import { ToastError } from "../../src/errors.js";
 
@@ -151,6 +153,7 @@ export class ScriptedEngine implements Engine {
           await sleep(script.delayMs, signal);
         }
         if (signal.aborted) {
+          if (signal.reason instanceof ToastError) throw signal.reason;
           yield { kind: "finished", choice: 0, reason: "cancelled", usage: usage() };
           return;
         }

@@ -1,6 +1,6 @@
 import { delimiter, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { defaultLimits } from "../../src/engine/engine-client.js";
+import { defaultLimits } from "../../src/engine/thread/engine-client.js";
 import { type ConfigFile, parseServeConfig, type ServeFlags } from "../../src/settings/serve-config.js";
 
 describe("parseServeConfig", () => {

@@ -1,4 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
+import { EventQueue } from "../../engine/event-queue.js";
+import { linkedAbort } from "../../engine/linked-abort.js";
 import type { BattleSide, SideName } from "../battle-record.js";
 import type { AnswerEvent, Contestant, Question } from "../contestants/contestant.js";
 import { EqualPace, type PacedFrame } from "./equal-pace.js";
@@ -17,36 +19,24 @@ export async function* openAnswers(
   question: Question,
   signal: AbortSignal,
 ): AsyncGenerator<OpenFrame, void, undefined> {
-  const stop = linkedController(signal);
-  const queue: OpenFrame[] = [];
-  let wake = () => {};
-  let running = 2;
+  const { controller: stop, unlink } = linkedAbort(signal);
+  const frames = new EventQueue<OpenFrame>();
   const read = async (side: SideName) => {
     try {
       for await (const event of contestants[side].ask(question, stop.signal)) {
-        queue.push(event.kind === "text" ? { ...event, side } : { kind: "end", side, answer: event.side });
-        wake();
+        frames.push(event.kind === "text" ? { ...event, side } : { kind: "end", side, answer: event.side });
       }
     } catch (error) {
-      queue.push({ kind: "error", side, error });
-    } finally {
-      running--;
-      wake();
+      frames.push({ kind: "error", side, error });
     }
   };
-  const reading = sideNames.map(read);
+  const reading = Promise.all(sideNames.map(read)).then(() => frames.close());
   try {
-    while (running > 0 || queue.length > 0) {
-      const frame = queue.shift();
-      if (frame !== undefined) yield frame;
-      else
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-    }
+    yield* frames;
   } finally {
     stop.abort();
-    await Promise.all(reading);
+    unlink();
+    await reading;
   }
 }
 
@@ -66,7 +56,7 @@ export async function* pacedAnswers(
   { charactersPerSecond, tickMs }: Pace,
   signal: AbortSignal,
 ): AsyncGenerator<PacedFrame, Pair<BattleSide>, undefined> {
-  const stop = linkedController(signal);
+  const { controller: stop, unlink } = linkedAbort(signal);
   const pace = new EqualPace(charactersPerSecond);
   const answers: { left: BattleSide | null; right: BattleSide | null } = { left: null, right: null };
   let failure: { readonly error: unknown } | null = null as { readonly error: unknown } | null;
@@ -99,16 +89,7 @@ export async function* pacedAnswers(
     return { left, right };
   } finally {
     stop.abort();
+    unlink();
     await Promise.all(reading);
   }
-}
-
-/** Not AbortSignal.any: on Node 20 its results are kept alive by the signals they follow. */
-function linkedController(signal: AbortSignal): AbortController {
-  const controller = new AbortController();
-  const abort = () => controller.abort(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  controller.signal.addEventListener("abort", () => signal.removeEventListener("abort", abort), { once: true });
-  if (signal.aborted) abort();
-  return controller;
 }

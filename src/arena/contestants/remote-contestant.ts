@@ -1,5 +1,6 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
+import { linkedAbort } from "../../engine/linked-abort.js";
 import { ToastError } from "../../errors.js";
 import { errorText, failureText, jsonOf } from "../../openai/foreign-answer.js";
 import { type BuiltinTemplateName, builtinTemplates } from "../../text/builtin-templates.js";
@@ -108,11 +109,8 @@ export class RemoteContestant implements Contestant {
   }
 
   async *#chunks(question: Question, signal: AbortSignal): AsyncGenerator<Chunk, void, undefined> {
-    const silence = new AbortController();
+    const { controller: silence, unlink } = linkedAbort(signal);
     const timer = setTimeout(() => silence.abort(), silenceMs);
-    const stop = () => silence.abort();
-    signal.addEventListener("abort", stop, { once: true });
-    if (signal.aborted) stop();
     try {
       const response = await fetch(this.#endpoint, this.#request(question, silence.signal));
       if (!response.ok || response.body === null) {
@@ -140,7 +138,7 @@ export class RemoteContestant implements Contestant {
       throw error instanceof ToastError ? error : this.#failed(failureText(error), error);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", stop);
+      unlink();
       silence.abort();
     }
   }

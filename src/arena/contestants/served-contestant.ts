@@ -1,9 +1,9 @@
-import type { Engine } from "../../engine/engine.js";
+import type { ServingEngine } from "../../engine/engine.js";
+import type { ServedModel } from "../../engine/served-model.js";
 import { ToastError } from "../../errors.js";
 import { answered, endedEarly } from "../../openai/answer-events.js";
 import { systemFingerprint } from "../../openai/answer-head.js";
 import { chatGenerationRequest, parseChatCompletionRequest } from "../../openai/chat-completion-request.js";
-import type { ServedModel } from "../../openai/served-model.js";
 import type { SteeringChoice } from "../../openai/steering-field.js";
 import { storableText } from "../battle-record.js";
 import { type AnswerEvent, type Contestant, type Question, Stopwatch } from "./contestant.js";
@@ -11,7 +11,7 @@ import { type AnswerEvent, type Contestant, type Question, Stopwatch } from "./c
 /** Where models are found by id; the server's registry is one. */
 export interface ModelCatalog {
   readonly models: readonly ServedModel[];
-  resolve(id: string): { readonly model: ServedModel; readonly engine: Engine };
+  resolve(id: string): { readonly model: ServedModel; readonly engine: ServingEngine };
 }
 
 export interface ServedEntry {

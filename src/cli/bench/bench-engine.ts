@@ -1,6 +1,6 @@
 import { startApp } from "../../app.js";
+import { defaultServedModel } from "../../engine/served-model.js";
 import { readModelFolder } from "../../model/model-folder.js";
-import { defaultServedModel } from "../../openai/served-model.js";
 import { parseServeConfig } from "../../settings/serve-config.js";
 import { BenchModel } from "./bench-model.js";
 import { thisMachine } from "./machine.js";

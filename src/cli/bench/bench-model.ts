@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.js";
-import { createEngine, type EngineClient } from "../../engine/engine-client.js";
-import { type GenerationRequest, type ModelInfo, ordinaryText } from "../../engine/messages.js";
+import { type GenerationRequest, ordinaryText } from "../../engine/generation-request.js";
+import type { ModelInfo } from "../../engine/model-info.js";
+import { EngineClient } from "../../engine/thread/engine-client.js";
 import type { ModelFolder } from "../../model/model-folder.js";
 import type { BenchPrompts } from "./prompts.js";
 import type { Way } from "./way.js";
@@ -113,5 +114,5 @@ export interface EngineChoices {
 
 function startEngine(folder: ModelFolder, schedule: "sequential" | "draftAhead", options: EngineChoices): EngineClient {
   const { threads, maxRunning } = options;
-  return createEngine({ folder: folder.path, threads, limits: { schedule, maxRunning } });
+  return new EngineClient({ folder: folder.path, threads, limits: { schedule, maxRunning } });
 }

@@ -1,5 +1,5 @@
-import { defaultLimits } from "../../engine/engine-client.js";
-import { ordinaryText, type ReportRequest } from "../../engine/messages.js";
+import { ordinaryText, type ReportRequest } from "../../engine/generation-request.js";
+import { defaultLimits } from "../../engine/thread/engine-client.js";
 import type { BenchModel } from "./bench-model.js";
 import { type Ratio, ratioOf, spreadOf } from "./ratios.js";
 import { inRounds } from "./rounds.js";

@@ -1,4 +1,4 @@
-import type { ReportRequest } from "../../engine/messages.js";
+import type { ReportRequest } from "../../engine/generation-request.js";
 import type { BenchModel } from "./bench-model.js";
 import { type DecodeSettings, decode } from "./measure-decode.js";
 import { type Ratio, ratioOf } from "./ratios.js";

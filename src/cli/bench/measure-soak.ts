@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type RunningApp, startApp } from "../../app.js";
-import type { EngineStatus } from "../../engine/messages.js";
+import type { EngineStatus } from "../../engine/engine-status.js";
 import { parseServeConfig } from "../../settings/serve-config.js";
 import { median } from "./statistics.js";
 

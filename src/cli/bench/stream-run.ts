@@ -1,5 +1,6 @@
 import type { Engine } from "../../engine/engine.js";
-import type { EngineStatus, GenerationRequest } from "../../engine/messages.js";
+import type { EngineStatus } from "../../engine/engine-status.js";
+import type { GenerationRequest } from "../../engine/generation-request.js";
 import { ToastError } from "../../errors.js";
 
 /** What the engine did while every stream of a run was decoding; of a run that is too short to tell, all of it. */

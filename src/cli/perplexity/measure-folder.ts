@@ -1,9 +1,7 @@
 import type { LoadedModel } from "../../engine/load-model.js";
 import { type ScoringPass, scoreTokens } from "../../engine/score-tokens.js";
+import { defaultLimits } from "../../engine/thread/engine-client.js";
 import { type Block, blocksOf, type Perplexity, type PerplexitySettings, PerplexitySum } from "./perplexity.js";
-
-/** Tokens of a prompt that are computed at once. */
-const chunkTokens = 128;
 
 /** Scores the texts with the base and with each adapter at strength 1. */
 export async function measureFolder(
@@ -31,7 +29,7 @@ export async function measureFolder(
     const sum = new PerplexitySum();
     for (const [blockIndex, block] of blocks.entries()) {
       onProgress((passIndex + blockIndex / blocks.length) / passes.length);
-      sum.add(await scoreTokens(model.decoder, pass, block.ids, chunkTokens), bytesOf(block, model));
+      sum.add(await scoreTokens(model.decoder, pass, block.ids, defaultLimits.chunkTokens), bytesOf(block, model));
     }
     results.push(sum.of(id, manifest.quantization));
   }

@@ -1,7 +1,8 @@
-import type { Engine } from "../../engine/engine.js";
+import type { Engine, Generate } from "../../engine/engine.js";
 import { ToastError } from "../../errors.js";
 import type { ServeConfig } from "../../settings/serve-config.js";
-import { observeEngine } from "../observed-engine.js";
+import { observed } from "../observed-generations.js";
+import { withQueueTimeout } from "../queue-timeout.js";
 import { isLoopback } from "./access-policy.js";
 import { ApiKeys } from "./api-keys.js";
 import { chargeTokens, type Edge } from "./edge.js";
@@ -35,13 +36,13 @@ export interface EdgeParts {
 
 /**
  * Puts the edge together.
- * @returns with it, what requests get to see of an engine: one whose generations are measured, limited and written down.
+ * @returns with it, what requests get to see of an engine's `generate`: generations that are measured, limited and written down.
  * @throws ToastError `invalid_option` when settings contradict.
  */
 export function createEdge(
   config: EdgeConfig,
   { keys, engines, log, tracing, processMetrics }: EdgeParts,
-): { readonly edge: Edge; readonly observe: (engine: Engine) => Engine } {
+): { readonly edge: Edge; readonly observe: (generate: Generate, base: string) => Generate } {
   const { corsOrigins, allowedHosts, metricsAccess, queueTimeoutMs, logPrompts } = config;
   if (metricsAccess === "keyed" && !keys.required) {
     throw new ToastError(
@@ -60,7 +61,8 @@ export function createEdge(
   const listeners = [metrics, chargeTokens(limiter)];
   return {
     edge: { policy: { localOnly, corsOrigins, allowedHosts, metricsAccess }, keys, limiter, metrics, log, tracing },
-    observe: (engine) => observeEngine(engine, { listeners, queueTimeoutMs, keepText: logPrompts }),
+    observe: (generate, base) =>
+      withQueueTimeout(observed(generate, base, { listeners, keepText: logPrompts }), queueTimeoutMs),
   };
 }
 

@@ -1,5 +1,5 @@
 import { type Logger, type LoggerOptions, pino } from "pino";
-import type { GenerationRequest } from "../../engine/messages.js";
+import type { GenerationRequest } from "../../engine/generation-request.js";
 import type { ServeConfig } from "../../settings/serve-config.js";
 import { prettyLine } from "./pretty-line.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { FinishReason, GenerationRequest } from "../../engine/messages.js";
+import type { FinishReason } from "../../engine/engine.js";
+import type { GenerationRequest } from "../../engine/generation-request.js";
 import type { KeyRole } from "./key-ring.js";
 
 /** Who sent a request. `id` tells callers apart for limits. */

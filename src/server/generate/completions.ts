@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { Engine } from "../../engine/engine.js";
+import type { ServingEngine } from "../../engine/engine.js";
 import type { Prompt } from "../../engine/prompt.js";
 import { chunkFrames } from "../../openai/answer-frames.js";
 import { answerHead } from "../../openai/answer-head.js";
@@ -38,7 +38,7 @@ async function optionsOf({ request, generations, engine }: Asked<CompletionReque
   return { choices, report, echo };
 }
 
-async function textOf(prompt: Prompt, engine: Engine): Promise<string> {
+async function textOf(prompt: Prompt, engine: ServingEngine): Promise<string> {
   switch (prompt.kind) {
     case "text":
       return prompt.text;

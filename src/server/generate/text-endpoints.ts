@@ -1,6 +1,6 @@
-import type { Engine } from "../../engine/engine.js";
+import type { ServingEngine } from "../../engine/engine.js";
+import { defaultServedModel, type ServedModel } from "../../engine/served-model.js";
 import type { TextQuestion } from "../../engine/text-questions.js";
-import { defaultServedModel, type ServedModel } from "../../openai/served-model.js";
 import { type TextEndpoint, tokenizerInfo } from "../../openai/text-endpoints.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
@@ -27,6 +27,6 @@ export async function answerTokenizerInfo({ context, deps }: Call) {
 function resolve(
   id: string | null,
   { registry }: ServerDeps,
-): { readonly model: ServedModel; readonly engine: Engine } {
+): { readonly model: ServedModel; readonly engine: ServingEngine } {
   return registry.resolve(id ?? defaultServedModel(registry.models)?.id ?? "");
 }

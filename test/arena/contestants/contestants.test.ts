@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { completeAnswer, type Question } from "../../../src/arena/contestants/contestant.js";
 import { RemoteContestant, type RemoteEntry } from "../../../src/arena/contestants/remote-contestant.js";
 import { Roster, readRoster } from "../../../src/arena/contestants/roster.js";
-import { EngineRegistry } from "../../../src/server/engine-registry.js";
+import { EngineRegistry } from "../../../src/engine/engine-registry.js";
 import { ScriptedEngine } from "../../server/scripted-engine.js";
 import { type RemoteServer, say, startRemoteServer } from "./remote-server.js";
 

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { ServerReport } from "../../../src/cli/bench/report.js";
 import { runCli } from "../../../src/cli/run-cli.js";
-import type { EngineClient } from "../../../src/engine/engine-client.js";
+import type { EngineClient } from "../../../src/engine/thread/engine-client.js";
 import { openTestModel } from "../../contract/open-test-model.js";
 import { startTestServer, type TestServer } from "../../contract/start-test-server.js";
 import { ScriptedEngine } from "../../server/scripted-engine.js";

@@ -1,0 +1,114 @@
+import { serverLoading, ToastError } from "../errors.js";
+import type { Engine, Generate, ServingEngine } from "./engine.js";
+import { type ServedModel, servedModelsOf } from "./served-model.js";
+
+/** Where the whole server is in its life, as GET /health tells it. */
+export type ServerPhase =
+  | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
+  | { readonly kind: "ready" }
+  | { readonly kind: "failed"; readonly message: string };
+
+/**
+ * The engines of one process, one per model folder, found by model id. Engines are asked for their phase each time:
+ * nothing here can be out of date.
+ */
+export class EngineRegistry {
+  readonly #engines: readonly Engine[];
+  readonly #observe: (generate: Generate, base: string) => Generate;
+  readonly #preparing: () => string | null;
+
+  /**
+   * @param options.observe what requests get to see of an engine's `generate`, given the base's id; default: itself.
+   * @param options.preparing says what is still to be done when all engines are loaded; null: nothing.
+   */
+  constructor(
+    engines: readonly Engine[],
+    options: {
+      readonly observe?: (generate: Generate, base: string) => Generate;
+      readonly preparing?: () => string | null;
+    } = {},
+  ) {
+    this.#engines = engines;
+    this.#observe = options.observe ?? ((generate) => generate);
+    this.#preparing = options.preparing ?? (() => null);
+  }
+
+  /**
+   * Ready once no engine loads any more: a model list that grows while clients look at it would be a riddle. A model
+   * that has failed does not take the others down: the server has failed only when none is left.
+   */
+  get phase(): ServerPhase {
+    let fraction = 0;
+    let stage: string | null = null;
+    for (const { phase } of this.#engines) {
+      if (phase.kind === "loading") stage ??= phase.stage;
+      fraction += phase.kind === "loading" ? phase.fraction : 1;
+    }
+    if (stage !== null) return { kind: "loading", stage, fraction: fraction / this.#engines.length };
+    const [failure] = this.failures;
+    const isAnyReady = this.#engines.some(({ phase }) => phase.kind === "ready");
+    if (!isAnyReady && failure !== undefined) return { kind: "failed", message: failure };
+    const preparing = this.#preparing();
+    return preparing === null ? { kind: "ready" } : { kind: "loading", stage: preparing, fraction: 1 };
+  }
+
+  /** What became of engines that do not run, in a sentence each. */
+  get failures(): readonly string[] {
+    return this.#engines.flatMap(({ phase }) => {
+      if (phase.kind === "failed") return [phase.message];
+      return phase.kind === "closed" ? ["The engine is closed."] : [];
+    });
+  }
+
+  /** Every served id, in the order of the folders; those of engines that are not ready are left out. */
+  get models(): readonly ServedModel[] {
+    return this.#entries().map(({ model }) => model);
+  }
+
+  /**
+   * @returns the model of this very id and the engine that runs it. Never another model instead.
+   * @throws ToastError `server_loading` while engines load, `model_not_found`, `engine_failed`.
+   */
+  resolve(id: string): { readonly model: ServedModel; readonly engine: ServingEngine } {
+    const phase = this.phase;
+    if (phase.kind === "loading") {
+      const percent = Math.floor(phase.fraction * 100);
+      throw serverLoading(`${phase.stage}, ${percent} %`);
+    }
+    const entry = this.#entries().find(({ model }) => model.id === id);
+    if (entry !== undefined) {
+      const { model, engine } = entry;
+      const generate = this.#observe((request, signal) => engine.generate(request, signal), model.base.id);
+      return { model, engine: { generate, ask: (question) => engine.ask(question) } };
+    }
+    const failure = this.#failureOf(id);
+    if (failure !== null) {
+      throw new ToastError("engine_failed", failure);
+    }
+    const served = this.models.map((model) => model.id).join(", ");
+    const message = `The model '${id.slice(0, 100)}' is not served here. Served: ${served}.`;
+    throw new ToastError("model_not_found", message, { param: "model" });
+  }
+
+  /** Why the model cannot be had, if it may be one of those that failed: one that never was ready may have any id. */
+  #failureOf(id: string): string | null {
+    for (const { phase } of this.#engines) {
+      if (phase.kind === "closed") return "The engine is closed.";
+      if (phase.kind !== "failed") continue;
+      const { model = null, message } = phase;
+      if (model === null || servedModelsOf(model).some((one) => one.id === id)) return message;
+    }
+    return null;
+  }
+
+  /** Cancels what runs and ends all workers. */
+  async close(): Promise<void> {
+    await Promise.all(this.#engines.map((engine) => engine.close()));
+  }
+
+  #entries(): readonly { readonly model: ServedModel; readonly engine: Engine }[] {
+    return this.#engines.flatMap((engine) =>
+      engine.phase.kind === "ready" ? servedModelsOf(engine.phase.model).map((model) => ({ model, engine })) : [],
+    );
+  }
+}

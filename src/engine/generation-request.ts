@@ -1,0 +1,54 @@
+import type { OutputConstraint } from "../sampling/grammar/constraint.js";
+import type { SamplingParams } from "../sampling/sampling-params.js";
+import type { Steering } from "../steering/steering.js";
+import type { Prompt } from "./prompt.js";
+
+export interface GenerationRequest {
+  readonly prompt: Prompt;
+  readonly steering: Steering;
+  readonly sampling: SamplingParams;
+  /** Answers to the one prompt, which is computed once; each draws with noise of its own. */
+  readonly choices: number;
+  /**
+   * Tokens to generate at most; null: as many as the context has room for; 0: the prompt is computed, and reported if
+   * asked.
+   */
+  readonly maxTokens: number | null;
+  readonly stopStrings: readonly string[];
+  /** Whether generation goes on after an end-of-sequence token, to `maxTokens` or a stop string. */
+  readonly ignoreEos: boolean;
+  /**
+   * Tokens before which neither an end of sequence nor a stop token is drawn, and within which no stop string ends the
+   * text.
+   */
+  readonly minTokens: number;
+  /** Tokens that end the text as an end of sequence does; they are no part of it. */
+  readonly stopTokenIds: readonly number[];
+  /** The language that the text must be of; null: any text. */
+  readonly constraint: OutputConstraint | null;
+  readonly report: ReportRequest;
+}
+
+/** Likeliest tokens that are reported of one place. */
+export const maxLogprobs = 20;
+
+/** What a client wants to know of each token beside its text. */
+export interface ReportRequest {
+  /** Log probabilities of generated tokens, with so many of the likeliest others (0 … `maxLogprobs`); null: none. */
+  readonly logprobs: number | null;
+  /** The same of the prompt's tokens. */
+  readonly promptLogprobs: number | null;
+  /**
+   * What the steering looked at and did, of prompt and generated tokens. Nothing in a plain request, which has no
+   * steering.
+   */
+  readonly explain: boolean;
+}
+
+/** The fields of a request that wants text and nothing else. */
+export const ordinaryText = {
+  minTokens: 0,
+  stopTokenIds: [],
+  constraint: null,
+  report: { logprobs: null, promptLogprobs: null, explain: false },
+} as const satisfies Partial<GenerationRequest>;

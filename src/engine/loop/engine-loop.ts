@@ -1,0 +1,332 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { ToastError } from "../../errors.js";
+import type { RowResult } from "../../model/decoder.js";
+import { logProbabilities } from "../../sampling/log-probabilities.js";
+import { Sampler } from "../../sampling/sampler.js";
+import { Feedback } from "../../steering/feedback.js";
+import type { Tokenizer } from "../../text/tokenizer.js";
+import type { FinishReason, Usage } from "../engine.js";
+import type { EngineStatus } from "../engine-status.js";
+import type { TokenReport } from "../token-report.js";
+import type { AdmittedRequest } from "./admission.js";
+import { LoopCounters } from "./loop-counters.js";
+import { type ChoiceId, RequestGroup, type Sequence } from "./request-group.js";
+import type { RunningSequence } from "./running-sequence.js";
+import { type RunningParts, RunningSet } from "./running-set.js";
+import type { PlannedRow, StepPlan } from "./step-plan.js";
+
+export interface EngineParts extends RunningParts {
+  readonly tokenizer: Tokenizer;
+  readonly eosIds: ReadonlySet<number>;
+}
+
+/** Hears what happens to each choice of a request, in order. */
+export interface LoopListener {
+  /** The request leaves the queue, for the first time. */
+  started(requestId: string, queueMs: number): void;
+  /** Before any delta of a request that wants to know of its prompt. */
+  prompt(requestId: string, reports: readonly TokenReport[]): void;
+  delta(choice: ChoiceId, text: string, tokens: number, reports: readonly TokenReport[]): void;
+  finished(choice: ChoiceId, reason: FinishReason, usage: Usage): void;
+  /** The request has failed, and with it all its choices that had not finished. */
+  errored(requestId: string, error: ToastError): void;
+}
+
+/** How choices end. One finishes by itself; a request is cancelled, and fails, as a whole. */
+type Outcome =
+  | { readonly kind: "finished"; readonly sequence: Sequence; readonly reason: "stop" | "length" }
+  | { readonly kind: "cancelled" }
+  | { readonly kind: "failed"; readonly cause: unknown };
+
+interface ComputedRow {
+  readonly row: PlannedRow;
+  readonly running: RunningSequence;
+  readonly result: RowResult;
+}
+
+/**
+ * The life of admitted requests: waits → runs (lanes allocated) → ends (lanes released). One `step` is one forward.
+ * When memory runs out, the youngest running sequence gives its lanes back and waits again; it loses time, not text.
+ * Runs in the engine worker; knows nothing of threads, messages or HTTP.
+ */
+export class EngineLoop {
+  readonly #parts: EngineParts;
+  readonly #listener: LoopListener;
+  readonly #sampler: Sampler;
+  readonly #feedback: Feedback;
+  /** By request id: those with choices that have not ended. */
+  readonly #groups = new Map<string, RequestGroup>();
+  readonly #waiting: Sequence[] = [];
+  readonly #running: RunningSet;
+  /** Asked to stop while a forward may be using their lanes; ended before the next one. */
+  readonly #toCancel = new Set<RequestGroup>();
+  readonly #counters = new LoopCounters();
+  #previousPhase: StepPlan["phase"] = "decode";
+  /** Of adapters that are gone. */
+  #pastAdapterMs = 0;
+  #busy = false;
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(parts: EngineParts, listener: LoopListener) {
+    this.#parts = parts;
+    this.#listener = listener;
+    this.#sampler = new Sampler(parts.decoder.architecture.vocabSize);
+    this.#feedback = new Feedback(parts.decoder.architecture);
+    this.#running = new RunningSet(parts);
+  }
+
+  /** @throws ToastError `server_overloaded` when too many wait already */
+  add(request: AdmittedRequest): void {
+    const { limits, tokenizer, eosIds } = this.#parts;
+    if (this.#waiting.length >= limits.maxWaiting) {
+      const message = `${limits.maxWaiting} requests are already waiting. Try again in a moment.`;
+      throw new ToastError("server_overloaded", message);
+    }
+    const group = new RequestGroup(request, tokenizer, eosIds);
+    this.#groups.set(group.id, group);
+    this.#waiting.push(group.first);
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#ended = this.#runUntilIdle();
+  }
+
+  /** Takes effect before the next forward; unknown and finished ids are ignored. */
+  cancel(requestId: string): void {
+    const group = this.#groups.get(requestId);
+    if (group === undefined) return;
+    const mayCompute = [...group.open].some((sequence) => this.#running.find(sequence) !== undefined);
+    if (mayCompute) this.#toCancel.add(group);
+    else this.#end(group, { kind: "cancelled" });
+  }
+
+  /** Whether a request that has not ended is steered by the adapter of this key. */
+  usesAdapter(key: string): boolean {
+    return [...this.#groups.values()].some(
+      ({ request: { steering } }) => steering.kind === "steered" && steering.adapter === key,
+    );
+  }
+
+  /** Drops what is kept of an adapter that nobody uses and nobody will: its key never comes back. */
+  forgetAdapter(key: string): void {
+    this.#pastAdapterMs += this.#parts.adapters.get(key)?.graphMs ?? 0;
+    this.#running.forgetAdapter(key);
+  }
+
+  /** Cancels everything. @returns once no forward runs any more: only then may the thread end. */
+  async close(): Promise<void> {
+    for (const requestId of [...this.#groups.keys()]) this.cancel(requestId);
+    await this.#ended;
+  }
+
+  status(): EngineStatus {
+    const { decoder, adapters, limits } = this.#parts;
+    const { cache } = decoder;
+    const adapterMs = [...adapters.values()].reduce((sum, { graphMs }) => sum + graphMs, this.#pastAdapterMs);
+    return {
+      waiting: this.#waiting.length,
+      running: this.#running.size,
+      lanesInUse: cache.lanesInUse,
+      cacheBytes: cache.blocksInUse * cache.blockBytes,
+      prefixBytes: this.#running.prefixBytes,
+      cacheLimitBytes: limits.cacheBytes,
+      ...this.#counters.status(decoder.graphMs + adapterMs),
+      violations: this.#running.violations(),
+    };
+  }
+
+  async #runUntilIdle(): Promise<void> {
+    for (;;) {
+      // Gives commands that arrived during the last forward their turn: a cancelled request is not stepped again.
+      await nextTurn();
+      const startedAt = performance.now();
+      for (const group of this.#toCancel) this.#end(group, { kind: "cancelled" });
+      this.#toCancel.clear();
+      this.#start();
+      if ((await this.#step()) === "idle") break;
+      this.#counters.step(performance.now() - startedAt);
+    }
+    this.#busy = false;
+  }
+
+  /** Lets those that wait run, first come first served, as far as there is room. */
+  #start(): void {
+    for (;;) {
+      const sequence = this.#waiting[0];
+      const running = sequence === undefined ? null : this.#running.start(sequence);
+      if (running === null) return;
+      this.#waiting.shift();
+      const reused = this.#running.restore(running);
+      const { group, tokenIds } = running.sequence;
+      // One that was preempted, or follows another choice, has been counted.
+      if (group.cachedTokens !== null) continue;
+      group.cachedTokens = reused;
+      this.#listener.started(group.id, performance.now() - group.queuedAt);
+      this.#counters.prefixLookup(tokenIds.length, reused);
+    }
+  }
+
+  /** One forward: plan → feed back → forward → settle. */
+  async #step(): Promise<"stepped" | "idle"> {
+    const plan = this.#running.plan(this.#previousPhase, (sequence) => this.#preempted(sequence));
+    if (plan === null) return "idle";
+    this.#previousPhase = plan.phase;
+    const planned = plan.rows.map((row) => ({ row, running: this.#running.get(row.sequenceId) }));
+    try {
+      const fedBack = await this.#feedback.of(planned.map(({ row, running }) => running.feedbackMember(row)));
+      const results = await this.#parts.decoder.step(
+        planned.map(({ row, running }, index) => running.decoderRow(row, fedBack[index]?.topDown ?? null)),
+      );
+      this.#counters.forward(plan);
+      const computed = planned.map(({ row, running }, index) => {
+        const result = results[index];
+        if (result === undefined) throw new Error("a step has one result for each row");
+        running.record(row, result, fedBack[index] ?? null);
+        return { row, running, result };
+      });
+      await this.#settle(computed);
+    } catch (cause) {
+      for (const { running } of planned) this.#end(running.sequence.group, { kind: "failed", cause });
+    }
+    return "stepped";
+  }
+
+  #preempted(sequence: Sequence): void {
+    this.#waiting.unshift(sequence);
+    this.#counters.preemption();
+  }
+
+  /** Tokens first, which accept drafts or take them back; then new drafts. */
+  async #settle(computed: readonly ComputedRow[]): Promise<void> {
+    const withLogits = computed.filter(({ row }) => row.logits !== "none");
+    for (const { row, running, result } of withLogits) {
+      if (row.lane !== running.sampledLane) continue;
+      await this.#attempt(running, () => this.#readLogits(running, row, result.logits));
+    }
+    for (const { row, running, result } of withLogits) {
+      if (row.lane === running.sampledLane) continue;
+      await this.#attempt(running, () => this.#draft(running, row, result.logits));
+    }
+  }
+
+  /** What goes wrong with one sequence, if it still runs, is its request's trouble alone. */
+  async #attempt(running: RunningSequence, action: () => void | Promise<void>): Promise<void> {
+    if (!this.#running.has(running)) return;
+    try {
+      await action();
+    } catch (cause) {
+      this.#end(running.sequence.group, { kind: "failed", cause });
+    }
+  }
+
+  /** @param logits float32 [T,V] of all tokens of a row of the sampled lane, or [1,V] of its last. */
+  async #readLogits(running: RunningSequence, { from, count }: PlannedRow, logits: Float32Array): Promise<void> {
+    const { vocabSize } = this.#parts.decoder.architecture;
+    const { group, tokenIds } = running.sequence;
+    group.promptReport?.addLogits(from, logits, vocabSize);
+    if (from + count < tokenIds.length) return;
+    await running.explainRestored(this.#feedback, this.#parts.limits.chunkTokens);
+    if (group.request.maxTokens === 0) this.#finishPrompt(group);
+    else this.#nextToken(running, logits.subarray(-vocabSize));
+  }
+
+  /** @param logits float32 [V] */
+  #nextToken(running: RunningSequence, logits: Float32Array): void {
+    const { sequence } = running;
+    const { group, request, output } = sequence;
+    const tokenId = this.#sample(sequence, logits);
+    const { logprobs } = request.report;
+    const likelihood = logprobs === null ? null : logProbabilities(logits, tokenId, logprobs);
+    if (output.tokens === 0) {
+      this.#emitPrompt(group);
+      // The prompt is computed: whoever comes with the same one need not wait for this text's end.
+      this.#running.remember(running);
+      this.#startFollowers(running, logits);
+    }
+    const draft = this.#settleDraft(running, tokenId);
+    const token = sequence.push(tokenId, likelihood, { steering: running.lastSteering, draft });
+    const { text, tokens, reports, finished } = token;
+    if (text !== "" || reports.length > 0) this.#listener.delta(sequence.choiceId, text, tokens, reports);
+    if (finished !== null) this.#end(group, { kind: "finished", sequence, reason: finished });
+  }
+
+  #sample({ sampling, tokenIds, rules }: Sequence, logits: Float32Array): number {
+    return this.#sampler.sample(logits, sampling, tokenIds.length, rules);
+  }
+
+  /**
+   * Gives the prompt's lanes to the other choices of a request, each a copy, and draws their first tokens from the same
+   * logits. Who does not fit now waits first in line.
+   */
+  #startFollowers(first: RunningSequence, logits: Float32Array): void {
+    const waiting: Sequence[] = [];
+    for (const sequence of first.sequence.group.takeFollowers()) {
+      const running = this.#running.start(sequence);
+      if (running === null) {
+        waiting.push(sequence);
+        continue;
+      }
+      this.#running.copyPrompt(first, running);
+      this.#nextToken(running, logits);
+    }
+    this.#waiting.unshift(...waiting);
+  }
+
+  /** Keeps the bottom-up row of a draft that came true, takes that of any other back. */
+  #settleDraft({ lanes }: RunningSequence, tokenId: number): TokenReport["draft"] {
+    if (lanes.kind === "plain" || lanes.draft === null) return "none";
+    const isRight = lanes.draft === tokenId;
+    if (isRight) this.#counters.draft("accepted");
+    else this.#parts.decoder.cache.rollBack(lanes.bottomUp, 1);
+    lanes.draft = null;
+    return isRight ? "accepted" : "refused";
+  }
+
+  /**
+   * Guesses the next token from the bottom-up pass, which has seen all tokens that are known. Drawn as the steered pass
+   * will draw it, with the same noise of that position, so that the two agree wherever their logits nearly do.
+   * @see docs/architecture.md, "Draft ahead"
+   */
+  #draft({ lanes, sequence }: RunningSequence, { from, count }: PlannedRow, logits: Float32Array): void {
+    const { request, endIds, output } = sequence;
+    // A row that was a wrong draft's has been taken back.
+    if (lanes.kind === "plain" || lanes.bottomUp.computed < from + count) return;
+    // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
+    if (output.tokens + 1 >= request.maxTokens) return;
+    const draft = this.#sample(sequence, logits);
+    if (endIds.has(draft)) return;
+    lanes.draft = draft;
+    this.#counters.draft("proposed");
+  }
+
+  #emitPrompt(group: RequestGroup): void {
+    const report = group.takePromptReport();
+    if (report !== null) this.#listener.prompt(group.id, report.reports(this.#parts.tokenizer));
+  }
+
+  /** Of a request for no tokens: the prompt is all that there is. */
+  #finishPrompt(group: RequestGroup): void {
+    this.#emitPrompt(group);
+    for (const sequence of [...group.open]) this.#end(group, { kind: "finished", sequence, reason: "length" });
+  }
+
+  /** The one way out: whatever a choice still has, it gives back, then whoever waits for it hears how it ended. */
+  #end(group: RequestGroup, outcome: Outcome): void {
+    const ended = outcome.kind === "finished" ? [outcome.sequence] : [...group.open];
+    if (ended.length === 0) return;
+    for (const sequence of ended) {
+      group.open.delete(sequence);
+      const running = this.#running.find(sequence);
+      const waitsAt = this.#waiting.indexOf(sequence);
+      if (waitsAt !== -1) this.#waiting.splice(waitsAt, 1);
+      if (running !== undefined && outcome.kind !== "failed") this.#running.remember(running);
+      if (running !== undefined) this.#running.release(running);
+      sequence.dispose();
+    }
+    if (group.open.size === 0) this.#groups.delete(group.id);
+    if (outcome.kind === "failed") this.#listener.errored(group.id, ToastError.from(outcome.cause));
+    else {
+      const reason = outcome.kind === "finished" ? outcome.reason : "cancelled";
+      for (const { choiceId, usage } of ended) this.#listener.finished(choiceId, reason, usage);
+    }
+  }
+}

@@ -1,0 +1,157 @@
+import type { DrawRules } from "../../sampling/draw-rules.js";
+import type { Matcher } from "../../sampling/grammar/matcher.js";
+import type { LogProbabilities } from "../../sampling/log-probabilities.js";
+import { drawRules } from "../../sampling/logits-processors.js";
+import type { SamplingParams } from "../../sampling/sampling-params.js";
+import type { Tokenizer } from "../../text/tokenizer.js";
+import type { Usage } from "../engine.js";
+import { OutputProcessor, type ProcessedToken } from "../output/output-processor.js";
+import { PromptReport } from "../output/prompt-report.js";
+import type { TokenFacts } from "../output/token-facts.js";
+import type { AdmittedRequest } from "./admission.js";
+
+/** A request and its choices, which share its prompt: the first one computes it, the others begin behind it. */
+export class RequestGroup {
+  readonly request: AdmittedRequest;
+  readonly first: Sequence;
+  /** Choices that have not ended. */
+  readonly open: Set<Sequence>;
+  /** Choices that begin when the first one has computed the prompt. */
+  followers: readonly Sequence[];
+  /** What is to be reported of the prompt, until it is. */
+  promptReport: PromptReport | null;
+  /** Prompt tokens that were found in the prefix cache when the request left the queue; null before. */
+  cachedTokens: number | null = null;
+  /** On the clock of `performance.now()`. */
+  readonly queuedAt = performance.now();
+
+  /** @param eosIds the model's end-of-sequence tokens */
+  constructor(request: AdmittedRequest, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {
+    this.request = request;
+    this.first = new Sequence(this, 0, tokenizer, eosIds);
+    this.followers = Array.from(
+      { length: request.choices - 1 },
+      (_, at) => new Sequence(this, at + 1, tokenizer, eosIds),
+    );
+    this.open = new Set([this.first, ...this.followers]);
+    const { promptLogprobs, explain } = request.report;
+    this.promptReport = promptLogprobs !== null || explain ? new PromptReport(request.promptIds, request.report) : null;
+  }
+
+  get id(): string {
+    return this.request.requestId;
+  }
+
+  /** Whether logits of every token of the prompt are needed: what is in the prefix cache has none. */
+  get needsPromptLogits(): boolean {
+    return this.promptReport?.needsLogits === true;
+  }
+
+  /** @returns the choices that have not begun, which begin now. */
+  takeFollowers(): readonly Sequence[] {
+    const { followers } = this;
+    this.followers = [];
+    return followers;
+  }
+
+  /** @returns what is to be reported of the prompt, once; null when there is nothing, or nothing any more. */
+  takePromptReport(): PromptReport | null {
+    const { promptReport } = this;
+    this.promptReport = null;
+    return promptReport;
+  }
+}
+
+/** One choice of a request. */
+export interface ChoiceId {
+  readonly requestId: string;
+  readonly choice: number;
+}
+
+/** Everything about a choice that outlives its lanes: a preempted sequence waits with it and goes on where it was. */
+export class Sequence {
+  readonly group: RequestGroup;
+  readonly choice: number;
+  readonly sampling: SamplingParams;
+  readonly output: OutputProcessor;
+  /** Tokens that end the text. */
+  readonly endIds: ReadonlySet<number>;
+  /** Under which draft and token are drawn. */
+  readonly rules: DrawRules;
+  /** Where the text stands in its grammar; one of the rules. Null where any text will do. */
+  readonly #matcher: Matcher | null;
+  /** Of prompt and text. */
+  readonly tokenIds: number[];
+
+  /** @param eosIds the model's end-of-sequence tokens */
+  constructor(group: RequestGroup, choice: number, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {
+    const { request } = group;
+    this.group = group;
+    this.choice = choice;
+    this.sampling = { ...request.sampling, seed: choiceSeed(request.sampling.seed, choice) };
+    this.endIds = new Set([...(request.ignoreEos ? [] : eosIds), ...request.stopTokenIds]);
+    this.output = new OutputProcessor(tokenizer, request, this.endIds);
+    // An end of sequence that is to be ignored is not wanted early either (vLLM).
+    const endIds = [...eosIds, ...request.stopTokenIds];
+    this.#matcher = request.constraint?.matcher() ?? null;
+    this.rules = drawRules({ ...request, sampling: this.sampling, endIds, constraint: this.#matcher });
+    this.tokenIds = [...request.promptIds];
+  }
+
+  get request(): AdmittedRequest {
+    return this.group.request;
+  }
+
+  /** Unique among all sequences. */
+  get id(): string {
+    return `${this.group.id}#${this.choice}`;
+  }
+
+  get choiceId(): ChoiceId {
+    return { requestId: this.group.id, choice: this.choice };
+  }
+
+  get laneCount(): 1 | 2 {
+    return this.request.steering.kind === "plain" ? 1 : 2;
+  }
+
+  get usage(): Usage {
+    return {
+      promptTokens: this.request.promptIds.length,
+      cachedTokens: this.group.cachedTokens ?? 0,
+      completionTokens: this.output.tokens,
+    };
+  }
+
+  /**
+   * One more token.
+   * @param likelihood null when nobody asked for it.
+   * @throws ToastError when the grammar does not have it
+   */
+  push(
+    tokenId: number,
+    likelihood: LogProbabilities | null,
+    { steering, draft }: Pick<TokenFacts, "steering" | "draft">,
+  ): ProcessedToken {
+    this.tokenIds.push(tokenId);
+    this.rules.append(tokenId);
+    // The next token's mask says so; it is computed once, and needed next in any case.
+    const place = this.#matcher?.isComplete === true ? "last" : "within";
+    const { logprob, top } = likelihood ?? { logprob: null, top: [] };
+    const isReported = likelihood !== null || this.request.report.explain;
+    return this.output.push(tokenId, isReported ? { logprob, top, steering, draft } : null, place);
+  }
+
+  /** Frees what its grammar holds. */
+  dispose(): void {
+    this.#matcher?.dispose();
+  }
+}
+
+/**
+ * Noise of its own for each choice; choice 0 is what a request for one would get. Fibonacci hashing: distinct for all
+ * 2³² choices.
+ */
+function choiceSeed(seed: number, choice: number): number {
+  return (seed ^ Math.imul(choice, 0x9e3779b1)) >>> 0;
+}

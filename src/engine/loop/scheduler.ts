@@ -1,0 +1,120 @@
+import type { WantedLogits } from "../../model/decoder.js";
+import type { PlannedRow, StepPlan } from "./step-plan.js";
+
+/**
+ * In which order a steered sequence's two lanes advance. The text is the same, token for token.
+ *
+ * - `sequential`: the bottom-up row of a token, then its steered row: two forwards a token.
+ * - `draftAhead`: one forward carries the steered row of a token and the bottom-up row of a *draft* of the next one.
+ *   When the sampled token equals the draft, the next token is a forward further on already; otherwise the bottom-up
+ *   row is computed again with the right token.
+ */
+export const schedules = ["sequential", "draftAhead"] as const;
+export type Schedule = (typeof schedules)[number];
+
+/** What the scheduler knows of a running sequence: how far each lane's computed tokens are behind its tokens. */
+export interface SequenceView {
+  readonly id: string;
+  /** Tokens of the prompt: these are computed in chunks, those after it one by one. */
+  readonly prompt: number;
+  /** Of which tokens of the prompt the sampled lane (the steered one, or the only one) gives logits. */
+  readonly promptLogits: "last" | "all";
+  /** Prompt and output tokens known so far. */
+  readonly tokens: number;
+  /**
+   * Tokens computed in the bottom-up lane; `tokens + 1` never outlives a step: a draft is accepted or taken back in it.
+   */
+  readonly bottomUp: number;
+  /** The steered lane, or why there is none. */
+  readonly steered:
+    | { readonly kind: "plain" }
+    | {
+        readonly kind: "steered";
+        readonly computed: number;
+        /** Whether there is a draft of the token after the known ones. */
+        readonly draft: "none" | "waiting";
+      };
+}
+
+export interface ScheduleOptions {
+  /** Most tokens of a prompt in one forward. */
+  readonly chunkTokens: number;
+  readonly schedule: Schedule;
+}
+
+/**
+ * Picks the rows of the next forward. Pure.
+ *
+ * One rule covers everything: computed tokens catch up with tokens, lane by lane. A steered lane follows its bottom-up
+ * lane, because its top-down values come from there. All rows of one token share a forward, whatever their lane,
+ * adapter or strength. A longer piece of prompt is computed in chunks, alone, in turn with them: so a chunk's
+ * arithmetic, and with it the text, is the same whoever else is being served.
+ *
+ * Where a chunk ends follows from the prompt alone, and what comes after the prompt is always computed token by token.
+ * So a sequence that was preempted computes what it had lost with the same arithmetic, and goes on with the same text.
+ *
+ * @param sequences in order of arrival
+ * @param previous the last plan's phase: prefill and decode take turns where both wait
+ * @returns null when nothing is left to compute
+ */
+export function planStep(
+  sequences: readonly SequenceView[],
+  options: ScheduleOptions,
+  previous: StepPlan["phase"],
+): StepPlan | null {
+  const rows = sequences.flatMap((sequence) => rowsOf(sequence, options));
+  const single = rows.filter((row) => row.count === 1);
+  const chunk = rows.find((row) => row.count > 1);
+  if (chunk !== undefined && (previous === "decode" || single.length === 0)) return { phase: "prefill", rows: [chunk] };
+  if (single.length > 0) return { phase: "decode", rows: single };
+  return null;
+}
+
+function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly PlannedRow[] {
+  const { tokens, bottomUp, steered } = sequence;
+  if (steered.kind === "plain") {
+    if (bottomUp === tokens) return [];
+    const count = chunk(sequence, bottomUp, tokens, options);
+    return [bottomUpRow(sequence, count, sampledLogits(sequence, bottomUp, count))];
+  }
+  // A draft is of use where it rides with a steered row of one token.
+  const drafts = options.schedule === "draftAhead";
+  if (steered.computed < bottomUp) {
+    const count = chunk(sequence, steered.computed, bottomUp, options);
+    const row: PlannedRow = {
+      sequenceId: sequence.id,
+      lane: "steered",
+      from: steered.computed,
+      count,
+      logits: sampledLogits(sequence, steered.computed, count),
+    };
+    if (count > 1 || steered.computed + 1 < bottomUp || !drafts) return [row];
+    // Beside the one steered row goes the next bottom-up row: of a token that is known (after a preemption), or of a
+    // draft.
+    if (bottomUp < tokens) {
+      if (bottomUp < sequence.prompt) return [row];
+      return [row, bottomUpRow(sequence, 1, bottomUp + 1 === tokens ? "last" : "none")];
+    }
+    return steered.draft === "none" ? [row] : [row, bottomUpRow(sequence, 1, "last")];
+  }
+  if (bottomUp === tokens) return [];
+  const count = chunk(sequence, bottomUp, tokens, options);
+  const guess = drafts && count === 1 && bottomUp + 1 === tokens;
+  return [bottomUpRow(sequence, count, guess ? "last" : "none")];
+}
+
+/** Which logits a row of the lane that the text is sampled from has to give. */
+function sampledLogits({ prompt, promptLogits, tokens }: SequenceView, from: number, count: number): WantedLogits {
+  if (promptLogits === "all" && from < prompt) return "all";
+  return from + count === tokens ? "last" : "none";
+}
+
+/** How many tokens from `from` on are computed at once: to the chunk's end inside the prompt, one behind it. */
+function chunk({ prompt }: SequenceView, from: number, known: number, { chunkTokens }: ScheduleOptions): number {
+  if (from >= prompt) return 1;
+  return Math.min(prompt, known, from - (from % chunkTokens) + chunkTokens) - from;
+}
+
+function bottomUpRow({ id, bottomUp }: SequenceView, count: number, logits: WantedLogits): PlannedRow {
+  return { sequenceId: id, lane: "bottomUp", from: bottomUp, count, logits };
+}

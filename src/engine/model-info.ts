@@ -1,0 +1,25 @@
+import type { SamplingDefaults } from "../model/manifest.js";
+
+/** One served adapter, as the engine reports it. */
+export interface AdapterInfo {
+  readonly name: string;
+  readonly stage: string;
+  readonly licence: string | null;
+  /** Short content hash: names what steered an answer (`system_fingerprint`). */
+  readonly fingerprint: string;
+}
+
+/** One loaded model folder. */
+export interface ModelInfo {
+  /** The base's model id. */
+  readonly id: string;
+  readonly layers: number;
+  readonly contextLength: number;
+  readonly vocabSize: number;
+  readonly quantization: string;
+  /** What applies where a request does not say. */
+  readonly sampling: SamplingDefaults;
+  readonly licence: string | null;
+  readonly fingerprint: string;
+  readonly adapters: readonly AdapterInfo[];
+}

@@ -1,0 +1,93 @@
+import { IncrementalDetokenizer } from "../../text/incremental-detokenizer.js";
+import { type StopMatch, StopMatcher } from "../../text/stop-matcher.js";
+import type { Tokenizer } from "../../text/tokenizer.js";
+import type { FinishReason } from "../engine.js";
+import type { TokenReport } from "../token-report.js";
+import { ReportQueue, unfinishedCharacter } from "./report-queue.js";
+import { type TokenFacts, tokenReport } from "./token-facts.js";
+
+/** What one more token means for the client. */
+export interface ProcessedToken {
+  /** Text that is final now; empty while a character or a stop string may still be coming. */
+  readonly text: string;
+  /** Tokens behind `text`, the held ones before it included. */
+  readonly tokens: number;
+  /**
+   * Of the tokens whose text is all out; empty when none are asked for. Their bytes, over all that is processed, are
+   * the text (behind an unfinished character of the prompt: the rest of it). The token that ends the text is not part
+   * of it. Where `text` is empty and this is not, the text has ended: with tokens that have none.
+   */
+  readonly reports: readonly TokenReport[];
+  readonly finished: Exclude<FinishReason, "cancelled"> | null;
+}
+
+/** Sampled ids → text: end of sequence, detokenizing, stop strings, length. One for each running sequence. */
+export class OutputProcessor {
+  readonly #detokenizer: IncrementalDetokenizer;
+  readonly #stopMatcher: StopMatcher;
+  readonly #endIds: ReadonlySet<number>;
+  readonly #minTokens: number;
+  readonly #maxTokens: number;
+  readonly #reports: ReportQueue;
+  #tokens = 0;
+  #counted = 0;
+
+  constructor(
+    tokenizer: Tokenizer,
+    request: {
+      readonly textContext: readonly number[];
+      readonly stopStrings: readonly string[];
+      readonly minTokens: number;
+      readonly maxTokens: number;
+    },
+    endIds: ReadonlySet<number>,
+  ) {
+    this.#detokenizer = new IncrementalDetokenizer(tokenizer, request.textContext);
+    const context = request.textContext.flatMap((id) => [...this.#detokenizer.bytesOf(id)]);
+    this.#reports = new ReportQueue(unfinishedCharacter(Uint8Array.from(context)));
+    this.#stopMatcher = new StopMatcher(request.stopStrings);
+    this.#endIds = endIds;
+    this.#minTokens = request.minTokens;
+    this.#maxTokens = request.maxTokens;
+  }
+
+  /** Tokens sampled so far. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /**
+   * @param facts what to report of the token; null when nothing was asked for.
+   * @param place `last`: the text is complete with this token, as its grammar has it.
+   */
+  push(tokenId: number, facts: TokenFacts | null, place: "within" | "last" = "within"): ProcessedToken {
+    this.#tokens++;
+    if (this.#endIds.has(tokenId)) return this.#end("", "stop");
+    if (facts !== null) this.#reports.push(tokenReport(tokenId, facts, this.#detokenizer));
+    const { emit, stopped } = this.#match(this.#detokenizer.push(tokenId));
+    if (stopped !== null) return this.#emit(emit, this.#reports.cut(emit), "stop");
+    if (place === "last") return this.#end(emit, "stop");
+    if (this.#tokens >= this.#maxTokens) return this.#end(emit, "length");
+    return this.#emit(emit, this.#reports.take(emit), null);
+  }
+
+  /** Nothing more comes: what was held back is text after all, unless it completes a stop string. */
+  #end(text: string, finished: "stop" | "length"): ProcessedToken {
+    const last = this.#match(this.#detokenizer.flush());
+    const whole = text + last.emit;
+    if (last.stopped !== null) return this.#emit(whole, this.#reports.cut(whole), "stop");
+    return this.#emit(whole + this.#stopMatcher.flush(), this.#reports.flush(), finished);
+  }
+
+  /** A stop string counts where it ends behind the tokens that there have to be (vLLM, v1/engine/detokenizer.py). */
+  #match(text: string): StopMatch {
+    return this.#tokens <= this.#minTokens ? this.#stopMatcher.pass(text) : this.#stopMatcher.push(text);
+  }
+
+  #emit(text: string, reports: readonly TokenReport[], finished: ProcessedToken["finished"]): ProcessedToken {
+    if (text === "" && reports.length === 0) return { text, tokens: 0, reports, finished };
+    const tokens = this.#tokens - this.#counted;
+    this.#counted = this.#tokens;
+    return { text, tokens, reports, finished };
+  }
+}

@@ -1,0 +1,248 @@
+import { randomUUID } from "node:crypto";
+import { totalmem } from "node:os";
+import { Worker } from "node:worker_threads";
+import { ToastError } from "../../errors.js";
+import { blockTokens } from "../../model/kv-cache.js";
+import type { Engine, EnginePhase, Generation } from "../engine.js";
+import type { EngineStatus } from "../engine-status.js";
+import type { GenerationRequest } from "../generation-request.js";
+import type { EngineLimits } from "../loop/admission.js";
+import type { AdapterInfo, ModelInfo } from "../model-info.js";
+import type { TextAnswers, TextQuestion } from "../text-questions.js";
+import { Calls } from "./calls.js";
+import type { EngineWorkerOptions } from "./engine-worker.js";
+import type { AdapterToLoad, EngineCall, EngineCommand, EngineEvent } from "./messages.js";
+import { PendingRequest } from "./pending-request.js";
+
+export interface EngineClientOptions {
+  /** A converted model folder. */
+  readonly folder: string;
+  /** Threads of one forward; undefined: onnxruntime's choice. */
+  readonly threads?: number | undefined;
+  readonly limits?: Partial<EngineLimits> | undefined;
+  /** Compiled worker entry; tests that run from source name the built one. */
+  readonly workerUrl?: URL | undefined;
+  readonly onPhase?: ((phase: EnginePhase) => void) | undefined;
+}
+
+/** Of the memory, a quarter is for caches: weights, activations and other programs need the rest. */
+export const defaultLimits: EngineLimits = {
+  maxRunning: 16,
+  maxWaiting: 256,
+  cacheBytes: Math.floor(totalmem() / 4),
+  prefixBytes: Math.floor(totalmem() / 8),
+  chunkTokens: blockTokens,
+  schedule: "draftAhead",
+};
+
+/** For the running forward to end (or for loading, which cannot be interrupted). */
+const closeTimeoutMs = 5_000;
+
+/**
+ * The HTTP thread's end of the messages. Starts a worker thread for one model folder, which loads in the background:
+ * `phase` and `ready()` say when it can be used.
+ */
+export class EngineClient implements Engine {
+  /** The model folder. */
+  readonly folder: string;
+  readonly #worker: Worker;
+  readonly #onPhase: (phase: EnginePhase) => void;
+  readonly #requests = new Map<string, PendingRequest>();
+  readonly #calls = new Calls();
+  /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
+  readonly #unloading = new Map<number, string>();
+  readonly #ready: Promise<ModelInfo>;
+  readonly #exited: Promise<void>;
+  #onReady: { resolve(model: ModelInfo): void; reject(error: ToastError): void } | null = null;
+  #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
+
+  constructor(options: EngineClientOptions) {
+    this.folder = options.folder;
+    this.#onPhase = options.onPhase ?? (() => {});
+    this.#ready = new Promise((resolve, reject) => {
+      this.#onReady = { resolve, reject };
+    });
+    // Whoever does not ask for `ready()` still learns of a failure from `phase`.
+    this.#ready.catch(() => {});
+    const workerData: EngineWorkerOptions = {
+      folder: options.folder,
+      threads: options.threads,
+      limits: { ...defaultLimits, ...options.limits },
+    };
+    this.#worker = new Worker(options.workerUrl ?? new URL("./worker.js", import.meta.url), { workerData });
+    this.#worker.on("message", (events: readonly EngineEvent[]) => {
+      for (const event of events) this.#handle(event);
+    });
+    this.#worker.on("error", (error) =>
+      this.#fail(new ToastError("engine_failed", `The engine stopped: ${error.message}`)),
+    );
+    this.#exited = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
+    this.#worker.on("exit", () => {
+      if (this.#phase.kind !== "closed") this.#fail(new ToastError("engine_failed", "The engine stopped."));
+    });
+  }
+
+  get phase(): EnginePhase {
+    return this.#phase;
+  }
+
+  /** @throws ToastError when loading failed */
+  ready(): Promise<ModelInfo> {
+    return this.#ready;
+  }
+
+  async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
+    this.#requireReady();
+    const requestId = randomUUID();
+    const pending = new PendingRequest(request.choices, signal, () => this.#send({ kind: "cancel", requestId }));
+    this.#requests.set(requestId, pending);
+    this.#send({ kind: "generate", requestId, request, adapterFingerprint: this.#fingerprintOf(request) });
+    pending.watchSignal();
+    return pending.accepted;
+  }
+
+  /** Read in the turn in which the request was made, so it is the one that its answer will name. */
+  #fingerprintOf({ steering }: GenerationRequest): string | null {
+    if (steering.kind === "plain" || this.#phase.kind !== "ready") return null;
+    return this.#phase.model.adapters.find(({ name }) => name === steering.adapter)?.fingerprint ?? null;
+  }
+
+  /**
+   * @returns once it is served, and named by `phase`.
+   * @throws ToastError as `loadAdapter` of load-model.ts, and `adapter_exists` for a name that is taken.
+   */
+  async loadAdapter(adapter: AdapterToLoad): Promise<void> {
+    this.#requireReady();
+    await this.#call({ kind: "loadAdapter", adapter });
+  }
+
+  /**
+   * New requests do not find it from now on.
+   * @returns once the last request that uses it has ended and its memory is free.
+   * @throws ToastError `model_not_found`
+   */
+  async unloadAdapter(name: string): Promise<void> {
+    this.#requireReady();
+    await this.#call({ kind: "unloadAdapter", name }, (callId) => {
+      this.#unloading.set(callId, name);
+      if (this.#phase.kind === "ready") this.#setAdapters(this.#phase.model.adapters);
+    });
+  }
+
+  async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+    this.#requireReady();
+    // The worker answers each kind of question with its kind of answer.
+    return await this.#call({ kind: "ask", question });
+  }
+
+  inspect(): Promise<EngineStatus> {
+    return this.#call({ kind: "inspect" });
+  }
+
+  async close(): Promise<void> {
+    if (this.#phase.kind === "closed") return;
+    this.#end(new ToastError("server_draining", "The server is shutting down."));
+    this.#setPhase({ kind: "closed" });
+    // Not terminate() at once: onnxruntime aborts the whole process when its thread ends in the middle of a run.
+    this.#send({ kind: "shutdown" });
+    const timer = setTimeout(() => void this.#worker.terminate(), closeTimeoutMs);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+
+  /** @param onSend is called before the call is on its way. */
+  #call<Reply>(call: EngineCall, onSend: (callId: number) => void = () => {}): Promise<Reply> {
+    return this.#calls.begin((callId) => {
+      onSend(callId);
+      this.#send({ kind: "call", callId, call });
+    });
+  }
+
+  #setAdapters(adapters: readonly AdapterInfo[]): void {
+    if (this.#phase.kind !== "ready") return;
+    const gone = new Set(this.#unloading.values());
+    const model = { ...this.#phase.model, adapters: adapters.filter(({ name }) => !gone.has(name)) };
+    this.#setPhase({ kind: "ready", model });
+  }
+
+  /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
+  #requireReady(): void {
+    switch (this.#phase.kind) {
+      case "loading":
+        throw new ToastError("server_loading", "The model is still loading. Try again in a moment.");
+      case "failed":
+        throw new ToastError("engine_failed", this.#phase.message);
+      case "closed":
+        throw new ToastError("server_draining", "The server is shutting down.");
+      case "ready":
+        break;
+    }
+  }
+
+  #send(command: EngineCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  #setPhase(phase: EnginePhase): void {
+    this.#phase = phase;
+    this.#onPhase(phase);
+  }
+
+  #handle(event: EngineEvent): void {
+    switch (event.kind) {
+      case "loading":
+        this.#setPhase(event);
+        break;
+      case "ready":
+        this.#setPhase(event);
+        this.#onReady?.resolve(event.model);
+        break;
+      case "failed":
+        this.#fail(ToastError.fromData(event.error));
+        break;
+      case "adapters":
+        this.#unloading.delete(event.callId);
+        this.#setAdapters(event.adapters);
+        break;
+      case "reply":
+        this.#calls.resolve(event.callId, event.reply);
+        break;
+      case "refusal":
+        this.#unloading.delete(event.callId);
+        this.#calls.reject(event.callId, ToastError.fromData(event.error));
+        break;
+      case "accepted":
+        this.#requests.get(event.requestId)?.accept(event.promptTokens);
+        break;
+      case "started":
+        this.#requests.get(event.requestId)?.start(event.queueMs);
+        break;
+      case "delta":
+      case "prompt":
+        this.#requests.get(event.requestId)?.push(event);
+        break;
+      case "finished":
+        if (this.#requests.get(event.requestId)?.finish(event) === "done") this.#requests.delete(event.requestId);
+        break;
+      case "rejected":
+      case "errored":
+        this.#requests.get(event.requestId)?.fail(ToastError.fromData(event.error));
+        this.#requests.delete(event.requestId);
+        break;
+    }
+  }
+
+  #fail(error: ToastError): void {
+    if (this.#phase.kind === "failed" || this.#phase.kind === "closed") return;
+    const model = this.#phase.kind === "ready" ? this.#phase.model : null;
+    this.#setPhase({ kind: "failed", message: error.message, model });
+    this.#end(error);
+  }
+
+  #end(error: ToastError): void {
+    this.#onReady?.reject(error);
+    for (const pending of this.#requests.values()) pending.fail(error);
+    this.#requests.clear();
+    this.#calls.rejectAll(error);
+  }
+}

@@ -1,0 +1,62 @@
+import type { ErrorData } from "../../errors.js";
+import type { GenerationEvent } from "../engine.js";
+import type { EngineStatus } from "../engine-status.js";
+import type { GenerationRequest } from "../generation-request.js";
+import type { AdapterInfo, ModelInfo } from "../model-info.js";
+import type { TextAnswers, TextQuestion } from "../text-questions.js";
+
+/** HTTP thread → engine worker. */
+export type EngineCommand =
+  | {
+      readonly kind: "generate";
+      readonly requestId: string;
+      readonly request: GenerationRequest;
+      /**
+       * Of the adapter that the response will name: one that has replaced it meanwhile must not answer in its place.
+       */
+      readonly adapterFingerprint: string | null;
+    }
+  | { readonly kind: "cancel"; readonly requestId: string }
+  | { readonly kind: "call"; readonly callId: number; readonly call: EngineCall }
+  | { readonly kind: "shutdown" };
+
+/** What the HTTP thread asks for and waits for; each call has one `reply` or `refusal`. */
+export type EngineCall =
+  | { readonly kind: "inspect" }
+  | { readonly kind: "loadAdapter"; readonly adapter: AdapterToLoad }
+  | { readonly kind: "unloadAdapter"; readonly name: string }
+  | { readonly kind: "ask"; readonly question: TextQuestion };
+
+/** Null: done as it was asked for. */
+export type EngineReply = EngineStatus | TextAnswers[keyof TextAnswers] | null;
+
+/** A converted adapter folder that is to be served while the engine runs. */
+export interface AdapterToLoad {
+  /** Served as `<base>:<name>`, whatever the folder or its manifest is called. */
+  readonly name: string;
+  readonly folder: string;
+  /**
+   * What becomes of an adapter that has the name: `add` is refused then, `replace` lets it end with the requests that
+   * use it.
+   */
+  readonly mode: "add" | "replace";
+}
+
+/** Engine worker → HTTP thread. */
+export type EngineEvent =
+  | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
+  | { readonly kind: "ready"; readonly model: ModelInfo }
+  /** The engine cannot go on (loading failed, or the native run failed). */
+  | { readonly kind: "failed"; readonly error: ErrorData }
+  | { readonly kind: "accepted"; readonly requestId: string; readonly promptTokens: number }
+  /** Once for each request: its first choice has its lanes. */
+  | { readonly kind: "started"; readonly requestId: string; readonly queueMs: number }
+  /** Before any token: a bad prompt, a template that failed, a context too small. */
+  | { readonly kind: "rejected"; readonly requestId: string; readonly error: ErrorData }
+  | (GenerationEvent & { readonly requestId: string })
+  /** After `accepted`: this request alone cannot go on, none of its choices. */
+  | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
+  /** The adapters from now on, changed by the call; always before that call's reply. */
+  | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
+  | { readonly kind: "reply"; readonly callId: number; readonly reply: EngineReply }
+  | { readonly kind: "refusal"; readonly callId: number; readonly error: ErrorData };

@@ -1,0 +1,58 @@
+import { ToastError } from "../../errors.js";
+import type { AdapterManifest, BackboneManifest } from "../../model/manifest.js";
+import { ChatTemplate, ordinaryRendering } from "../../text/chat-template.js";
+import type { Tokenizer } from "../../text/tokenizer.js";
+import { requireToken } from "../loop/admission.js";
+import type { Prompt } from "../prompt.js";
+
+/** Prompts → token ids: one model folder's tokenizer and chat templates. */
+export class PromptEncoder {
+  /** The base's; null: chat requests fail. */
+  readonly baseTemplate: ChatTemplate | null;
+  readonly #tokenizer: Tokenizer;
+  readonly #manifest: BackboneManifest;
+
+  constructor(tokenizer: Tokenizer, manifest: BackboneManifest) {
+    this.#tokenizer = tokenizer;
+    this.#manifest = manifest;
+    this.baseTemplate = this.#compiled(manifest.chatTemplate);
+  }
+
+  /** An adapter's own template, else the base's. @throws ToastError `chat_template_failed` */
+  templateFor({ chatTemplate }: AdapterManifest): ChatTemplate | null {
+    return chatTemplate === null ? this.baseTemplate : this.#compiled(chatTemplate);
+  }
+
+  /**
+   * @param template writes messages; null: there is none.
+   * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`
+   */
+  encode(prompt: Prompt, template: ChatTemplate | null): readonly number[] {
+    switch (prompt.kind) {
+      case "tokens":
+        for (const id of prompt.ids) requireToken(id, this.#manifest.architecture.vocabSize, "prompt");
+        return prompt.ids;
+      case "text":
+        return this.#tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
+      case "chat": {
+        const text = this.required(template).render(prompt.messages, prompt.rendering ?? ordinaryRendering);
+        // The template writes the special tokens itself.
+        return this.#tokenizer.encode(text, { addSpecialTokens: false });
+      }
+    }
+  }
+
+  /** @throws ToastError `chat_template_missing` */
+  required(template: ChatTemplate | null): ChatTemplate {
+    if (template !== null) return template;
+    const message = `Model ${this.#manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`;
+    throw new ToastError("chat_template_missing", message, { param: "model" });
+  }
+
+  #compiled(source: string | null): ChatTemplate | null {
+    const { bos, eos } = this.#manifest.tokens;
+    return source === null
+      ? null
+      : new ChatTemplate(source, { bosToken: bos?.text ?? "", eosToken: eos[0]?.text ?? "" });
+  }
+}
