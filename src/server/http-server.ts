@@ -4,7 +4,7 @@ import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { requestIdFor } from "./edge/request-id.js";
-import type { RunningRequests } from "./running-requests.js";
+import type { RunningRequests } from "./generate/running-requests.js";
 import { within } from "./within.js";
 
 export interface HttpServer {

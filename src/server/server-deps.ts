@@ -2,7 +2,7 @@ import type { AdapterLibrary } from "../adapters/adapter-library.js";
 import type { EngineRegistry } from "../engine/engine-registry.js";
 import type { ArenaSettings } from "./arena/arena-settings.js";
 import type { Edge } from "./edge/edge.js";
-import type { RunningRequests } from "./running-requests.js";
+import type { RunningRequests } from "./generate/running-requests.js";
 
 export interface ServerLimits {
   readonly maxBodyBytes: number;

@@ -3,7 +3,7 @@ import OpenAI from "openai";
 import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/engine/engine-registry.js";
 import { type ConnectionLimits, listen } from "../../src/server/http-server.js";
-import { RunningRequests } from "../../src/server/running-requests.js";
+import { RunningRequests } from "../../src/server/generate/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
 import { type TestEdgeOptions, testEdge } from "../server/edge/test-edge.js";
 import { idleParts } from "../server/idle-parts.js";

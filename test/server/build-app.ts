@@ -1,6 +1,6 @@
 import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/engine/engine-registry.js";
-import { RunningRequests } from "../../src/server/running-requests.js";
+import { RunningRequests } from "../../src/server/generate/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
 import { type TestEdgeOptions, testEdge } from "./edge/test-edge.js";
 import { idleParts } from "./idle-parts.js";

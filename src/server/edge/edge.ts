@@ -3,7 +3,7 @@ import type { Context, Hono, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { ToastError } from "../../errors.js";
 import { toHttpError } from "../../openai/error-envelope.js";
-import type { GenerationListener } from "../observed-generations.js";
+import type { GenerationListener } from "./observed-generations.js";
 import type { RequestEnvironment } from "../request-environment.js";
 import { checkHost, checkKey, checkOrigin } from "./access.js";
 import type { AccessPolicy, AccessTable } from "./access-policy.js";

@@ -8,7 +8,7 @@ import {
   parseChatCompletionRequest,
 } from "../../openai/chat-completion-request.js";
 import { readingOf } from "../../openai/tool-calls.js";
-import { type GenerationEndpoint, handleGeneration } from "../generation-endpoint.js";
+import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 import type { ServerDeps } from "../server-deps.js";
 
 /** POST /v1/chat/completions. */

@@ -9,7 +9,7 @@ import {
   completionGenerationRequests,
   parseCompletionRequest,
 } from "../../openai/completion-request.js";
-import { type Asked, type GenerationEndpoint, handleGeneration } from "../generation-endpoint.js";
+import { type Asked, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 import type { ServerDeps } from "../server-deps.js";
 
 /** POST /v1/completions. */

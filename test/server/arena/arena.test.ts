@@ -11,7 +11,7 @@ import { openStore } from "../../../src/arena/store/open-store.js";
 import { EngineRegistry } from "../../../src/engine/engine-registry.js";
 import { ToastError } from "../../../src/errors.js";
 import { arenaLimits } from "../../../src/server/arena/arena-settings.js";
-import { RunningRequests } from "../../../src/server/running-requests.js";
+import { RunningRequests } from "../../../src/server/generate/running-requests.js";
 import { createServerApp } from "../../../src/server/server-app.js";
 import { type RemoteServer, say, startRemoteServer } from "../../arena/contestants/remote-server.js";
 import { record, side } from "../../arena/store/battle.js";

@@ -1,6 +1,6 @@
-import type { Generate, GenerationEvent } from "../engine/engine.js";
-import type { GenerationRequest } from "../engine/generation-request.js";
-import { currentRecord, type GenerationFacts, type RequestRecord } from "./edge/request-record.js";
+import type { Generate, GenerationEvent } from "../../engine/engine.js";
+import type { GenerationRequest } from "../../engine/generation-request.js";
+import { currentRecord, type GenerationFacts, type RequestRecord } from "./request-record.js";
 
 /** Hears of each generation; the record is that of its HTTP request, null when it has none. */
 export interface GenerationListener {
