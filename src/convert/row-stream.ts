@@ -15,7 +15,7 @@ export async function* floatRows(rows: RowSource, size: number, source: TensorRo
       for (const name of rows.names) yield* source.floatRows(name);
       return;
     case "scaled": {
-      const factors = await wholeRows(rows.by, size, source);
+      const factors = await wholeRows(rows.by, [size], source);
       for await (const chunk of floatRows(rows.rows, size, source)) {
         const changed = chunk.slice();
         scaleColumns(changed, factors);
@@ -38,15 +38,11 @@ export async function* floatRows(rows: RowSource, size: number, source: TensorRo
   }
 }
 
-/** All of them, for what is small or needed whole. */
-export async function wholeRows(rows: RowSource, size: number, source: TensorRows): Promise<Float32Array> {
-  const chunks: Float32Array[] = [];
-  for await (const chunk of floatRows(rows, size, source)) chunks.push(chunk.slice());
-  const [only, ...others] = chunks;
-  if (only !== undefined && others.length === 0) return only;
-  const whole = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
+/** All of them, for what is small or needed whole. @param dims of the weight. */
+export async function wholeRows(rows: RowSource, dims: readonly number[], source: TensorRows): Promise<Float32Array> {
+  const whole = new Float32Array(dims.reduce((product, size) => product * size, 1));
   let done = 0;
-  for (const chunk of chunks) {
+  for await (const chunk of floatRows(rows, dims.at(-1) ?? 1, source)) {
     whole.set(chunk, done);
     done += chunk.length;
   }

@@ -129,7 +129,7 @@ export class Calibration {
       const tensor = `model.layers.${layer}.${name}`;
       const dims = shapes.get(tensor);
       if (dims === undefined) throw new Error(`a decoder of this shape has no tensor ${tensor}`);
-      feeds[name] = { type: "float32", data: await wholeRows(tensors(tensor), dims.at(-1) ?? 1, this.#tensors), dims };
+      feeds[name] = { type: "float32", data: await wholeRows(tensors(tensor), dims, this.#tensors), dims };
     }
     const get = (name: string): Float32Array => {
       const feed = feeds[name];
