@@ -17,8 +17,8 @@ import { arenaLimits } from "./server/arena/arena-settings.js";
 import { createEdge, openKeys } from "./server/edge/create-edge.js";
 import { createLog, type Log } from "./server/edge/request-log.js";
 import { openTracing } from "./server/edge/tracing.js";
-import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
 import { RunningRequests } from "./server/generate/running-requests.js";
+import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
 import { createServerApp } from "./server/server-app.js";
 import type { ServeConfig } from "./settings/serve-config.js";
 

@@ -1,12 +1,12 @@
 import type { Engine, Generate } from "../../engine/engine.js";
 import { ToastError } from "../../errors.js";
 import type { ServeConfig } from "../../settings/serve-config.js";
-import { observed } from "./observed-generations.js";
-import { withQueueTimeout } from "./queue-timeout.js";
 import { isLoopback } from "./access-policy.js";
 import { ApiKeys } from "./api-keys.js";
 import { chargeTokens, type Edge } from "./edge.js";
 import { Metrics } from "./metrics.js";
+import { observed } from "./observed-generations.js";
+import { withQueueTimeout } from "./queue-timeout.js";
 import { RateLimiter } from "./rate-limiter.js";
 import type { Log } from "./request-log.js";
 import type { Tracing } from "./tracing.js";

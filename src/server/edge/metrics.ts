@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine } from "../../engine/engine.js";
 import type { EngineStatus } from "../../engine/engine-status.js";
-import type { GenerationListener } from "./observed-generations.js";
 import { within } from "../within.js";
+import type { GenerationListener } from "./observed-generations.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";
 
 const prefix = "toast_serve_";

@@ -9,8 +9,8 @@ import {
   completionGenerationRequests,
   parseCompletionRequest,
 } from "../../openai/completion-request.js";
-import { type Asked, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 import type { ServerDeps } from "../server-deps.js";
+import { type Asked, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 
 /** POST /v1/completions. */
 export function handleCompletions(context: Context, deps: ServerDeps): Promise<Response> {

@@ -6,11 +6,11 @@ import { ToastError } from "../../errors.js";
 import { type CollectedAnswer, collectAnswer, mergeGenerations } from "../../openai/answer-events.js";
 import { type AnswerFrames, framesOf } from "../../openai/answer-frames.js";
 import type { AnswerHead } from "../../openai/answer-head.js";
-import { eventStreamResponse } from "./event-stream-response.js";
-import { Lookahead } from "./lookahead.js";
 import { readJsonBody } from "../read-json-body.js";
 import type { ServerDeps } from "../server-deps.js";
 import { within } from "../within.js";
+import { eventStreamResponse } from "./event-stream-response.js";
+import { Lookahead } from "./lookahead.js";
 
 /** What one generating endpoint has of its own: how a body reads, and how a response is written. */
 export interface GenerationEndpoint<Request extends { readonly model: string; readonly stream: boolean | null }> {

@@ -8,8 +8,8 @@ import {
   responseGenerationRequest,
 } from "../../openai/response-request.js";
 import { readingOf } from "../../openai/tool-calls.js";
-import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 import type { ServerDeps } from "../server-deps.js";
+import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 
 /** POST /v1/responses, without a memory: nothing is stored, so every request brings its whole conversation. */
 export function handleResponses(context: Context, deps: ServerDeps): Promise<Response> {
