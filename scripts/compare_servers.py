@@ -2,6 +2,10 @@
 """Greedy texts of two servers of one model, token by token: the same, or how near two tokens lay where they part.
 
 Both speak /v1/completions with log probabilities; llama.cpp's server and this one do. Standard library only.
+
+example:
+  llama-server -m model-f32.gguf --port 8081 & npx toast-serve serve --model fp32 &
+  python compare_servers.py http://127.0.0.1:8000 http://127.0.0.1:8081
 """
 
 from __future__ import annotations
