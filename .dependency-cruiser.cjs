@@ -1,5 +1,5 @@
-/** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, text, steering → model }.
- *  Each room lists the rooms that it may import; anything else is an error. `errors.ts`, `at.ts` and `write-whole-file.ts` are open to all. */
+/** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, grammar, text, steering → model }.
+ *  Each room lists the rooms that it may import; anything else is an error. `errors.ts`, `at.ts`, `json-tree.ts` and `write-whole-file.ts` are open to all. */
 const rooms = {
   main: ["cli"],
   package: [],
@@ -10,8 +10,9 @@ const rooms = {
   adapters: ["engine", "convert", "model"],
   arena: ["openai", "engine", "text"],
   openai: ["engine", "steering", "text"],
-  engine: ["sampling", "text", "model", "steering"],
+  engine: ["sampling", "grammar", "text", "model", "steering"],
   sampling: [],
+  grammar: ["sampling"],
   text: [],
   steering: ["model"],
   model: [],
@@ -20,11 +21,12 @@ const rooms = {
   web: [],
   errors: [],
   at: [],
+  "json-tree": [],
   "write-whole-file": [],
 };
 
 const pathOf = (room) =>
-  ["main", "app", "package", "errors", "at", "write-whole-file"].includes(room)
+  ["main", "app", "package", "errors", "at", "json-tree", "write-whole-file"].includes(room)
     ? `^src/${room}\\.ts$`
     : `^src/${room}/`;
 
@@ -33,9 +35,9 @@ const doors = {
   "onnxruntime-node": "^src/model/onnx-session\\.ts$",
   "@huggingface/tokenizers": "^src/text/tokenizer\\.ts$",
   "@huggingface/jinja": "^src/text/chat-template\\.ts$",
-  "@mlc-ai/web-xgrammar": "^src/sampling/grammar/xgrammar\\.ts$",
   "@huggingface/hub": "^src/hub/hub-api\\.ts$",
   undici: "^src/hub/hub-connection\\.ts$",
+  "@eslint-community/regexpp": "^src/grammar/regex/regex-syntax\\.ts$",
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
@@ -49,7 +51,7 @@ const doors = {
   pino: "^src/server/edge/request-log\\.ts$",
   "prom-client": "^src/server/edge/metrics\\.ts$",
   "@opentelemetry": "^src/server/edge/tracing\\.ts$",
-  "jsonc-parser": "^src/cli/read-config-file\\.ts$",
+  "jsonc-parser": "^src/(json-tree|cli/read-config-file)\\.ts$",
   yaml: "^src/cli/read-config-file\\.ts$",
   "@electric-sql/pglite": "^src/arena/store/embedded-store\\.ts$",
   "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
@@ -65,7 +67,7 @@ module.exports = {
       from: { path: pathOf(room) },
       to: {
         path: "^src/",
-        pathNot: [pathOf(room), ...["errors", "at", "write-whole-file", ...allowed].map(pathOf)],
+        pathNot: [pathOf(room), ...["errors", "at", "json-tree", "write-whole-file", ...allowed].map(pathOf)],
       },
     })),
     ...Object.entries(doors).map(([vendor, door]) => ({

@@ -1,4 +1,4 @@
-import type { OutputConstraint } from "../sampling/grammar/constraint.js";
+import type { OutputConstraint } from "../grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
 import type { Prompt } from "./prompt.js";

@@ -118,7 +118,7 @@ export function chatCompletion(
     model: head.model,
     choices: answer.choices.map(({ text, reports, reason }, index) => ({
       index,
-      ...(reading === "calls" ? callMessage(text, reason) : textMessage(text, reason)),
+      ...(reading === "text" ? textMessage(text, reason) : callMessage(text, reason, reading)),
       ...toldOfChoice(reports, report),
     })),
     usage: wireUsage(answer.usage),
@@ -134,8 +134,8 @@ function textMessage(content: string, reason: AnsweredReason) {
 }
 
 /** Put together by the parser of streams: cut into pieces or not, an answer reads the same. */
-function callMessage(text: string, reason: AnsweredReason) {
-  const parser = new ToolCallParser();
+function callMessage(text: string, reason: AnsweredReason, reading: Reading) {
+  const parser = new ToolCallParser(reading);
   const calls: z.input<typeof toolCallSchema>[] = [];
   let content = "";
   for (const part of [...parser.push(text), ...parser.flush()]) {
@@ -213,7 +213,7 @@ export function chatCompletionChunks(
       ? null
       : Array.from({ length: options.choices }, (_, index) => callReader(index));
   function callReader(index: number) {
-    const parser = new ToolCallParser();
+    const parser = new ToolCallParser(options.reading);
     // Reports of markup have no text to go with; they come with the next chunk.
     let reports: TokenReport[] = [];
     const chunksOf = (parts: readonly AnswerPart[]): ChatCompletionChunk[] =>

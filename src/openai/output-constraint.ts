@@ -1,22 +1,10 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/generation-request.js";
 import { ToastError } from "../errors.js";
+import { isShallow, jsonTextOf, maxSchemaDepth, parseSchemaText } from "./json-body.js";
 import { field, optional, shownAs } from "./request-fields.js";
 
 type Constraint = NonNullable<GenerationRequest["constraint"]>;
-
-/** Objects within objects; schemas are walked recursively behind this check. */
-const maxDepth = 100;
-
-/** Whether JSON is nested no deeper than {@link maxDepth}. Without recursion: a client may send megabytes of `[[[[`. */
-function isShallow(value: unknown): boolean {
-  let level: readonly unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > maxDepth) return false;
-    level = level.flatMap((item) => (typeof item === "object" && item !== null ? Object.values(item) : []));
-  }
-  return true;
-}
 
 /** A JSON Schema, as JSON text. What it says is looked at where it is compiled. */
 export const jsonSchema = z.unknown().transform((value, context): string => {
@@ -25,11 +13,11 @@ export const jsonSchema = z.unknown().transform((value, context): string => {
     context.addIssue({ code: "custom", message: "must be a JSON Schema: an object." });
     return z.NEVER;
   }
-  if (!isShallow(value)) {
-    context.addIssue({ code: "custom", message: `must be nested ${maxDepth} deep at most.` });
+  if (!isShallow(value, maxSchemaDepth)) {
+    context.addIssue({ code: "custom", message: `must be nested ${maxSchemaDepth} deep at most.` });
     return z.NEVER;
   }
-  return JSON.stringify(value);
+  return jsonTextOf(value);
 });
 
 /** vLLM takes the schema as an object or as its text. */
@@ -37,7 +25,7 @@ const jsonSchemaOrText = shownAs(
   z.preprocess((value, context) => {
     if (typeof value !== "string") return value;
     try {
-      return JSON.parse(value) as unknown;
+      return parseSchemaText(value);
     } catch {
       context.addIssue({ code: "custom", message: "must be a JSON Schema, or its text: this text is no JSON." });
       return z.NEVER;
@@ -50,20 +38,34 @@ const responseFormat = z.discriminatedUnion(
   "type",
   [
     z.object({ type: z.literal("text") }),
-    z.object({ type: z.literal("json_object") }),
     z.object({
-      type: z.literal("json_schema"),
-      json_schema: z.object(
-        {
-          name: z.string(field("a name")).regex(/^[\w-]{1,64}$/, "must be 1 to 64 letters, digits, '_' and '-'."),
-          description: optional(z.string(field("a string"))),
-          schema: optional(jsonSchema),
-          /** The output always keeps to the schema, strictly asked for or not. */
-          strict: optional(z.boolean(field("a boolean"))),
-        },
-        field("an object with `name` and `schema`"),
-      ),
+      type: z.literal("json_object"),
+      /** llama.cpp's and others' place for a schema. */
+      schema: optional(jsonSchema),
     }),
+    z
+      .object({
+        type: z.literal("json_schema"),
+        json_schema: optional(
+          z.object(
+            {
+              /** Names nothing here; OpenAI asks for one. */
+              name: optional(z.string(field("a name"))),
+              description: optional(z.string(field("a string"))),
+              schema: optional(jsonSchema),
+              /** The output always keeps to the schema, strictly asked for or not. */
+              strict: optional(z.boolean(field("a boolean"))),
+            },
+            field("an object with `name` and `schema`"),
+          ),
+        ),
+        /** llama.cpp's place for it. */
+        schema: optional(jsonSchema),
+      })
+      .refine(({ json_schema, schema }) => json_schema !== null || schema !== null, {
+        path: ["json_schema"],
+        message: "is missing; it must be an object with `name` and `schema`.",
+      }),
   ],
   field("{type: 'text'}, {type: 'json_object'} or {type: 'json_schema', json_schema: {name, schema}}"),
 );
@@ -122,17 +124,14 @@ export function outputConstraint(request: z.infer<typeof schema>): Constraint | 
 }
 
 function fromResponseFormat(format: z.infer<typeof responseFormat> | null): readonly Constraint[] {
-  switch (format?.type) {
-    case "json_object":
-      return [{ kind: "jsonObject", param: "response_format" }];
-    case "json_schema": {
-      const { schema } = format.json_schema;
-      if (schema === null) return [{ kind: "jsonObject", param: "response_format" }];
-      return [{ kind: "jsonSchema", schema, param: "response_format" }];
-    }
-    default:
-      return [];
-  }
+  if (format === null || format.type === "text") return [];
+  const schema = format.type === "json_schema" ? (format.json_schema?.schema ?? format.schema) : format.schema;
+  return [jsonConstraint(schema, "response_format")];
+}
+
+/** JSON of a schema, any object where there is none. */
+export function jsonConstraint(schema: string | null, param: string): Constraint {
+  return schema === null ? { kind: "jsonObject", param } : { kind: "jsonSchema", schema, param };
 }
 
 function fromStructuredOutputs(outputs: z.infer<typeof structuredOutputs> | null): readonly Constraint[] {

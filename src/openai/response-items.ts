@@ -43,7 +43,7 @@ export class AnswerItems {
   #reports: TokenReport[] = [];
 
   constructor(reading: Reading) {
-    this.#parser = reading === "calls" ? new ToolCallParser() : null;
+    this.#parser = reading === "text" ? null : new ToolCallParser(reading);
   }
 
   get items(): readonly AnswerItem[] {

@@ -6,7 +6,7 @@ import type { ChatMessage } from "../text/chat-message.js";
 import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
 import { requestSchemas } from "./named-schemas.js";
-import { constraintFields, jsonSchema, outputConstraint } from "./output-constraint.js";
+import { constraintFields, jsonConstraint, jsonSchema, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import { flatToolFields, responseToolUse, withTools } from "./tool-request.js";
@@ -174,10 +174,11 @@ const textFormat = z.discriminatedUnion(
   "type",
   [
     z.object({ type: z.literal("text") }),
-    z.object({ type: z.literal("json_object") }),
+    z.object({ type: z.literal("json_object"), schema: optional(jsonSchema) }),
     z.object({
       type: z.literal("json_schema"),
-      name: z.string(field("a name")).regex(/^[\w-]{1,64}$/, "must be 1 to 64 letters, digits, '_' and '-'."),
+      /** Names nothing here; OpenAI asks for one. */
+      name: optional(z.string(field("a name"))),
       description: optional(z.string(field("a string"))),
       schema: jsonSchema,
       /** The output always keeps to the schema, strictly asked for or not. */
@@ -288,12 +289,5 @@ function constraintOf(request: ResponseRequest): GenerationRequest["constraint"]
 
 function formatConstraint({ text: options }: ResponseRequest): GenerationRequest["constraint"] {
   const format = options?.format ?? null;
-  switch (format?.type) {
-    case "json_object":
-      return { kind: "jsonObject", param: "text.format" };
-    case "json_schema":
-      return { kind: "jsonSchema", schema: format.schema, param: "text.format" };
-    default:
-      return null;
-  }
+  return format === null || format.type === "text" ? null : jsonConstraint(format.schema, "text.format");
 }

@@ -172,7 +172,14 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
 
 function formatOf({ text }: ResponseRequest): WireResponse["text"]["format"] {
   const format = text?.format ?? { type: "text" };
-  return format.type === "json_schema" ? { ...format, schema: JSON.parse(format.schema) as unknown } : format;
+  switch (format.type) {
+    case "text":
+      return format;
+    case "json_object":
+      return { type: "json_object" };
+    case "json_schema":
+      return { ...format, name: format.name ?? "", schema: JSON.parse(format.schema) as unknown };
+  }
 }
 
 function responseUsage({ promptTokens, cachedTokens, completionTokens }: Usage): z.input<typeof responseUsageSchema> {

@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import type { GenerationRequest } from "../engine/generation-request.js";
 import { callMarkup } from "../text/tool-call-format.js";
 
-/** Whether the text may hold calls of functions, to be told from it. */
-export type Reading = "text" | "calls";
+/** Whether the text may hold calls of functions, to be told from it; `callsOrText` is one or the other as a whole. */
+export type Reading = "text" | "calls" | "callsOrText";
 
 export function readingOf({ constraint }: GenerationRequest): Reading {
+  if (constraint?.kind === "tagsOr") return "callsOrText";
   return constraint?.kind === "tags" || constraint?.kind === "textWithTags" ? "calls" : "text";
 }
 
@@ -20,6 +21,7 @@ export type AnswerPart =
 const opening = /^\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)/;
 
 type State =
+  | /** Whatever comes is content. */ { readonly kind: "text" }
   | { readonly kind: "content" }
   /** Behind the opening tag, before the arguments. */
   | { readonly kind: "head" }
@@ -34,12 +36,15 @@ type State =
  */
 export class ToolCallParser {
   readonly #newId: () => string;
+  readonly #reading: Reading;
   #state: State = { kind: "content" };
   #held = "";
   #calls = 0;
 
-  constructor(newId: () => string = newCallId) {
+  constructor(reading: Reading = "calls", newId: () => string = newCallId) {
+    this.#reading = reading;
     this.#newId = newId;
+    if (reading === "text") this.#state = { kind: "text" };
   }
 
   /** Calls begun so far. */
@@ -67,7 +72,15 @@ export class ToolCallParser {
   /** @returns whether there may be more to do with what is held. */
   #advance(parts: AnswerPart[]): boolean {
     switch (this.#state.kind) {
+      case "text":
+        if (this.#held !== "") parts.push({ kind: "content", text: this.#held });
+        this.#held = "";
+        return false;
       case "content":
+        if (this.#reading === "callsOrText" && this.#calls === 0 && !mayBegin(callMarkup.open, this.#held)) {
+          this.#state = { kind: "text" };
+          return true;
+        }
         return this.#readContent(parts);
       case "head": {
         const match = opening.exec(this.#held);
@@ -133,6 +146,10 @@ export class ToolCallParser {
     this.#state = { kind: "content" };
     return true;
   }
+}
+
+function mayBegin(tag: string, text: string): boolean {
+  return tag.startsWith(text.slice(0, tag.length));
 }
 
 /** @returns the length of the longest beginning of `tag`, of `least` characters or more, that `text` ends with. */

@@ -17,7 +17,7 @@ const definition = {
   description: optional(z.string(field("a string"))),
   /** Without any: a function that takes nothing. */
   parameters: optional(jsonSchema),
-  /** The arguments always keep to the schema, strictly asked for or not. */
+  /** The arguments keep to the schema in any case; strictly, a schema that cannot be kept as a whole is refused. */
   strict: optional(z.boolean(field("a boolean"))),
 };
 
@@ -114,18 +114,19 @@ export function responseToolUse(request: z.output<typeof flatSchema>): ToolUse {
 }
 
 /**
- * What the text is bound by, with tools and without.
- * @throws ToastError `unsupported_parameter` when it would be both a call and something else.
+ * What the text is bound by, with tools and without: where calls may be made and need not, a turn is calls, or a text of the other kind;
+ * where they must be made, the other kind is for later turns.
  */
 export function withTools({ constraint: calls }: ToolUse, other: Constraint | null): Constraint | null {
-  if (calls !== null && other !== null) {
-    throw new ToastError(
-      "unsupported_parameter",
-      `'${other.param}' cannot be combined with 'tools' that may be called: a call is no such text. Set 'tool_choice' to 'none', or leave one of them out.`,
-      { param: other.param },
-    );
-  }
-  return calls ?? other;
+  if (calls === null || other === null) return calls ?? other;
+  if (calls.kind !== "textWithTags") return calls;
+  const { tags, atMost, param } = calls;
+  return {
+    kind: "tagsOr",
+    tags: { kind: "tags", separator: callSeparator, tags, atMost, param },
+    other,
+    param: other.param,
+  };
 }
 
 /**
@@ -133,8 +134,9 @@ export function withTools({ constraint: calls }: ToolUse, other: Constraint | nu
  * @throws ToastError `invalid_request` for a choice that the tools do not offer.
  */
 function toolUse({ choice, isParallel, ...request }: ToolRequest): ToolUse {
-  const offered = request.tools.map(({ name, description, parameters, param }) => ({
+  const offered = request.tools.map(({ name, description, parameters, strict, param }) => ({
     name,
+    isStrict: strict === true,
     description,
     parameters: parameters ?? '{"type":"object","properties":{},"additionalProperties":false}',
     param,
@@ -163,9 +165,10 @@ function toolUse({ choice, isParallel, ...request }: ToolRequest): ToolUse {
       },
     );
   }
-  const tags = callable.map(({ name, parameters, param }) => ({
+  const tags = callable.map(({ name, parameters, isStrict, param }) => ({
     begin: callOpening(name),
     schema: parameters,
+    isStrict,
     end: callClosing,
     param,
   }));

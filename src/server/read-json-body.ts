@@ -1,4 +1,5 @@
 import { ToastError } from "../errors.js";
+import { parseJsonBody } from "../openai/json-body.js";
 
 /**
  * Reads a request's body, whatever its content type says: `curl -d` announces a form and means JSON.
@@ -11,7 +12,7 @@ export async function readJsonBody(request: Request, maxBytes: number): Promise<
     throw new ToastError("invalid_json", "The request body is empty; it must be a JSON object.");
   }
   try {
-    return JSON.parse(text);
+    return parseJsonBody(text);
   } catch (cause) {
     const detail = cause instanceof SyntaxError ? `: ${cause.message}` : "";
     throw new ToastError("invalid_json", `The request body is not valid JSON${detail}.`, { cause });

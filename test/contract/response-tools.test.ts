@@ -197,7 +197,6 @@ describe("tools of POST /v1/responses", () => {
     ["tool_choice", { tool_choice: { type: "web_search" } }],
     ["tool_choice", { tools: [], tool_choice: "required" }],
     ["parallel_tool_calls", { parallel_tool_calls: "yes" }],
-    ["text.format", { text: { format: { type: "json_object" } } }],
     ["input[1].call_id", { input: [question, { type: "function_call_output", call_id: "call_x", output: "1" }] }],
     ["input[0].name", { input: [{ type: "function_call", call_id: "call_x", arguments: "{}" }] }],
     ["input[0].type", { input: [{ type: "reasoning", id: "x", summary: [] }] }],

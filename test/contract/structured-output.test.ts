@@ -61,7 +61,7 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("structured output of %s", (m
 
   it("is an object under json_object, wherever it is complete", async () => {
     let complete = 0;
-    for (let seed = 0; seed < 4; seed++) {
+    for (let seed = 0; seed < 8; seed++) {
       const { choices } = await server.openai.chat.completions.create({
         ...ask(model),
         seed,
@@ -99,6 +99,50 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("structured output of %s", (m
     expect(await text({ guided_grammar: 'root ::= ("ab" | "c"){2}' })).toMatch(/^(ab|c){2}$/);
   });
 
+  it.each([
+    ["llama.cpp's json_object with a schema", { type: "json_object", schema }],
+    ["a schema beside the type", { type: "json_schema", schema }],
+    ["no name", { type: "json_schema", json_schema: { schema } }],
+    ["a name with a blank", { type: "json_schema", json_schema: { name: "a city", schema } }],
+  ])("takes the schema from where other servers' clients write it: %s", async (_, response_format) => {
+    const [choice] = answerOf(await server.chat({ ...ask(model), seed: 1, response_format })).choices;
+    expect(choice?.finish_reason).toBe("stop");
+    expect(validate(JSON.parse(choice?.message.content ?? ""))).toBe(true);
+  });
+
+  it("writes constants digit for digit as the request's bytes have them", async () => {
+    for (const digits of ["9007199254740993", "12345678901234567890", "1e400"]) {
+      const bound = `{"type":"object","properties":{"t":{"enum":[${digits}]}},"required":["t"]}`;
+      const format = `{"type":"json_schema","json_schema":{"name":"x","schema":${bound}}}`;
+      const messages = '[{"role":"user","content":"x"}]';
+      const body = `{"model":"${model}","max_tokens":60,"messages":${messages},"response_format":${format}}`;
+      expect(answerOf(await server.chat(body)).choices[0]?.message.content).toContain(digits);
+    }
+  });
+
+  it("goes together with tools: a turn is calls, or a text of the schema", async () => {
+    const parameters = { type: "object", properties: { city: { enum: ["Oslo", "Bergen"] } }, required: ["city"] };
+    const tools = [{ type: "function", function: { name: "weather", parameters } }];
+    const answer = { type: "object", properties: { answer: { enum: ["<tool_call>", "no"] } }, required: ["answer"] };
+    const format = { type: "json_schema", json_schema: { name: "a", schema: answer } };
+    const request = { ...ask(model), seed: 1, tools, response_format: format };
+    const call = answerOf(await server.chat({ ...request, logit_bias: { [await lastToken("a<")]: 100 } })).choices[0];
+    const message = call?.message as { tool_calls?: { function: { arguments: string } }[] } | undefined;
+    const called = message?.tool_calls?.[0];
+    const { city } = JSON.parse(called?.function.arguments ?? "") as { city: string };
+    expect(parameters.properties.city.enum).toContain(city);
+    const bias = { logit_bias: { [await lastToken("a{")]: 100, [await lastToken("a<")]: 5 } };
+    const text = answerOf(await server.chat({ ...request, ...bias })).choices[0];
+    expect(text?.finish_reason).toBe("stop");
+    const { answer: told } = JSON.parse(text?.message.content ?? "") as { answer: string };
+    expect(answer.properties.answer.enum).toContain(told);
+    expect(streamedText(await server.chat({ ...request, ...bias, stream: true }))).toBe(text?.message.content);
+    const required = answerOf(
+      await server.chat({ ...ask(model), tools, response_format: format, tool_choice: "required" }),
+    );
+    expect(required.choices[0]?.finish_reason).toMatch(/tool_calls|length/);
+  });
+
   it("works for completions as well", async () => {
     const answer = await server.openai.completions.create({
       model,
@@ -108,6 +152,12 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("structured output of %s", (m
     expect(["yes", "no"]).toContain(answer.choices[0]?.text);
   });
 });
+
+async function lastToken(text: string): Promise<number> {
+  const answer = await server.post("/tokenize", { model: "toast-tiny", prompt: text, add_special_tokens: false });
+  const { tokens } = JSON.parse(answer.text) as { tokens: number[] };
+  return tokens.at(-1) ?? -1;
+}
 
 describe("structured output", () => {
   it("ends at max_tokens as every text does", async () => {
@@ -125,19 +175,19 @@ describe("structured output", () => {
 
   it.each([
     ["response_format.type", { response_format: { type: "yaml" } }],
-    [
-      "response_format.json_schema.name",
-      { response_format: { type: "json_schema", json_schema: { name: "a b", schema } } },
-    ],
+    ["response_format.json_schema", { response_format: { type: "json_schema" } }],
     [
       "response_format",
       { response_format: { type: "json_schema", json_schema: { name: "a", schema: { type: "nothing" } } } },
     ],
-    ["response_format", { response_format: { type: "json_schema", json_schema: { name: "a", schema: { not: {} } } } }],
+    [
+      "response_format",
+      { response_format: { type: "json_schema", json_schema: { name: "a", schema: { not: { type: "null" } } } } },
+    ],
     ["guided_regex", { guided_regex: "(a" }],
     ["guided_grammar", { guided_grammar: "root ::= nowhere" }],
     ["guided_choice", { guided_choice: [] }],
-    ["structured_outputs.regex", { structured_outputs: { regex: "(?=a)" } }],
+    ["structured_outputs.regex", { structured_outputs: { regex: "(?<=a)" } }],
     ["structured_outputs.xml", { structured_outputs: { xml: "a" } }],
     ["guided_json", { guided_json: "{" }],
     ["guided_regex", { response_format: { type: "json_object" }, guided_regex: "a" }],
@@ -158,7 +208,7 @@ describe("structured output", () => {
     expect(errorOf(answer).param).toBe("guided_json");
   });
 
-  it("leaves nothing behind when its client goes while the grammar compiles", async () => {
+  it("leaves nothing behind when its client goes while it is written", async () => {
     const controller = new AbortController();
     const gone = server.chat(
       { ...ask("toast-tiny"), guided_regex: "([a-z]{1,300}){1,300}" },

@@ -156,6 +156,21 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("tools of %s", (model) => {
     expect(choices[0]?.message.content ?? "").not.toContain("<tool_call>");
   });
 
+  it("are served beside one whose schema cannot be kept, unless that one is strict", async () => {
+    const odd = {
+      type: "object",
+      properties: { ids: { type: "array", items: { type: "object" }, uniqueItems: true } },
+    };
+    const withOdd = (strict: boolean) => ({
+      ...ask(model),
+      max_tokens: 8,
+      tools: [...tools, { type: "function", function: { name: "odd", parameters: odd, strict } }],
+    });
+    expect((await server.chat(withOdd(false))).status).toBe(200);
+    const refused = await server.chat(withOdd(true));
+    expect([refused.status, errorOf(refused).param]).toEqual([400, "tools[3].function.parameters"]);
+  });
+
   it("are not called, nor read for, under none", async () => {
     const request: Request = { ...ask(model), seed: 4, tool_choice: "none", max_tokens: 30 };
     const { choices } = await server.openai.chat.completions.create(request);
@@ -221,7 +236,6 @@ describe("tools", () => {
     ["tool_choice", { tool_choice: { type: "function", function: { name: "unknown" } } }],
     ["tool_choice", { tools: [], tool_choice: "required" }],
     ["tool_choice", { tool_choice: "sometimes" }],
-    ["response_format", { response_format: { type: "json_object" } }],
     ["functions", { functions: [{ name: "a" }] }],
     [
       "messages[1].tool_call_id",

@@ -34,7 +34,15 @@ const constraints: readonly NonNullable<GenerationRequest["constraint"]>[] = [
   {
     kind: "textWithTags",
     trigger: "<tool_call>",
-    tags: [{ begin: '<tool_call>\n{"name": "f", "arguments": ', schema, end: "}\n</tool_call>", param: "tools" }],
+    tags: [
+      {
+        begin: '<tool_call>\n{"name": "f", "arguments": ',
+        schema,
+        isStrict: true,
+        end: "}\n</tool_call>",
+        param: "tools",
+      },
+    ],
     atMost: "any",
     param: "tools",
   },

@@ -9,7 +9,7 @@ function call(name: string, json: string): string {
 /** The parts of a text that comes in the given pieces, joined as a client joins them. */
 function read(pieces: readonly string[]) {
   let ids = 0;
-  const parser = new ToolCallParser(() => `call_${ids++}`);
+  const parser = new ToolCallParser("calls", () => `call_${ids++}`);
   const parts: AnswerPart[] = pieces.flatMap((piece) => [...parser.push(piece)]);
   parts.push(...parser.flush());
   const calls: { id: string; name: string; arguments: string }[] = [];
@@ -75,6 +75,19 @@ describe("calls in a text", () => {
       expect("Well. <too".startsWith(content.trimEnd()), content).toBe(true);
       for (const { name } of calls) expect(["a", "b-2"]).toContain(name);
     }
+  });
+
+  it("are read at the beginning only where the text is calls or something else", () => {
+    const json = '{"answer": "<tool_call>"}';
+    for (const pieces of [[json], [...json]]) {
+      const parser = new ToolCallParser("callsOrText");
+      const parts = [...pieces.flatMap((piece) => [...parser.push(piece)]), ...parser.flush()];
+      expect(parts.map((part) => (part.kind === "content" ? part.text : part.kind)).join("")).toBe(json);
+    }
+    const parser = new ToolCallParser("callsOrText");
+    const kinds = [...texts.several].flatMap((piece) => [...parser.push(piece)]).map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind === "callStart")).toHaveLength(2);
+    expect(kinds).not.toContain("content");
   });
 
   it("stream their arguments as they come", () => {

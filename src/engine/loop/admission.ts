@@ -1,5 +1,5 @@
 import { ToastError } from "../../errors.js";
-import type { CompiledConstraint } from "../../sampling/grammar/matcher.js";
+import type { CompiledConstraint } from "../../grammar/matcher.js";
 import type { Steering } from "../../steering/steering.js";
 import { type GenerationRequest, maxLogprobs } from "../generation-request.js";
 import type { Schedule } from "./scheduler.js";

@@ -1,5 +1,5 @@
+import type { Matcher } from "../../grammar/matcher.js";
 import type { DrawRules } from "../../sampling/draw-rules.js";
-import type { Matcher } from "../../sampling/grammar/matcher.js";
 import type { LogProbabilities } from "../../sampling/log-probabilities.js";
 import { drawRules } from "../../sampling/logits-processors.js";
 import type { SamplingParams } from "../../sampling/sampling-params.js";

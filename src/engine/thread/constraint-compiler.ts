@@ -1,42 +1,23 @@
-import type { OutputConstraint } from "../../sampling/grammar/constraint.js";
-import { GrammarCompiler } from "../../sampling/grammar/grammar-compiler.js";
-import type { CompiledConstraint } from "../../sampling/grammar/matcher.js";
-import { packVocabulary } from "../../sampling/grammar/vocabulary.js";
+import type { OutputConstraint } from "../../grammar/constraint.js";
+import { GrammarCompiler } from "../../grammar/grammar-compiler.js";
+import type { CompiledConstraint } from "../../grammar/matcher.js";
+import { packVocabulary } from "../../grammar/vocabulary.js";
 import type { LoadedModel } from "../load-model.js";
 
-/** Compiles what requests bind their output to, which takes its time; a request may be cancelled meanwhile. */
+/** Compiles what requests bind their output to, in the vocabulary of one model. */
 export class ConstraintCompiler {
   readonly #model: LoadedModel;
   /** Made for the first request that constrains its output. */
   #grammars: GrammarCompiler | null = null;
-  /** Requests whose constraints are being compiled. */
-  readonly #compiling = new Set<string>();
 
   constructor(model: LoadedModel) {
     this.#model = model;
   }
 
   /** @throws ToastError for a constraint that cannot be honoured */
-  async compile(requestId: string, constraint: OutputConstraint): Promise<CompiledConstraint | "cancelled"> {
-    this.#compiling.add(requestId);
+  compile(constraint: OutputConstraint): CompiledConstraint {
     this.#grammars ??= this.#makeGrammars();
-    try {
-      const compiled = await this.#grammars.compile(constraint);
-      return this.#compiling.has(requestId) ? compiled : "cancelled";
-    } finally {
-      this.#compiling.delete(requestId);
-    }
-  }
-
-  /** @returns whether the request's constraint was being compiled; `compile` then gives "cancelled". */
-  cancel(requestId: string): boolean {
-    return this.#compiling.delete(requestId);
-  }
-
-  /** What is being compiled is cancelled. */
-  async close(): Promise<void> {
-    this.#compiling.clear();
-    await this.#grammars?.close();
+    return this.#grammars.compile(constraint);
   }
 
   /** With the tokens as the detokenizer writes them in the middle of a text. */

@@ -1,7 +1,6 @@
 import { ToastError } from "../../errors.js";
 import { type AdapterManifest, fingerprintOf } from "../../model/manifest.js";
 import type { ModelFolder } from "../../model/model-folder.js";
-import type { CompiledConstraint } from "../../sampling/grammar/matcher.js";
 import type { ChatTemplate } from "../../text/chat-template.js";
 import type { GenerationRequest } from "../generation-request.js";
 import { type LoadedModel, loadAdapter, loadModel } from "../load-model.js";
@@ -75,10 +74,10 @@ export class EngineWorker {
   handle(command: Exclude<EngineCommand, { kind: "shutdown" }>): void {
     switch (command.kind) {
       case "generate":
-        void this.#admit(command);
+        this.#admit(command);
         break;
       case "cancel":
-        this.#cancel(command.requestId);
+        this.#loop.cancel(command.requestId);
         break;
       case "call":
         void this.#reply(command.callId, command.call);
@@ -88,7 +87,6 @@ export class EngineWorker {
 
   /** Cancels what runs, then frees the sessions. */
   async close(): Promise<void> {
-    await this.#constraints.close();
     await this.#loop.close();
     await Promise.allSettled(this.#loads);
     await this.#loaded.decoder.release();
@@ -185,34 +183,24 @@ export class EngineWorker {
     });
   }
 
-  #cancel(requestId: string): void {
-    if (this.#constraints.cancel(requestId)) {
-      const error = new ToastError("invalid_request", "The request was cancelled before it began.");
-      this.#send({ kind: "rejected", requestId, error: error.toData() });
-    } else this.#loop.cancel(requestId);
-  }
-
-  /** Everything in one turn, but for a request whose constraint has to be compiled first. */
-  async #admit(command: GenerateCommand): Promise<void> {
-    const { requestId, request } = command;
+  /** Everything in one turn. */
+  #admit(command: GenerateCommand): void {
     try {
-      const constraint =
-        request.constraint === null ? null : await this.#constraints.compile(requestId, request.constraint);
-      // Its cancelling has been answered.
-      if (constraint !== "cancelled") this.#enqueue(command, constraint);
+      this.#enqueue(command);
     } catch (cause) {
       if (!(cause instanceof ToastError)) throw cause;
-      this.#send({ kind: "rejected", requestId, error: cause.toData() });
+      this.#send({ kind: "rejected", requestId: command.requestId, error: cause.toData() });
     }
   }
 
   /** @throws ToastError for a request that cannot be honoured */
-  #enqueue({ requestId, request, adapterFingerprint }: GenerateCommand, constraint: CompiledConstraint | null): void {
+  #enqueue({ requestId, request, adapterFingerprint }: GenerateCommand): void {
     const { prompt, steering } = request;
     const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
     const promptIds = this.#prompts.encode(prompt, version === null ? this.#prompts.baseTemplate : version.template);
     const maxTokens = admitLength(promptIds.length, request.maxTokens, this.model.contextLength);
     checkTokens(request, maxTokens, this.model.vocabSize);
+    const constraint = request.constraint === null ? null : this.#constraints.compile(request.constraint);
     this.#loop.add({
       ...request,
       requestId,
