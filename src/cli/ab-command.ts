@@ -98,7 +98,7 @@ Examples:
 
 const examples = `
 A contestant (--left, --right, --judge) is one of
-  toast-tiny, toast-tiny:alpaca      a model of --models-dir, plain or steered; toast-tiny:alpaca@0.5 at half strength
+  mine, mine:alpaca                  a model of --models-dir, plain or steered; mine:alpaca@0.5 at half strength
   ./my-model, ./my-model:alpaca      a converted model folder
   answer_vicuna-13b.jsonl            recorded answers: Vicuna bench, MT-bench, AlpacaEval (.json, .json.xz), own {id, text}
   http://localhost:11434/v1#llama3   a model behind an OpenAI-compatible URL (key from OPENAI_API_KEY)
@@ -108,9 +108,9 @@ What is done is kept in <out>/journal.jsonl as it is done: run the same command 
 It writes <out>/battles.jsonl (a record a line) and <out>/report.html (one file, no network).
 
 Examples:
-  $ toast-serve ab --left toast-tiny --right toast-tiny:alpaca --prompts question.jsonl
+  $ toast-serve ab --left mine --right mine:alpaca --prompts question.jsonl
       answers of base and steered side by side, unjudged
-  $ toast-serve ab --left toast-tiny:alpaca --right answer_alpaca-13b.jsonl --prompts question.jsonl \\
+  $ toast-serve ab --left mine:alpaca --right answer_alpaca-13b.jsonl --prompts question.jsonl \\
       --judge https://api.openai.com/v1#gpt-4.1
       against published answers, judged by a model in both orders
   $ toast-serve ab --left a.jsonl --right b.jsonl --prompts question.jsonl --verdicts votes.jsonl --import-to http://localhost:8000

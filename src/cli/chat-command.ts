@@ -57,7 +57,7 @@ Examples:
       talks to the model that comes with this package
   $ toast-serve chat ./my-model --adapter poet --strength 0.5
       half as strongly steered as it was trained
-  $ toast-serve chat --url http://127.0.0.1:8000 --model-id toast-tiny:alpaca
+  $ toast-serve chat --url http://127.0.0.1:8000 --model-id mine:alpaca
       talks to a server
   $ echo 'Give three tips for staying healthy.' | toast-serve chat > tips.txt
       a question from a pipe: the answer is all that is printed

@@ -30,7 +30,7 @@ export function perplexityCommand(terminal: Terminal): Command {
     .description("measure how well a model predicts a text, plain and steered by each adapter")
     .argument("[folder]", "a converted model folder, or org/name of a hub")
     .option("--url <address>", "a server to ask instead: this one, or another with /tokenize and echo, as vLLM")
-    .option("--model-id <id>", "with --url: the model to ask for, such as toast-tiny:alpaca")
+    .option("--model-id <id>", "with --url: the model to ask for, such as mine:alpaca")
     .option("--api-key <key>", "the server's key (OPENAI_API_KEY)")
     .requiredOption("--text <file>", "plain text, or .jsonl with a field 'text' on each line")
     .option(
@@ -50,10 +50,10 @@ const examples = `
 Lower is better; text that the model was trained on says nothing.
 
 Examples:
-  $ toast-serve perplexity models/toast-tiny --text held-out.txt
+  $ toast-serve perplexity ./my-model --text held-out.txt
   $ toast-serve convert ./base --out /tmp/fp32 --quantize none && toast-serve perplexity /tmp/fp32 --text held-out.txt
       what int8 costs: compare the two
-  $ toast-serve perplexity --url http://127.0.0.1:8000 --model-id toast-tiny:alpaca --text held-out.txt
+  $ toast-serve perplexity --url http://127.0.0.1:8000 --model-id mine:alpaca --text held-out.txt
       the same through a running server, by echo and logprobs: what its clients get`;
 
 async function run(folder: string | undefined, flags: PerplexityFlags, terminal: Terminal): Promise<void> {

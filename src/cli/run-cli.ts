@@ -86,7 +86,7 @@ Examples:
       makes an API key; 'serve --keys-file keys.json' then needs one
   $ toast-serve perplexity ./my-model --text held-out.txt
       measures how well it predicts a text
-  $ toast-serve ab --left toast-tiny --right toast-tiny:alpaca --prompts question.jsonl
+  $ toast-serve ab --left mine --right mine:alpaca --prompts question.jsonl
       compares two of them on a set of prompts
 
 toast-serve <command> --help says more of each.`;

@@ -132,10 +132,9 @@ function Welcome() {
           </button>
         ))}
       </div>
-      {model?.root === "toast-tiny" ? (
+      {model?.root === "SmolLM2-135M-Instruct" ? (
         <p class="hint">
-          The default model has 11 million parameters and was made on two CPU cores: it stays on topic at best, knows
-          next to nothing, and is often wrong.
+          The default model has 135 million parameters: it writes fluently, knows some facts, and is wrong about many.
         </p>
       ) : null}
       {conversations.value.length === 0 ? (
