@@ -2,14 +2,14 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { EngineClient } from "../../src/engine/thread/engine-client.js";
-import { openDefaultModel } from "./open-default-model.js";
+import { openToastTiny } from "../support/toast-tiny.js";
 import { errorOf, startTestServer, type TestServer } from "./start-test-server.js";
 
 let engine: EngineClient;
 let server: TestServer;
 let openai: OpenAI;
 beforeAll(async () => {
-  engine = await openDefaultModel();
+  engine = await openToastTiny();
   server = await startTestServer([engine]);
   // Holds requests, answers and events against the server's own description.
   openai = new OpenAI({ apiKey: "none", baseURL: `${server.url}/v1`, fetch: server.fetch, maxRetries: 0 });

@@ -5,13 +5,13 @@ import { generateObject, generateText, streamObject, streamText, tool } from "ai
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { EngineClient } from "../../src/engine/thread/engine-client.js";
-import { openDefaultModel } from "./open-default-model.js";
+import { openToastTiny } from "../support/toast-tiny.js";
 import { startTestServer, type TestServer } from "./start-test-server.js";
 
 let engine: EngineClient;
 let server: TestServer;
 beforeAll(async () => {
-  engine = await openDefaultModel();
+  engine = await openToastTiny();
   server = await startTestServer([engine]);
 });
 afterAll(async () => {

@@ -2,13 +2,13 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineClient } from "../../src/engine/thread/engine-client.js";
-import { openDefaultModel } from "./open-default-model.js";
+import { openToastTiny } from "../support/toast-tiny.js";
 import { chunksOf, errorOf, startTestServer, type TestServer } from "./start-test-server.js";
 
 let engine: EngineClient;
 let server: TestServer;
 beforeAll(async () => {
-  engine = await openDefaultModel();
+  engine = await openToastTiny();
   server = await startTestServer([engine]);
 });
 afterAll(async () => {

@@ -94,9 +94,9 @@ export function makeHollowFolder(overrides: Readonly<Record<string, unknown>>, p
   return config;
 }
 
-/** Writes a random adapter and its description; @returns its file and tensors. */
+/** Writes a random adapter of the backbone into its folder, and its description; @returns its file and tensors. */
 export function makeTinyAdapter(
-  backbone: TinyFolder,
+  backbone: Pick<TinyFolder, "path" | "tensors"> & { readonly config: Pick<LlamaConfig, "layers" | "hiddenSize"> },
   {
     kind = "full" as "full" | "lite",
     seed = 9,

@@ -1,16 +1,15 @@
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type GenerationRequest, ordinaryText } from "../../src/engine/generation-request.js";
 import { schedules } from "../../src/engine/loop/scheduler.js";
 import { EngineClient } from "../../src/engine/thread/engine-client.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { workerUrl } from "../contract/open-test-model.js";
+import { toastTiny } from "../support/toast-tiny.js";
 
-const folder = fileURLToPath(new URL("../../models/toast-tiny", import.meta.url));
 const engines = new Map<string, EngineClient>();
 beforeAll(async () => {
   for (const schedule of schedules) {
-    const engine = new EngineClient({ folder, threads: 1, workerUrl, limits: { schedule, prefixBytes: 0 } });
+    const engine = new EngineClient({ folder: toastTiny, threads: 1, workerUrl, limits: { schedule, prefixBytes: 0 } });
     engines.set(schedule, engine);
     await engine.ready();
   }

@@ -1,17 +1,17 @@
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { OutputConstraint } from "../../src/grammar/constraint.js";
 import { GrammarCompiler } from "../../src/grammar/grammar-compiler.js";
 import type { Matcher } from "../../src/grammar/matcher.js";
 import { isAllowed } from "../../src/grammar/token-mask.js";
 import { packVocabulary, type Vocabulary } from "../../src/grammar/vocabulary.js";
 import { Tokenizer } from "../../src/text/tokenizer.js";
+import { toastTiny } from "../support/toast-tiny.js";
 
 export const eosId = 2;
 
-/** The default model's vocabulary: pieces of words, and all bytes. */
+/** toast-tiny's vocabulary: pieces of words, and all bytes. */
 export async function tinyVocabulary(): Promise<Vocabulary> {
-  const path = fileURLToPath(new URL("../../models/toast-tiny/tokenizer.json", import.meta.url));
-  const tokenizer = await Tokenizer.fromFile(path);
+  const tokenizer = await Tokenizer.fromFile(join(toastTiny, "tokenizer.json"));
   const bytesOf = (id: number) => (tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id, "later"));
   return packVocabulary(tokenizer.vocabSize, bytesOf, [eosId]);
 }

@@ -1,15 +1,18 @@
-import { readdir, readFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { makeRandomModel } from "../../src/convert/random-model.js";
 import { startTestServer } from "../contract/start-test-server.js";
 import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
+import { toastTiny } from "../support/toast-tiny.js";
 import { openBrowser } from "./open-browser.js";
-import { models, type Program, startProgram } from "./start-program.js";
+import { type Program, startProgram } from "./start-program.js";
 
-// The built page in a real browser, against the built program with the models that it ships. One of each for all tests.
+// The built page in a real browser, against the built program with toast-tiny and a random model. One of each for all tests.
 
 /** The base alone goes on and on after this one: there is time to interrupt it. */
 const endless = { model: "toast-tiny", sampling: { max_tokens: 900 } };
@@ -19,8 +22,9 @@ const endlessQuestion = "How do I make tea?";
 vi.setConfig({ testTimeout: 120_000 });
 
 /** Enough where another program is started for one test. */
-const tinyOnly = ["--model", join(models, "toast-tiny")];
+const toastTinyOnly = ["--model", toastTiny];
 
+let scratch: string;
 let browser: Browser;
 let program: Program;
 let context: BrowserContext;
@@ -30,11 +34,15 @@ let errors: string[];
 let asked: URL[];
 
 beforeAll(async () => {
-  [browser, program] = await Promise.all([openBrowser(), startProgram()]);
+  scratch = await mkdtemp(join(tmpdir(), "toast-page-"));
+  const random = join(scratch, "random");
+  await makeRandomModel({ shape: "tiny", seed: 1, quantize: "int8", out: random });
+  [browser, program] = await Promise.all([openBrowser(), startProgram(...toastTinyOnly, "--model", random)]);
 });
 afterAll(async () => {
   await browser?.close();
   await program?.kill();
+  await rm(scratch, { recursive: true, force: true });
 });
 
 beforeEach(async () => {
@@ -335,21 +343,21 @@ describe("two answers side by side", () => {
     expect(errors).toEqual([]);
   });
 
-  it("compare the steered model with its fine-tuned rival", async () => {
+  it("compare the steered model with another one", async () => {
     const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, max_tokens: 20 };
     await newPage({ sampling });
     await page.goto(`${program.url}/#/compare`);
-    await eventually(() => page.getByLabel("Right").inputValue()).toBe("toast-tiny-alpaca-ft");
+    await eventually(() => page.getByLabel("Right").inputValue()).toBe("tiny");
     await button("Compare").click();
-    const rival = page.getByRole("region", { name: "toast-tiny-alpaca-ft" });
-    await rival.getByText(/tokens\/s/).waitFor();
+    const other = page.getByRole("region", { name: "tiny", exact: true });
+    await other.getByText(/tokens\/s/).waitFor();
     await page
       .getByRole("region", { name: "toast-tiny:alpaca, strength 1.00" })
       .getByText(/tokens\/s/)
       .waitFor();
     const messages = [{ role: "user", content: "What makes a good friend?" }];
-    const said = await textOf({ model: "toast-tiny-alpaca-ft", messages, ...sampling });
-    expect(await rival.locator(".plain-text").textContent()).toContain(said.slice(-10));
+    const said = await textOf({ model: "tiny", messages, ...sampling });
+    expect(await other.locator(".plain-text").textContent()).toContain(said.slice(-10));
   });
 });
 
@@ -358,13 +366,14 @@ describe("the arena", () => {
     await newPage({ sampling: { max_tokens: 16 } });
     await page.goto(`${program.url}/#/arena`);
     await button("Start a blind battle").click();
-    await button("Tie T").waitFor();
+    // The first battle of a program opens its store, which a busy machine takes its time for.
+    await button("Tie T").waitFor({ timeout: 100_000 });
     expect(await page.locator(".column h2").allTextContents()).toEqual(["Left", "Right"]);
-    expect(await page.locator("main").textContent()).not.toContain("toast-tiny");
+    expect(await page.locator("main").textContent()).not.toMatch(/\btiny\b/);
     await page.keyboard.press("ArrowLeft");
     await page.getByText("You voted left is better.").waitFor();
     const [winner = "", loser = ""] = await page.locator(".column > h2").allTextContents();
-    expect([winner, loser].every((name) => name.startsWith("toast-tiny"))).toBe(true);
+    expect([winner, loser].every((name) => /^(toast-)?tiny\b/.test(name))).toBe(true);
     await page.getByRole("link", { name: "Leaderboard", exact: true }).click();
     const row = (name: string) =>
       page
@@ -388,7 +397,7 @@ describe("the arena", () => {
 describe("a server that is not well", () => {
   it("dies in the middle of an answer: the page says so, and recovers when it is back", async () => {
     await newPage(endless);
-    let other = await startProgram(...tinyOnly);
+    let other = await startProgram(...toastTinyOnly);
     try {
       await page.goto(other.url);
       await ask(endlessQuestion);
@@ -397,7 +406,7 @@ describe("a server that is not well", () => {
       await page.getByText("The connection to the server broke in the middle of this answer.").waitFor();
       await page.getByText("The server cannot be reached.").waitFor();
       expect(await lastText()).not.toBe("");
-      other = await startProgram(...tinyOnly, "--port", String(other.port));
+      other = await startProgram(...toastTinyOnly, "--port", String(other.port));
       await page.getByText("The server cannot be reached.").waitFor({ state: "hidden" });
       await button("Try again").click();
       await eventually(() => lastAnswer().getAttribute("aria-busy")).toBe("true");
@@ -452,7 +461,7 @@ describe("an API key", () => {
   it("is asked for when the server wants one, and opens the chat", async () => {
     await newPage({ sampling: { max_tokens: 8 } });
     const key = "a-key-of-this-test";
-    const closed = await startProgram(...tinyOnly, "--api-key", key);
+    const closed = await startProgram(...toastTinyOnly, "--api-key", key);
     try {
       await page.goto(closed.url);
       await page.getByText("This server wants an API key.").waitFor();

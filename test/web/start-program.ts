@@ -5,8 +5,6 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-/** The models that the repository ships. */
-export const models = fileURLToPath(new URL("../../models", import.meta.url));
 
 export interface Program {
   readonly url: string;
@@ -15,9 +13,9 @@ export interface Program {
   kill(): Promise<void>;
 }
 
-/** The built program as `npm start` runs it, with the default models and more flags. @returns once it serves. */
+/** The built program as `npm start` runs it, with these flags. @returns once it serves. */
 export async function startProgram(...flags: string[]): Promise<Program> {
-  const words = ["serve", "--port", "0", "--models-dir", models, "--log-level", "error", ...flags];
+  const words = ["serve", "--port", "0", "--log-level", "error", ...flags];
   const dataDir = await mkdtemp(join(tmpdir(), "toast-page-data-"));
   const env = { ...process.env, DATA_DIR: dataDir };
   const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"], env });

@@ -86,7 +86,7 @@ function Thread() {
   );
 }
 
-/** Prompts that the default model answers on topic; it is far too small for more. */
+/** Prompts that a small model answers well. */
 const examples = [
   "Give three tips for staying healthy.",
   "What makes a good friend?",

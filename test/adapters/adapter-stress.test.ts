@@ -1,65 +1,69 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningApp, startApp } from "../../src/app.js";
+import { readBackboneManifest } from "../../src/model/model-folder.js";
 import { createLog } from "../../src/server/edge/request-log.js";
 import { parseServeConfig } from "../../src/settings/serve-config.js";
 import { workerUrl } from "../contract/open-test-model.js";
+import { makeTinyAdapter } from "../convert/tiny-folder.js";
+import { toastTiny } from "../support/toast-tiny.js";
 
-/** The served model, with its own adapter and others beside it, over real sockets. */
-const folder = fileURLToPath(new URL("../../models/toast-tiny", import.meta.url));
+// A real model with its own adapter and others beside it, over real sockets.
+
 const converterUrl = new URL("../../dist/convert/convert-worker.js", import.meta.url);
-const weights = await readFile(join(folder, "source", "alpaca.safetensors"));
-const description = await readFile(join(folder, "source", "alpaca.json"));
+const backbone = await readBackboneManifest(toastTiny);
 
 const lastLayer = 5;
 const clients = 18;
 const rounds = 2;
 
+/** Adapters that come and go, and the files they are made of. */
 let scratch: string;
+let sources: string;
 let app: RunningApp;
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "toast-stress-"));
-  const config = parseServeConfig({ model: folder, port: "0", "adapters-dir": scratch }, { DRAIN_SECONDS: "0" });
+  sources = await mkdtemp(join(tmpdir(), "toast-stress-sources-"));
+  const config = parseServeConfig({ model: toastTiny, port: "0", "adapters-dir": scratch }, { DRAIN_SECONDS: "0" });
   app = await startApp(config, { workerUrl, converterUrl, log: createLog("error", "json", () => {}) });
   await app.ready();
 });
 afterAll(async () => {
   await app.stop();
   await rm(scratch, { recursive: true, force: true });
+  await rm(sources, { recursive: true, force: true });
 });
 
-/** The shipped adapter, which mixes its features by another matrix: each seed steers elsewhere. */
-function variant(seed: number): Buffer {
-  const bytes = Buffer.from(weights);
-  const headerBytes = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString("utf8", 8, 8 + headerBytes)) as Record<
-    string,
-    { dtype: string; data_offsets: [number, number] }
-  >;
-  const tensor = header["model.top_down_transform"];
-  if (tensor === undefined) throw new Error("the adapter has no channel transform");
-  const wide = tensor.dtype === "F32" ? 4 : 2;
-  const [from, to] = tensor.data_offsets.map((offset) => offset + 8 + headerBytes) as [number, number];
-  // Whole rows turned by a stretch of their own: shapes and sizes stay, directions do not.
-  const rowBytes = 384 * wide;
-  for (let row = from; row < to; row += rowBytes) {
-    const shift = wide * ((seed * 37 + ((row - from) / rowBytes) * seed) % 384);
-    const values = Buffer.from(bytes.subarray(row, row + rowBytes));
-    values.copy(bytes, row, shift);
-    values.copy(bytes, row + rowBytes - shift, 0, shift);
-  }
-  return bytes;
+/** A trained adapter's two files with random weights, for toast-tiny: each seed steers elsewhere. */
+async function makeVariant(seed: number): Promise<readonly [weights: Blob, description: Blob]> {
+  const { architecture, backboneSha256 } = backbone;
+  const place = { path: sources, tensors: {}, config: architecture };
+  const { file } = makeTinyAdapter(place, { seed, describe: { backbone_sha256: backboneSha256 } });
+  const [weights, description] = await Promise.all(
+    [file, file.replace(".safetensors", ".json")].map(async (path) => new Blob([await readFile(path)])),
+  );
+  if (weights === undefined || description === undefined) throw new Error("an adapter is two files");
+  return [weights, description];
+}
+
+/** By seed: making one takes longer than serving it. */
+const variants = new Map<number, Promise<readonly [weights: Blob, description: Blob]>>();
+
+function variant(seed: number): Promise<readonly [weights: Blob, description: Blob]> {
+  const made = variants.get(seed) ?? makeVariant(seed);
+  variants.set(seed, made);
+  return made;
 }
 
 async function send(name: string, seed: number): Promise<string> {
   const form = new FormData();
   form.set("model", "toast-tiny");
   form.set("name", name);
-  form.append("file", new Blob([variant(seed) as Uint8Array<ArrayBuffer>]), "a.safetensors");
-  form.append("file", new Blob([description as Uint8Array<ArrayBuffer>]), "a.json");
+  const [weights, description] = await variant(seed);
+  form.append("file", weights, "a.safetensors");
+  form.append("file", description, "a.json");
   const response = await fetch(`${app.url}/v1/adapters`, { method: "POST", body: form });
   const body = (await response.json()) as { id: string };
   expect([response.status, body]).toMatchObject([201, { id: `toast-tiny:${name}` }]);

@@ -1,6 +1,4 @@
-import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ordinaryText } from "../../src/engine/generation-request.js";
 import { type LoadedModel, loadModel, releaseModel } from "../../src/engine/load-model.js";
@@ -11,8 +9,8 @@ import type { TokenReport } from "../../src/engine/token-report.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { ChatTemplate } from "../../src/text/chat-template.js";
+import { toastTiny } from "../support/toast-tiny.js";
 
-const folder = join(fileURLToPath(new URL("../../", import.meta.url)), "models", "toast-tiny");
 const alone: EngineLimits = {
   maxRunning: 1,
   maxWaiting: 1000,
@@ -24,7 +22,7 @@ const alone: EngineLimits = {
 
 let model: LoadedModel;
 beforeAll(async () => {
-  model = await loadModel(folder, {}, () => {});
+  model = await loadModel(toastTiny, {}, () => {});
 });
 afterAll(() => releaseModel(model));
 
@@ -105,7 +103,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
 /** The adapter, and one that steers the other way: a second one for this backbone. */
 function adaptersOf({ adapters }: LoadedModel): ReadonlyMap<string, LoopAdapter> {
   const alpaca = adapters.get("alpaca");
-  if (alpaca === undefined) throw new Error("the default model has no adapter alpaca");
+  if (alpaca === undefined) throw new Error("toast-tiny has no adapter alpaca");
   const mirror: LoopAdapter = {
     graphMs: 0,
     topDown: (hiddenStates, gains) =>
@@ -160,7 +158,7 @@ function startLoop(limits: EngineLimits) {
   return { loop, texts, cancelled, idle };
 }
 
-describe("the default model, int8", () => {
+describe("a small real model, int8", () => {
   it.each([1, 2])(
     "gives each request the text of the sequential loop alone, whatever the schedule makes of it (scenario %i)",
     async (seed) => {
