@@ -10,7 +10,7 @@ const text = (file: string): string => readFileSync(join(packageFolder, file), "
 const manifest = z.object({ engines: z.object({ node: z.string() }) }).parse(JSON.parse(text("package.json")));
 
 describe("the container image", () => {
-  const ignored = dockerignore().add(text(".dockerignore"));
+  const ignored = dockerignore.default().add(text(".dockerignore"));
   const sources = copiedSources(text("Dockerfile"));
 
   test("copies something of the working tree", () => {
