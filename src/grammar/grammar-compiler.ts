@@ -59,7 +59,7 @@ export class GrammarCompiler {
       const behind = allowed(noise % tokens.length);
       const next = behind === -1 ? allowed(0) : behind;
       if (next === -1) {
-        if (token === 0)
+        if (token === 0 && automaton.root().isNullable)
           throw new ToastError("invalid_request", "The grammar of the output allows the empty text only.");
         return;
       }

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Matcher } from "../../src/grammar/matcher.js";
+import { packVocabulary } from "../../src/grammar/vocabulary.js";
 import { DrawRules } from "../../src/sampling/draw-rules.js";
 import { byteVocabulary, eosId, randomText, TestGrammars, tinyVocabulary } from "./grammar-text.js";
 
@@ -121,10 +122,12 @@ describe("a matcher", () => {
     expect(matcher.isComplete).toBe(true);
   });
 
-  it("says that a grammar of the client's leads into a dead end, with the field at fault", () => {
-    const grammar = 'root ::= "a" x\nx ::= x';
-    expect(() => bytes.compile({ kind: "grammar", grammar, param: "guided_grammar" })).toThrow(
-      expect.objectContaining({ code: "invalid_request", param: "guided_grammar" }) as Error,
+  it("says that no token of the model goes on where the vocabulary lacks the characters, with the field at fault", () => {
+    const letters = packVocabulary(3, (id) => (id < 2 ? Uint8Array.of(0x61 + id) : undefined), [2]);
+    const matcher = new TestGrammars(letters).compile({ kind: "choice", options: ["aé"], param: "guided_choice" })();
+    matcher.append(0);
+    expect(() => matcher.mask()).toThrow(
+      expect.objectContaining({ code: "invalid_request", param: "guided_choice" }) as Error,
     );
   });
 });

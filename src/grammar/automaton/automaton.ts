@@ -15,6 +15,9 @@ const maxNewLanguages = 200_000;
 const unknown = -1;
 const dead = 0;
 
+const plainAscii = plainCharacters.flatMap(([from, to]) =>
+  Array.from({ length: Math.max(0, Math.min(to, 0x7f) - from + 1) }, (_, at) => from + at),
+);
 const plainSequences = utf8Sequences(plainCharacters);
 
 /**
@@ -30,6 +33,8 @@ export class Automaton {
   #stateOf = new Map<Language, number>();
   /** [states × classes] the next state, or `unknown`. */
   #transitions = new Int32Array(0);
+  /** [states] whether plain characters of ASCII lead back to the same state, where that is known. */
+  #stays: (boolean | undefined)[] = [];
   readonly #path: Int32Array;
   /** By language, the least recently used one first. */
   #masks = new Map<Language, TokenMask>();
@@ -114,6 +119,7 @@ export class Automaton {
     this.#forgotten = this.#rules.languages.count;
     this.#states = [];
     this.#stateOf = new Map();
+    this.#stays = [];
     this.#masks = new Map();
     this.#nearby = new Map();
     this.#state(this.#rules.languages.none);
@@ -131,7 +137,7 @@ export class Automaton {
     return mask;
   }
 
-  #walk({ bytes, depths, ends, tokens, same }: TokenTrie, from: number, mask: TokenMask): void {
+  #walk({ bytes, depths, ends, isPlainBelow, tokens, same }: TokenTrie, from: number, mask: TokenMask): void {
     const path = this.#path;
     const { of } = this.#rules.classes;
     const width = this.#rules.classes.samples.length;
@@ -153,9 +159,21 @@ export class Automaton {
         continue;
       }
       path[depth] = state;
-      for (let id = tokens[node] as number; id >= 0; id = same[id] as number) allow(mask, id);
-      node++;
+      // Where nothing below leads anywhere else, all of it is allowed.
+      const isAll = isPlainBelow[node] === 1 && this.#staysUnderAscii(state);
+      for (const end = isAll ? (ends[node] as number) : node + 1; node < end; node++)
+        for (let id = tokens[node] as number; id >= 0; id = same[id] as number) allow(mask, id);
+      transitions = this.#transitions;
     }
+  }
+
+  #staysUnderAscii(state: number): boolean {
+    const known = this.#stays[state];
+    if (known !== undefined) return known;
+    const { of } = this.#rules.classes;
+    const stays = plainAscii.every((byte) => this.#step(state, of[byte] as number) === state);
+    this.#stays[state] = stays;
+    return stays;
   }
 
   /** Whether every plain character leads back to the same state, as in a string or a text without bounds. */

@@ -13,6 +13,8 @@ export interface TokenTrie {
   readonly ends: Int32Array;
   /** [N] a token that ends here, −1 where there is none. */
   readonly tokens: Int32Array;
+  /** [N] 1 where all bytes below are plain characters of ASCII. */
+  readonly isPlainBelow: Uint8Array;
   /** [V] another token of the same bytes, −1 where there is none. */
   readonly same: Int32Array;
 }
@@ -48,13 +50,29 @@ export function tokenTrie(tokens: readonly Uint8Array[], ids: readonly number[])
     trie.tokens[node] = id;
   }
   for (const done of path) trie.ends[done] = count;
+  const [bytes, depths] = [trie.bytes.slice(0, count), trie.depths.slice(0, count)];
   return {
-    bytes: trie.bytes.slice(0, count),
-    depths: trie.depths.slice(0, count),
+    bytes,
+    depths,
+    isPlainBelow: plainBelow(bytes, depths),
     ends: trie.ends.slice(0, count),
     tokens: trie.tokens.slice(0, count),
     same: trie.same,
   };
+}
+
+function plainBelow(bytes: Uint8Array, depths: Uint16Array): Uint8Array {
+  const isPlain = new Uint8Array(bytes.length).fill(1);
+  /** By depth. */
+  const path: number[] = [];
+  for (const [node, byte] of bytes.entries()) {
+    const depth = depths[node] as number;
+    path[depth] = node;
+    if (byte < 0x80 && isPlainCharacter(byte)) continue;
+    for (let above = depth - 1; above > 0 && isPlain[path[above] as number] === 1; above--)
+      isPlain[path[above] as number] = 0;
+  }
+  return isPlain;
 }
 
 /** The tokens of a model, sorted for whoever looks for those that may come next. */

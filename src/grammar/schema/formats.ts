@@ -20,9 +20,9 @@ const duration = [
   "(?:T(?=[0-9])(?:[0-9]+H)?(?:[0-9]+M)?(?:[0-9]+S)?)?)",
 ].join("");
 
-/** RFC 1123, of at most 253 characters. */
+/** RFC 1123, of at most 253 characters; the root's dot may be written. */
 const label = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
-const hostname = `(?=[^]{1,253}$)${label}(?:\\.${label})*`;
+const hostname = `(?=[^]{1,253}\\.?$)${label}(?:\\.${label})*\\.?`;
 const internationalLabel =
   "[A-Za-z0-9\\u00a0-\\u{10ffff}](?:[A-Za-z0-9\\u00a0-\\u{10ffff}-]{0,61}[A-Za-z0-9\\u00a0-\\u{10ffff}])?";
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
