@@ -130,7 +130,7 @@ async function findings(): Promise<readonly string[]> {
 
 describe("the chat", () => {
   it("streams an answer, tells its pace, and has it again after a reload", async () => {
-    await newPage({ sampling: { max_tokens: 120 } });
+    await newPage({ sampling: { max_tokens: 400 } });
     await page.goto(program.url);
     await button("Write a short story about a dog.").click();
     await eventually(lastText).not.toBe("");
