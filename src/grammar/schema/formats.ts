@@ -46,7 +46,7 @@ const ipv6 = `(?:${[
 ].join("|")})`;
 
 /** RFC 3986, appendix A, but for a scheme with nothing behind it; RFC 3987 with `beyond` ASCII. @param beyond a part of a class. */
-function resource(beyond: string): { readonly absolute: string; readonly relative: string } {
+function resource(beyond: string): { readonly absolute: string; readonly reference: string } {
   const percent = "%[0-9A-Fa-f]{2}";
   const sign = `[A-Za-z0-9._~!$&'()*+,;=${beyond}-]`;
   const segmentSign = `(?:[A-Za-z0-9._~!$&'()*+,;=:@${beyond}-]|${percent})`;
@@ -59,10 +59,10 @@ function resource(beyond: string): { readonly absolute: string; readonly relativ
   const rooted = `/(?:${segmentSign}+${segments})?`;
   const noColon = `(?:[A-Za-z0-9._~!$&'()*+,;=@${beyond}-]|${percent})+${segments}`;
   const tail = `(?:\\?(?:${segmentSign}|[/?])*)?(?:#(?:${segmentSign}|[/?])*)?`;
-  return {
-    absolute: `[A-Za-z][A-Za-z0-9+.-]*:(?://${authority}${segments}|${rooted}|${segmentSign}+${segments})${tail}`,
-    relative: `(?://${authority}${segments}|${rooted}|${noColon}|)${tail}`,
-  };
+  const scheme = "[A-Za-z][A-Za-z0-9+.-]*:";
+  const absolute = `${scheme}(?://${authority}${segments}|${rooted}|${segmentSign}+${segments})${tail}`;
+  const relative = `(?://${authority}${segments}|${rooted}|${noColon}|)${tail}`;
+  return { absolute, reference: `(?:${absolute}|${scheme}${tail}|${relative})` };
 }
 
 const uri = resource("");
@@ -88,9 +88,9 @@ export const formats: ReadonlyMap<string, string> = new Map([
   ["ipv6", ipv6],
   ["uuid", "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"],
   ["uri", uri.absolute],
-  ["uri-reference", `(?:${uri.absolute}|${uri.relative})`],
+  ["uri-reference", uri.reference],
   ["iri", iri.absolute],
-  ["iri-reference", `(?:${iri.absolute}|${iri.relative})`],
+  ["iri-reference", iri.reference],
   // RFC 6570.
   [
     "uri-template",

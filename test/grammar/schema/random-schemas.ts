@@ -77,7 +77,8 @@ function objectOf(known: readonly string[], value: fc.Arbitrary<Schema>): fc.Arb
       type: "object",
       properties: Object.fromEntries(chosen.map((name, at) => [name, values[at]])),
       required: chosen.filter((_, at) => needed[at]),
-      ...(others === undefined ? {} : { additionalProperties: others }),
+      // A list of no properties without a word about others is how functions without arguments are written: nothing else is.
+      ...(others === undefined && chosen.length > 0 ? {} : { additionalProperties: others ?? false }),
     }));
 }
 

@@ -97,7 +97,8 @@ describe("the grammar of a JSON Schema", () => {
       for (let seed = 0; seed < perSchema; seed++) {
         const value = inOrder(generated(schema, seed));
         // The generator does not keep to every combination of keywords; the judge of values is ajv.
-        if (value === undefined || !isValid(value)) {
+        // Doubles beyond 2⁵³ are multiples of what their digits are not.
+        if (value === undefined || !isValid(value) || /\d{16}/.test(plainJson(value))) {
           invalid++;
           continue;
         }
