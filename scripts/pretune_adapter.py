@@ -23,6 +23,7 @@ from toast.settings import (
     fresh_adapter,
     held_out_blocks,
     packed_text,
+    presented,
     run_command,
     train_settings,
 )
@@ -80,7 +81,7 @@ def main() -> None:
             + ("" if rebuilt is None else f"; carry maps solved: reconstruction {rebuilt:.4f}"),
             flush=True,
         )
-    facts = AdapterFacts(sha256, "pretuned", None, arguments.licence)
+    facts = AdapterFacts(sha256, "pretuned", **presented(arguments))
 
     def export(tensors: dict[str, torch.Tensor], folder: Path) -> None:
         finished = SteeringAdapter(config.hidden_size, config.num_hidden_layers)

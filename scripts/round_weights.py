@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -38,7 +39,8 @@ def main() -> None:
     save_model(tensors, load_config(arguments.model), arguments.out, tokenizer_from=arguments.model, dtype=dtype)
     rounded = backbone_hash(arguments.out)
     for name, (adapter, described) in adapters.items():
-        facts = AdapterFacts(rounded, described["stage"], described["prompt_format"], described["licence"])
+        said = {field.name: described.get(field.name) for field in dataclasses.fields(AdapterFacts)}
+        facts = AdapterFacts(**said | {"backbone_sha256": rounded})
         save_adapter(adapter, arguments.out / name, facts)
     print(f"{sha256[:12]} in {arguments.dtype} is {rounded[:12]}, {len(adapters)} adapters -> {arguments.out}")
 

@@ -25,6 +25,7 @@ from toast.settings import (
     held_out_responses,
     instruction_data,
     may_share_prefix,
+    presented,
     run_command,
     special_ids,
     train_settings,
@@ -101,7 +102,7 @@ def main() -> None:
         )
     # What does not train is not in a checkpoint; the export puts both together again.
     start = {name: tensor.detach().clone() for name, tensor in adapter.state_dict().items()}
-    facts = AdapterFacts(sha256, "tuned", data.prompt_format, arguments.licence)
+    facts = AdapterFacts(sha256, "tuned", data.prompt_format, **presented(arguments))
 
     def export(tensors: dict[str, torch.Tensor], folder: Path) -> None:
         finished = starting_adapter()

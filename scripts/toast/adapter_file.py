@@ -16,6 +16,8 @@ from toast.files import BadFolder, write_atomically, write_json
 from toast.steering import Features, SteeringAdapter
 
 FORMAT, VERSION = "toast-adapter", 1
+PRESENTATION = ("description", "example_prompt", "recommended_strength")
+"""What the JSON says only where there is something to say."""
 Stage = Literal["initial", "pretuned", "tuned"]
 
 
@@ -27,6 +29,9 @@ class AdapterFacts:
     stage: Stage
     prompt_format: str | None = None
     licence: str | None = None
+    description: str | None = None  # a sentence for whoever chooses among adapters
+    example_prompt: str | None = None  # a prompt that shows it
+    recommended_strength: float | None = None  # the strength at which it is at its best
 
 
 def official_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -105,7 +110,7 @@ def save_adapter(adapter: SteeringAdapter, path: Path, facts: AdapterFacts) -> N
             "features": adapter.features,
             "hidden_size": adapter.task_embedding.numel(),
             "num_hidden_layers": len(adapter.feedback),
-            **asdict(facts),
+            **{name: value for name, value in asdict(facts).items() if value is not None or name not in PRESENTATION},
             "created_by": "toast-serve",
         },
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from toast.adapter_file import PRESENTATION
 from toast.chat_template import TemplateError, load_chat_template
 from toast.data import Batch, DataError, Split, TextSource, TokenFile, tokenize
 from toast.evaluation import half_of, response_batches, text_batches
@@ -247,6 +248,14 @@ def add_steering_arguments(parser: argparse.ArgumentParser) -> None:
         "epochs, seeds, learning rates or adapters on the same data. One process, and --precision must be said",
     )
     parser.add_argument("--licence", help="licence of the adapter, written into its JSON")
+    parser.add_argument("--description", help="a sentence on what the adapter does, for whoever chooses among several")
+    parser.add_argument("--example-prompt", help="a prompt that shows what the adapter does")
+    parser.add_argument("--recommended-strength", type=float, help="strength at which it is at its best, up to 4")
+
+
+def presented(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the adapter's JSON says to people, by the names of AdapterFacts."""
+    return {name: getattr(arguments, name) for name in ("licence", *PRESENTATION)}
 
 
 def add_fresh_adapter_arguments(parser: argparse.ArgumentParser) -> None:

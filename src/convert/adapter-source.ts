@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ToastError } from "../errors.js";
-import { featureScales } from "../model/manifest.js";
+import { featureScales, adapterPresentationFields as presented } from "../model/manifest.js";
 import { builtinTemplates } from "../text/builtin-templates.js";
 import type { AdapterWeights } from "./adapter-graph.js";
 import { foldFeedback, mergeLowRank } from "./fold.js";
@@ -26,6 +26,9 @@ const shared = {
   /** `chat`: the backbone's own template. */
   prompt_format: z.enum(["alpaca", "vicuna", "chat"]).nullish(),
   licence: z.string().nullish(),
+  description: presented.description.optional(),
+  example_prompt: presented.examplePrompt.optional(),
+  recommended_strength: presented.recommendedStrength.optional(),
 };
 const descriptionSchema = z.discriminatedUnion("kind", [
   z.looseObject({ ...shared, kind: z.literal("full") }),
@@ -181,6 +184,11 @@ export function adapterParts(
     features: description.features,
     chatTemplate: source.chatTemplate,
     licence: description.licence ?? null,
+    presentation: {
+      description: description.description ?? null,
+      examplePrompt: description.example_prompt ?? null,
+      recommendedStrength: description.recommended_strength ?? null,
+    },
   };
 }
 

@@ -55,7 +55,10 @@ export interface BackboneParts extends AdapterBinding {
 
 /** Everything that an adapter's folder is made of. */
 export interface AdapterParts
-  extends Pick<AdapterManifest, "name" | "kind" | "rank" | "stage" | "features" | "chatTemplate" | "licence"> {
+  extends Pick<
+    AdapterManifest,
+    "name" | "kind" | "rank" | "stage" | "features" | "chatTemplate" | "licence" | "presentation"
+  > {
   readonly weights: AdapterWeights;
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { ToastError } from "../errors.js";
-import type { BackboneManifest, Quantization } from "../model/manifest.js";
+import { type BackboneManifest, noPresentation, type Quantization } from "../model/manifest.js";
 import { readModelFolder } from "../model/model-folder.js";
 import { builtinTemplates } from "../text/builtin-templates.js";
 import { type ConvertProgress, reporter } from "./convert-progress.js";
@@ -58,6 +58,7 @@ export async function makeRandomModel(options: RandomModelOptions): Promise<Back
     features: "raw",
     chatTemplate: null,
     licence: null,
+    presentation: noPresentation,
   } as const;
   return (await createModelFolder(out, backbone, [adapter], reporter(options))).manifest;
 }

@@ -1,10 +1,11 @@
-import type { SamplingDefaults } from "../model/manifest.js";
+import type { AdapterPresentation, SamplingDefaults } from "../model/manifest.js";
 
 /** One served adapter, as the engine reports it. */
 export interface AdapterInfo {
   readonly name: string;
   readonly stage: string;
   readonly licence: string | null;
+  readonly presentation: AdapterPresentation;
   /** Short content hash: names what steered an answer (`system_fingerprint`). */
   readonly fingerprint: string;
 }

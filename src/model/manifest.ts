@@ -82,6 +82,23 @@ export const featureScales = ["raw", "unit_rms"] as const;
 /** How large the features are that an adapter feeds back: as the bottom-up pass leaves them, or each token's brought to unit RMS. */
 export type FeatureScale = (typeof featureScales)[number];
 
+/** What people read of an adapter before they choose it; null where its makers said nothing. */
+export const adapterPresentationFields = {
+  /** A sentence: what it makes of the model's text. */
+  description: z.string().min(1).max(300).nullable(),
+  /** A prompt that shows it. */
+  examplePrompt: z.string().min(1).max(500).nullable(),
+  /** The factor on the top-down values at which it is at its best; 1 is what was trained. */
+  recommendedStrength: z.number().gt(0).max(4).nullable(),
+};
+const adapterPresentation = z.strictObject(adapterPresentationFields);
+export type AdapterPresentation = Readonly<z.infer<typeof adapterPresentation>>;
+export const noPresentation: AdapterPresentation = {
+  description: null,
+  examplePrompt: null,
+  recommendedStrength: null,
+};
+
 /** manifest.json of a converted adapter folder, `<backbone>/adapters/<name>/`. */
 export const adapterManifestSchema = z.strictObject({
   format: z.literal("toast-serve/adapter"),
@@ -104,6 +121,8 @@ export const adapterManifestSchema = z.strictObject({
   /** Overrides the backbone's: an adapter speaks the format it was tuned on. */
   chatTemplate: z.string().nullable(),
   licence: z.string().nullable(),
+  /** Absent in older folders. */
+  presentation: adapterPresentation.default(noPresentation),
   files: z.strictObject({ graph: file, weights: file }),
 });
 export type AdapterManifest = z.infer<typeof adapterManifestSchema>;

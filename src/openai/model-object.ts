@@ -1,6 +1,20 @@
 import { z } from "zod";
+import type { AdapterInfo } from "../engine/model-info.js";
 import type { ServedModel } from "../engine/served-model.js";
 import { answerSchemas } from "./named-schemas.js";
+
+/** What people read of an adapter before they choose it. */
+export const presentationFields = {
+  description: z.string().nullable().describe("What it makes of the model's text."),
+  example_prompt: z.string().nullable().describe("A prompt that shows it."),
+  recommended_strength: z.number().nullable().describe("The strength at which it is at its best, if its makers say."),
+};
+
+export const presentationObject = ({ presentation }: AdapterInfo) => ({
+  description: presentation.description,
+  example_prompt: presentation.examplePrompt,
+  recommended_strength: presentation.recommendedStrength,
+});
 
 export const modelSchema = z
   .object({
@@ -24,7 +38,7 @@ export const modelSchema = z
       .partial()
       .describe("What applies where a request does not say, as far as the model recommends it."),
     licence: z.string().nullable(),
-    steering: z.object({ adapter: z.string(), stage: z.string() }).nullable(),
+    steering: z.object({ adapter: z.string(), stage: z.string(), ...presentationFields }).nullable(),
   })
   .describe("A served model: OpenAI's four keys, and what a client of this server may want to know.")
   .register(answerSchemas, { id: "Model" });
@@ -48,7 +62,10 @@ export function modelObject(model: ServedModel, created: number): z.input<typeof
     quantization: model.base.quantization,
     sampling: model.base.sampling,
     licence: model.adapter === null ? model.base.licence : model.adapter.licence,
-    steering: model.adapter === null ? null : { adapter: model.adapter.name, stage: model.adapter.stage },
+    steering:
+      model.adapter === null
+        ? null
+        : { adapter: model.adapter.name, stage: model.adapter.stage, ...presentationObject(model.adapter) },
   };
 }
 

@@ -178,14 +178,17 @@ function variant(
 
 describe("an adapter that is sent", () => {
   it("is converted, listed, and steers as the same adapter that came with the model does", async () => {
-    const sent = await upload({ name: "poet" });
+    const said = { description: "Writes in rhyme.", example_prompt: "Describe the sea.", recommended_strength: 0.8 };
+    const described = JSON.stringify({ ...JSON.parse(description.toString()), ...said });
+    const sent = await upload({ name: "poet", files: { "x.safetensors": weights, "x.json": Buffer.from(described) } });
     expect([sent.status, sent.body]).toMatchObject([
       201,
-      { id: "tiny:poet", model: "tiny", name: "poet", origin: "upload" },
+      { id: "tiny:poet", model: "tiny", name: "poet", origin: "upload", ...said },
     ]);
     expect(await ids()).toEqual(["tiny:alpaca", "tiny:poet"]);
-    const served = (await (await fetch(`${app.url}/v1/models`)).json()) as { data: { id: string }[] };
+    const served = (await (await fetch(`${app.url}/v1/models`)).json()) as { data: { id: string; steering: object }[] };
     expect(served.data.map(({ id }) => id)).toEqual(["tiny", "tiny:alpaca", "tiny:poet", "other"]);
+    expect(served.data[2]?.steering).toEqual({ adapter: "poet", stage: "initial", ...said });
     const [poet, alpaca, base] = [await ask("tiny:poet"), await ask("tiny:alpaca"), await ask("tiny")];
     expect(poet.text).toBe(alpaca.text);
     expect(poet.text).not.toBe(base.text);

@@ -206,7 +206,14 @@ describe("adapters are added to a converted backbone", () => {
     const first = makeTinyAdapter(place.tiny, { seed: 3 });
     const second = makeTinyAdapter(place.tiny, {
       seed: 4,
-      describe: { prompt_format: "chat", features: "unit_rms", licence: "MIT" },
+      describe: {
+        prompt_format: "chat",
+        features: "unit_rms",
+        licence: "MIT",
+        description: "Writes in rhyme.",
+        example_prompt: "Describe the sea.",
+        recommended_strength: 0.8,
+      },
     });
     await convertTiny(place, { adapters: [{ file: first.file, name: "first" }], quantize: "int8" });
     const before = snapshot(place.out);
@@ -218,6 +225,11 @@ describe("adapters are added to a converted backbone", () => {
       features: "unit_rms",
       chatTemplate: null,
       licence: "MIT",
+      presentation: {
+        description: "Writes in rhyme.",
+        examplePrompt: "Describe the sea.",
+        recommendedStrength: 0.8,
+      },
     });
     const folder = await readModelFolder(place.out);
     await verifyModelFolder(folder, () => {});
@@ -411,6 +423,8 @@ describe("an adapter is refused", () => {
     ],
     ["of another format", { describe: { format: "lora" } }, "invalid_adapter", /does not describe an adapter/],
     ["of an unknown version", { describe: { version: 2 } }, "invalid_adapter", /does not describe an adapter/],
+    ["too strong", { describe: { recommended_strength: 9 } }, "invalid_adapter", /recommended_strength/],
+    ["described at length", { describe: { description: "x".repeat(301) } }, "invalid_adapter", /description/],
     ["of unknown features", { describe: { features: "loud" } }, "invalid_adapter", /features/],
     ["without its rank", { kind: "lite", describe: { rank: null } }, "invalid_adapter", /rank/],
     [

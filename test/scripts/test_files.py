@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,13 @@ def test_an_adapter_file_says_how_large_its_features_are(tmp_path: Path):
     del described["features"]  # as files of 0.1 are
     path.with_suffix(".json").write_text(json.dumps(described))
     assert load_adapter(path)[0].features == "raw"
+
+
+def test_an_adapter_says_what_it_is_good_for(tmp_path: Path):
+    said = {"description": "Writes in rhyme.", "example_prompt": "Describe the sea.", "recommended_strength": 0.8}
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(tiny_steered().adapter, path, replace(FACTS, **said))
+    assert load_adapter(path)[1].items() >= said.items()
 
 
 @pytest.mark.parametrize("lite", [False, True], ids=["full", "lite"])

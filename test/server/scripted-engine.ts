@@ -4,6 +4,7 @@ import type { GenerationRequest } from "../../src/engine/generation-request.js";
 import type { ModelInfo } from "../../src/engine/model-info.js";
 import type { TextAnswers, TextQuestion } from "../../src/engine/text-questions.js";
 import { ToastError } from "../../src/errors.js";
+import { noPresentation } from "../../src/model/manifest.js";
 
 export const scriptedModel: ModelInfo = {
   id: "tiny",
@@ -15,8 +16,14 @@ export const scriptedModel: ModelInfo = {
   licence: "MIT",
   fingerprint: "b".repeat(16),
   adapters: [
-    { name: "alpaca", stage: "tuned", licence: "CC-BY-NC-4.0", fingerprint: "a".repeat(16) },
-    { name: "poet", stage: "pretuned", licence: null, fingerprint: "c".repeat(16) },
+    {
+      name: "alpaca",
+      stage: "tuned",
+      licence: "CC-BY-NC-4.0",
+      presentation: noPresentation,
+      fingerprint: "a".repeat(16),
+    },
+    { name: "poet", stage: "pretuned", licence: null, presentation: noPresentation, fingerprint: "c".repeat(16) },
   ],
 };
 

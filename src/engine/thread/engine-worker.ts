@@ -239,6 +239,6 @@ function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]):
   };
 }
 
-function adapterInfo(name: string, { stage, licence, files }: AdapterManifest): AdapterInfo {
-  return { name, stage, licence, fingerprint: fingerprintOf([files.weights]) };
+function adapterInfo(name: string, { stage, licence, presentation, files }: AdapterManifest): AdapterInfo {
+  return { name, stage, licence, presentation, fingerprint: fingerprintOf([files.weights]) };
 }

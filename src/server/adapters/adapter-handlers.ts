@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import type { ServedAdapter } from "../../adapters/adapter-library.js";
 import { ToastError } from "../../errors.js";
+import { presentationFields, presentationObject } from "../../openai/model-object.js";
 import { answerSchemas, requestSchemas } from "../../openai/named-schemas.js";
 import { field, optional, parseBody } from "../../openai/request-fields.js";
 import type { Call } from "../route.js";
@@ -36,6 +37,7 @@ export const adapterSchema = z
     name: z.string(),
     stage: z.string(),
     licence: z.string().nullable(),
+    ...presentationFields,
     fingerprint: z.string(),
     origin: z.enum(["model_folder", "watched_folder", "upload"]),
   })
@@ -124,6 +126,7 @@ function adapterObject({ model, info, origin }: ServedAdapter): z.input<typeof a
     name: info.name,
     stage: info.stage,
     licence: info.licence,
+    ...presentationObject(info),
     fingerprint: info.fingerprint,
     origin,
   };

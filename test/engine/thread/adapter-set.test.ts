@@ -3,6 +3,7 @@ import { PrefixCache } from "../../../src/engine/loop/prefix-cache.js";
 import { isSteeredBy, steeredPrefix } from "../../../src/engine/loop/sequence-prefixes.js";
 import { AdapterSet, type AdapterUsers } from "../../../src/engine/thread/adapter-set.js";
 import { KvCache } from "../../../src/model/kv-cache.js";
+import { noPresentation } from "../../../src/model/manifest.js";
 import type { Adapter } from "../../../src/steering/adapter.js";
 
 class Users implements AdapterUsers {
@@ -26,7 +27,12 @@ function part(name: string, fingerprint: string) {
       return Promise.resolve();
     },
   } as unknown as Adapter;
-  return { state, info: { name, stage: "tuned", licence: null, fingerprint }, adapter, template: null };
+  return {
+    state,
+    info: { name, stage: "tuned", licence: null, presentation: noPresentation, fingerprint },
+    adapter,
+    template: null,
+  };
 }
 
 describe("the adapters of an engine", () => {
