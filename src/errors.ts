@@ -59,12 +59,33 @@ export type ErrorCode =
   // measuring another server
   | "server_refused";
 
+/**
+ * A field of what the engine is asked for, as a refusal names it. What clients wrote has other names, for each endpoint
+ * its own: `openai/wire-fields.ts` knows them.
+ */
+export type RequestField =
+  | "model"
+  | "prompt"
+  | "prompt.messages"
+  | "prompt.text"
+  | "prompt.ids"
+  | "prompt.rendering.continueFinalMessage"
+  | "steering.adapter"
+  | "sampling.logitBias"
+  | "stopStrings"
+  | "stopTokenIds"
+  | "minTokens"
+  | "report.logprobs"
+  | "report.promptLogprobs";
+
 /** The same error as plain data, fit for a message between threads. */
 export interface ErrorData {
   readonly code: ErrorCode;
   readonly message: string;
-  /** The request field at fault, as the client wrote it (`steering.strength`), else null. */
+  /** The request field at fault, as the client wrote it (`logit_bias`), else null. */
   readonly param: string | null;
+  /** The same as the engine calls it (`sampling.logitBias`), where nobody has translated it yet. */
+  readonly field: RequestField | null;
 }
 
 /** An error whose message is a sentence for the person who caused it: what was wrong, the limit, what to do. */
@@ -72,15 +93,21 @@ export class ToastError extends Error {
   override readonly name = "ToastError";
   readonly code: ErrorCode;
   readonly param: string | null;
+  readonly field: RequestField | null;
 
-  constructor(code: ErrorCode, message: string, options: { param?: string | null; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { readonly param?: string | null; readonly field?: RequestField | null; readonly cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.param = options.param ?? null;
+    this.field = options.field ?? null;
   }
 
   toData(): ErrorData {
-    return { code: this.code, message: this.message, param: this.param };
+    return { code: this.code, message: this.message, param: this.param, field: this.field };
   }
 
   /** What was thrown; anything that is no ToastError counts as a failure of the engine. */
@@ -89,8 +116,8 @@ export class ToastError extends Error {
     return new ToastError("engine_failed", cause instanceof Error ? cause.message : String(cause), { cause });
   }
 
-  static fromData(data: ErrorData): ToastError {
-    return new ToastError(data.code, data.message, { param: data.param });
+  static fromData({ code, message, ...at }: ErrorData): ToastError {
+    return new ToastError(code, message, at);
   }
 }
 

@@ -1,6 +1,7 @@
-import { ToastError } from "../errors.js";
+import { type RequestField, ToastError } from "../errors.js";
 import { type ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import type { Tokenizer } from "../text/tokenizer.js";
+import { requireToken } from "./loop/admission.js";
 import type { Prompt } from "./prompt.js";
 
 /**
@@ -65,11 +66,7 @@ export function answerQuestion(question: TextQuestion, parts: TextParts): TextAn
     case "decode": {
       requireModest({ kind: "tokens", ids: question.ids });
       const { vocabSize } = parts.info(null);
-      const outside = question.ids.find((id) => id >= vocabSize);
-      if (outside !== undefined) {
-        const message = `Token id ${outside} is outside this model's 0…${vocabSize - 1}.`;
-        throw new ToastError("invalid_request", message, { param: "tokens" });
-      }
+      for (const id of question.ids) requireToken(id, vocabSize, "prompt.ids");
       return {
         text: parts.tokenizer.decode(question.ids, { skipSpecialTokens: question.specialTokens === "skipped" }),
       };
@@ -85,20 +82,20 @@ export function answerQuestion(question: TextQuestion, parts: TextParts): TextAn
 }
 
 function requireModest(prompt: Prompt): void {
-  const [size, things, param] = sizeOf(prompt);
+  const [size, things, field] = sizeOf(prompt);
   if (size > mostAsked) {
     const message = `${size} ${things} are more than the ${mostAsked} that can be asked about at once. Send them in parts.`;
-    throw new ToastError("invalid_request", message, { param });
+    throw new ToastError("invalid_request", message, { field });
   }
 }
 
-function sizeOf(prompt: Prompt): [size: number, things: string, param: string] {
+function sizeOf(prompt: Prompt): [size: number, things: string, field: RequestField] {
   switch (prompt.kind) {
     case "chat":
-      return [prompt.messages.reduce((sum, { content }) => sum + content.length, 0), "characters", "messages"];
+      return [prompt.messages.reduce((sum, { content }) => sum + content.length, 0), "characters", "prompt.messages"];
     case "text":
-      return [prompt.text.length, "characters", "prompt"];
+      return [prompt.text.length, "characters", "prompt.text"];
     case "tokens":
-      return [prompt.ids.length, "tokens", "tokens"];
+      return [prompt.ids.length, "tokens", "prompt.ids"];
   }
 }

@@ -7,6 +7,7 @@ import { answerSchemas, requestSchemas } from "./named-schemas.js";
 import { only } from "./parameter-policy.js";
 import { renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, text } from "./request-fields.js";
+import type { wireFields } from "./wire-fields.js";
 
 /** Tokens and templates without generation: vLLM's /tokenize, /detokenize and /tokenizer_info, llama.cpp's /apply-template. */
 
@@ -91,6 +92,7 @@ export const tokenizerInfoSchema = z
 
 /** What one of these endpoints asks the engine, and how it tells the answer. */
 export interface TextEndpoint<Question extends TextQuestion, Answer> {
+  readonly name: keyof typeof wireFields;
   readonly model: string | null;
   ask(model: ServedModel): Question;
   tell(answer: TextAnswers[Question["kind"]], model: ServedModel): Answer;
@@ -101,6 +103,7 @@ export function tokenize(
 ): TextEndpoint<TextQuestion & { readonly kind: "encode" }, z.input<typeof tokenizeResponseSchema>> {
   const prompt = promptOf(request);
   return {
+    name: "tokenize",
     model: request.model,
     ask: (served) => ({ kind: "encode", prompt, adapter: adapterOf(served) }),
     tell: ({ ids, pieces }, { base }) => ({
@@ -135,6 +138,7 @@ export function detokenize({
   z.input<typeof detokenizeResponseSchema>
 > {
   return {
+    name: "detokenize",
     model: id,
     ask: () => ({ kind: "decode", ids: tokens, specialTokens: "written" }),
     tell: ({ text: prompt }) => ({ prompt }),
@@ -146,6 +150,7 @@ export function applyTemplate(
 ): TextEndpoint<TextQuestion & { readonly kind: "render" }, z.input<typeof applyTemplateResponseSchema>> {
   const prompt = { kind: "chat", messages: request.messages, rendering: renderingOf(request) } as const;
   return {
+    name: "applyTemplate",
     model: request.model,
     ask: (served) => ({ kind: "render", prompt, adapter: adapterOf(served) }),
     tell: ({ text: rendered }) => ({ prompt: rendered }),

@@ -91,7 +91,7 @@ export class ChatTemplate {
     } catch (cause) {
       const message =
         cause instanceof TemplateRefusal ? cause.message : `The chat template failed: ${messageOf(cause)}`;
-      throw new ToastError("chat_template_failed", message, { param: "messages", cause });
+      throw new ToastError("chat_template_failed", message, { field: "prompt.messages", cause });
     }
   }
 }
@@ -125,7 +125,7 @@ function cutBehindFinalMessage(text: string, messages: readonly ChatMessage[]): 
   const [start, length] = at.find(([found]) => found !== -1) ?? [-1, 0];
   if (start === -1 || content.trim() === "") {
     const message = "The last message cannot be continued: the chat template does not write its text as it is.";
-    throw new ToastError("chat_template_failed", message, { param: "continue_final_message" });
+    throw new ToastError("chat_template_failed", message, { field: "prompt.rendering.continueFinalMessage" });
   }
   return text.slice(0, start + length);
 }

@@ -25,7 +25,7 @@ export class StopMatcher {
   /** @throws ToastError `invalid_request` for an empty stop string: it would end every text before it began. */
   constructor(stopStrings: readonly string[]) {
     if (stopStrings.includes("")) {
-      throw new ToastError("invalid_request", "A stop string must not be empty.", { param: "stop" });
+      throw new ToastError("invalid_request", "A stop string must not be empty.", { field: "stopStrings" });
     }
     this.#patterns = stopStrings.map((text) => new Pattern(text));
   }

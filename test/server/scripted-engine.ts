@@ -68,7 +68,7 @@ export class ScriptedEngine implements Engine {
     const words = request.prompt.kind === "chat" ? request.prompt.messages.flatMap((m) => m.content.split(" ")) : [];
     if (words.length > scriptedModel.contextLength) {
       const message = `The prompt has ${words.length} tokens; the context holds ${scriptedModel.contextLength}.`;
-      throw new ToastError("context_length_exceeded", message, { param: "messages" });
+      throw new ToastError("context_length_exceeded", message, { field: "prompt" });
     }
     await Promise.resolve();
     const started = script.startsNever === true ? new Promise<number>(() => {}) : Promise.resolve(5);

@@ -143,7 +143,7 @@ describe("a chat template", () => {
     expect(refusal(() => render(source, [user("a")]))).toMatchObject({
       code: "chat_template_failed",
       message: "Conversation roles must alternate user/assistant/user/assistant/...",
-      param: "messages",
+      field: "prompt.messages",
     });
   });
 

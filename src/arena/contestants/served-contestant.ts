@@ -5,6 +5,7 @@ import { answered, endedEarly } from "../../openai/answer-events.js";
 import { systemFingerprint } from "../../openai/answer-head.js";
 import { chatGenerationRequest, parseChatCompletionRequest } from "../../openai/chat-completion-request.js";
 import type { SteeringChoice } from "../../openai/steering-field.js";
+import { inWireFields } from "../../openai/wire-fields.js";
 import { storableText } from "../battle-record.js";
 import { type AnswerEvent, type Contestant, type Question, Stopwatch } from "./contestant.js";
 
@@ -61,7 +62,7 @@ export class ServedContestant implements Contestant {
     const generationRequest = chatGenerationRequest(request, model);
     const { steering } = generationRequest;
     const stopwatch = new Stopwatch();
-    const generation = await engine.generate(generationRequest, signal);
+    const generation = await inWireFields("chatCompletions", engine).generate(generationRequest, signal);
     let text = "";
     for await (const event of generation.events) {
       if (event.kind === "delta" && event.text !== "") {

@@ -1,4 +1,4 @@
-import { ToastError } from "../../errors.js";
+import { type RequestField, ToastError } from "../../errors.js";
 import type { CompiledConstraint } from "../../grammar/matcher.js";
 import type { Steering } from "../../steering/steering.js";
 import { type GenerationRequest, maxLogprobs } from "../generation-request.js";
@@ -39,7 +39,7 @@ export interface AdmittedRequest extends Omit<GenerationRequest, "prompt" | "max
  * @throws ToastError `context_length_exceeded`; `invalid_request` for a prompt without tokens
  */
 export function admitLength(promptTokens: number, maxTokens: number | null, contextLength: number): number {
-  if (promptTokens === 0) throw invalid("The prompt has no tokens. Send some text.", "messages");
+  if (promptTokens === 0) throw invalid("The prompt has no tokens. Send some text.", "prompt");
   const room = contextLength - promptTokens;
   const context = `This model's context is ${contextLength} tokens; the prompt has ${promptTokens}`;
   if (room < (maxTokens === 0 ? 0 : 1)) {
@@ -65,29 +65,29 @@ export interface TokenOptions extends Pick<GenerationRequest, "minTokens" | "sto
 export function checkTokens(options: TokenOptions, maxTokens: number, vocabSize: number): void {
   const { minTokens, stopTokenIds, sampling, report } = options;
   for (const [id, bias] of sampling.logitBias) {
-    requireToken(id, vocabSize, "logit_bias");
+    requireToken(id, vocabSize, "sampling.logitBias");
     if (!(Math.abs(bias) <= 100)) {
-      throw invalid(`The bias of token ${id} is ${bias}; it must be between -100 and 100.`, "logit_bias");
+      throw invalid(`The bias of token ${id} is ${bias}; it must be between -100 and 100.`, "sampling.logitBias");
     }
   }
-  for (const id of stopTokenIds) requireToken(id, vocabSize, "stop_token_ids");
+  for (const id of stopTokenIds) requireToken(id, vocabSize, "stopTokenIds");
   if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
     const message = `${minTokens} tokens were asked for at least, but there can be ${maxTokens} at most. Ask for a whole number of tokens from 0 to ${maxTokens}.`;
-    throw invalid(message, "min_tokens");
+    throw invalid(message, "minTokens");
   }
-  for (const [count, param] of [
-    [report.logprobs, "logprobs"],
-    [report.promptLogprobs, "prompt_logprobs"],
+  for (const [count, field] of [
+    [report.logprobs, "report.logprobs"],
+    [report.promptLogprobs, "report.promptLogprobs"],
   ] as const) {
     if (count === null || (Number.isInteger(count) && count >= 0 && count <= maxLogprobs)) continue;
-    throw invalid(`${count} likeliest tokens were asked for; ask for 0 to ${maxLogprobs}.`, param);
+    throw invalid(`${count} likeliest tokens were asked for; ask for 0 to ${maxLogprobs}.`, field);
   }
 }
 
-/** @param param whose token it is @throws ToastError `invalid_request` for a token that the vocabulary does not have */
-export function requireToken(id: number, vocabSize: number, param: string): void {
+/** @param field whose token it is @throws ToastError `invalid_request` for a token that the vocabulary does not have */
+export function requireToken(id: number, vocabSize: number, field: RequestField): void {
   if (Number.isInteger(id) && id >= 0 && id < vocabSize) return;
-  throw invalid(`Token id ${id} is outside this model's 0…${vocabSize - 1}.`, param);
+  throw invalid(`Token id ${id} is outside this model's 0…${vocabSize - 1}.`, field);
 }
 
 /** What running sequences leave to others. */
@@ -109,10 +109,10 @@ export function canStart(occupancy: Occupancy, neededBytes: number, limits: Engi
   return occupancy.claimedBytes + neededBytes <= limits.cacheBytes;
 }
 
-function invalid(message: string, param: string): ToastError {
-  return new ToastError("invalid_request", message, { param });
+function invalid(message: string, field: RequestField): ToastError {
+  return new ToastError("invalid_request", message, { field });
 }
 
 function tooLong(message: string): ToastError {
-  return new ToastError("context_length_exceeded", message, { param: "messages" });
+  return new ToastError("context_length_exceeded", message, { field: "prompt" });
 }

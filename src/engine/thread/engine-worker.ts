@@ -160,7 +160,7 @@ export class EngineWorker {
   #unknown(name: string): ToastError {
     const names = this.#adapters.infos.map((info) => info.name).join(", ") || "none";
     return new ToastError("model_not_found", `Model ${this.model.id} has no adapter ${name}. It has: ${names}.`, {
-      param: "steering.adapter",
+      field: "steering.adapter",
     });
   }
 

@@ -30,7 +30,7 @@ export class PromptEncoder {
   encode(prompt: Prompt, template: ChatTemplate | null): readonly number[] {
     switch (prompt.kind) {
       case "tokens":
-        for (const id of prompt.ids) requireToken(id, this.#manifest.architecture.vocabSize, "prompt");
+        for (const id of prompt.ids) requireToken(id, this.#manifest.architecture.vocabSize, "prompt.ids");
         return prompt.ids;
       case "text":
         return this.#tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
@@ -46,7 +46,7 @@ export class PromptEncoder {
   required(template: ChatTemplate | null): ChatTemplate {
     if (template !== null) return template;
     const message = `Model ${this.#manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`;
-    throw new ToastError("chat_template_missing", message, { param: "model" });
+    throw new ToastError("chat_template_missing", message, { field: "model" });
   }
 
   #compiled(source: string | null): ChatTemplate | null {

@@ -17,7 +17,7 @@ export function handleChatCompletions(context: Context, deps: ServerDeps): Promi
 }
 
 const chatCompletions: GenerationEndpoint<ChatCompletionRequest> = {
-  promptField: "messages",
+  name: "chatCompletions",
   parse: parseChatCompletionRequest,
   generations: (request, model) => [chatGenerationRequest(request, model)],
   head: (model, { steering }) => answerHead("chatcmpl", model, steering, new Date()),

@@ -18,7 +18,7 @@ export function handleCompletions(context: Context, deps: ServerDeps): Promise<R
 }
 
 const completions: GenerationEndpoint<CompletionRequest> = {
-  promptField: "prompt",
+  name: "completions",
   parse: parseCompletionRequest,
   generations: completionGenerationRequests,
   head: (model, { steering }) => answerHead("cmpl", model, steering, new Date()),

@@ -2,10 +2,10 @@ import type { Context } from "hono";
 import type { ServingEngine } from "../../engine/engine.js";
 import type { GenerationRequest } from "../../engine/generation-request.js";
 import type { ServedModel } from "../../engine/served-model.js";
-import { ToastError } from "../../errors.js";
 import { type CollectedAnswer, collectAnswer, mergeGenerations } from "../../openai/answer-events.js";
 import { type AnswerFrames, framesOf } from "../../openai/answer-frames.js";
 import type { AnswerHead } from "../../openai/answer-head.js";
+import { inWireFields, type wireFields } from "../../openai/wire-fields.js";
 import { readJsonBody } from "../read-json-body.js";
 import type { ServerDeps } from "../server-deps.js";
 import { within } from "../within.js";
@@ -14,8 +14,7 @@ import { Lookahead } from "./lookahead.js";
 
 /** What one generating endpoint has of its own: how a body reads, and how a response is written. */
 export interface GenerationEndpoint<Request extends { readonly model: string; readonly stream: boolean | null }> {
-  /** The body's field that says what to answer: at fault when the engine cannot take the prompt. */
-  readonly promptField: "messages" | "prompt" | "input";
+  readonly name: keyof typeof wireFields;
   /** @throws ToastError with the `param` at fault. */
   parse(body: unknown): Request;
   /** One for each prompt, all steered and reported alike, with the same number of choices. */
@@ -49,12 +48,12 @@ export async function handleGeneration<Request extends { readonly model: string;
   const running = deps.running.begin(context.req.raw.signal);
   try {
     const request = endpoint.parse(await readJsonBody(context.req.raw, deps.limits.maxBodyBytes));
-    const { model, engine } = deps.registry.resolve(request.model);
+    const resolved = deps.registry.resolve(request.model);
+    const { model } = resolved;
+    const engine = inWireFields(endpoint.name, resolved.engine);
     const generations = endpoint.generations(request, model);
     const [first] = generations;
-    const started = await Promise.all(
-      generations.map((generation) => engine.generate(generation, running.signal).catch(inFieldsOf(endpoint))),
-    );
+    const started = await Promise.all(generations.map((generation) => engine.generate(generation, running.signal)));
     const head = endpoint.head(model, first);
     const asked: Asked<Request> = { request, model, engine, generations };
     const events = new Lookahead(mergeGenerations(started, first.choices));
@@ -91,14 +90,4 @@ export async function handleGeneration<Request extends { readonly model: string;
     running.end();
     throw error;
   }
-}
-
-/** The engine knows a prompt as `messages` or `prompt`; a client is told the field that it sent. */
-function inFieldsOf({ promptField }: { readonly promptField: string }) {
-  return (error: unknown): never => {
-    if (error instanceof ToastError && (error.param === "messages" || error.param === "prompt")) {
-      throw new ToastError(error.code, error.message, { param: promptField, cause: error });
-    }
-    throw error;
-  };
 }

@@ -17,7 +17,7 @@ export function handleResponses(context: Context, deps: ServerDeps): Promise<Res
 }
 
 const responses: GenerationEndpoint<ResponseRequest> = {
-  promptField: "input",
+  name: "responses",
   parse: parseResponseRequest,
   generations: (request, model) => [responseGenerationRequest(request, model)],
   head: (model, { steering }) => answerHead("resp", model, steering, new Date()),

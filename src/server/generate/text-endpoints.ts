@@ -2,6 +2,7 @@ import type { ServingEngine } from "../../engine/engine.js";
 import { defaultServedModel, type ServedModel } from "../../engine/served-model.js";
 import type { TextQuestion } from "../../engine/text-questions.js";
 import { type TextEndpoint, tokenizerInfo } from "../../openai/text-endpoints.js";
+import { inWireFields } from "../../openai/wire-fields.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
 
@@ -9,18 +10,19 @@ import type { ServerDeps } from "../server-deps.js";
  * POST /tokenize, /detokenize and /apply-template: a question to the worker, which has the tokenizer and the templates.
  */
 export async function answerText<Question extends TextQuestion, Answer>(
-  { model: id, ask, tell }: TextEndpoint<Question, Answer>,
+  { name, model: id, ask, tell }: TextEndpoint<Question, Answer>,
   deps: ServerDeps,
 ): Promise<Answer> {
   const { model, engine } = resolve(id, deps);
-  return tell(await engine.ask(ask(model)), model);
+  return tell(await inWireFields(name, engine).ask(ask(model)), model);
 }
 
 /** GET /tokenizer_info, of `?model=` or of the default. */
 export async function answerTokenizerInfo({ context, deps }: Call) {
   const { model, engine } = resolve(context.req.query("model") ?? null, deps);
   const adapter = model.adapter?.name ?? null;
-  return tokenizerInfo(await engine.ask({ kind: "describe", adapter }), model);
+  const info = await inWireFields("tokenizerInfo", engine).ask({ kind: "describe", adapter });
+  return tokenizerInfo(info, model);
 }
 
 /** These endpoints are vLLM's and llama.cpp's, whose clients know a single model and name none. */

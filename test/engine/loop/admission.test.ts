@@ -25,7 +25,8 @@ describe("admitLength", () => {
     expect(problemOf(10, 23)).toEqual({
       code: "context_length_exceeded",
       message: expect.stringContaining("22 tokens at most"),
-      param: "messages",
+      field: "prompt",
+      param: null,
     });
   });
 
@@ -59,19 +60,19 @@ describe("checkTokens", () => {
   });
 
   it.each([
-    [{ logitBias: [[64, 1]] }, "logit_bias", "0…63"],
-    [{ logitBias: [[-1, 1]] }, "logit_bias", "0…63"],
-    [{ logitBias: [[1.5, 1]] }, "logit_bias", "0…63"],
-    [{ logitBias: [[1, 101]] }, "logit_bias", "between -100 and 100"],
-    [{ logitBias: [[1, Number.NaN]] }, "logit_bias", "between -100 and 100"],
-    [{ stopTokenIds: [3, 64] }, "stop_token_ids", "0…63"],
-    [{ minTokens: 11 }, "min_tokens", "10 at most"],
-    [{ minTokens: -1 }, "min_tokens", "from 0 to 10"],
-    [{ report: { logprobs: 21, promptLogprobs: null } }, "logprobs", "0 to 20"],
-    [{ report: { logprobs: null, promptLogprobs: -1 } }, "prompt_logprobs", "0 to 20"],
-  ])("refuses %j, naming the field and its limits", (overrides, param, words) => {
+    [{ logitBias: [[64, 1]] }, "sampling.logitBias", "0…63"],
+    [{ logitBias: [[-1, 1]] }, "sampling.logitBias", "0…63"],
+    [{ logitBias: [[1.5, 1]] }, "sampling.logitBias", "0…63"],
+    [{ logitBias: [[1, 101]] }, "sampling.logitBias", "between -100 and 100"],
+    [{ logitBias: [[1, Number.NaN]] }, "sampling.logitBias", "between -100 and 100"],
+    [{ stopTokenIds: [3, 64] }, "stopTokenIds", "0…63"],
+    [{ minTokens: 11 }, "minTokens", "10 at most"],
+    [{ minTokens: -1 }, "minTokens", "from 0 to 10"],
+    [{ report: { logprobs: 21, promptLogprobs: null } }, "report.logprobs", "0 to 20"],
+    [{ report: { logprobs: null, promptLogprobs: -1 } }, "report.promptLogprobs", "0 to 20"],
+  ])("refuses %j, naming the field and its limits", (overrides, field, words) => {
     const message = expect.stringContaining(words);
-    expect(problemOf(overrides as object)).toEqual({ code: "invalid_request", param, message });
+    expect(problemOf(overrides as object)).toEqual({ code: "invalid_request", message, field, param: null });
   });
 });
 
