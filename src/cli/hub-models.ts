@@ -2,7 +2,7 @@ import { isAbsolute } from "node:path";
 import { ToastError } from "../errors.js";
 import { findCached, type PulledModel } from "../hub/cached-model.js";
 import { type ConvertedCopy, convertedCopy } from "../hub/converted-copy.js";
-import { type HubName, parseHubName, pathOrHubName, wordOf } from "../hub/hub-name.js";
+import { formatHubName, type HubName, parseHubName, pathOrHubName } from "../hub/hub-name.js";
 import { type HubSettings, readHubSettings } from "../hub/hub-settings.js";
 import { pullModel } from "../hub/pull-model.js";
 import { formatTransfer } from "../hub/transfer.js";
@@ -93,7 +93,7 @@ export async function localFolder(word: string, terminal: Terminal, stop?: Abort
   } catch (error) {
     // Somebody may have meant a folder.
     if (error instanceof ToastError && ["repository_not_found", "hub_unreachable"].includes(error.code)) {
-      const sentence = `${error.message} There is no folder ${wordOf(name)} here either.`;
+      const sentence = `${error.message} There is no folder ${formatHubName(name)} here either.`;
       throw new ToastError(error.code, sentence, { cause: error });
     }
     throw error;

@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { ToastError } from "../errors.js";
 import type { PulledModel } from "../hub/cached-model.js";
-import { type HubName, parseHubName, wordOf } from "../hub/hub-name.js";
+import { formatHubName, type HubName, parseHubName } from "../hub/hub-name.js";
 import { readHubSettings } from "../hub/hub-settings.js";
 import { formatBytes } from "../hub/transfer.js";
 import { type Quantization, quantizations } from "../model/manifest.js";
@@ -68,10 +68,10 @@ async function run(
   const name = nameOf(word, file);
   const settings = await readHubSettings(terminal.environment);
   const model = await pull(name, settings, terminal, stop);
-  terminal.out(`${wordOf(named(model))} at ${model.commit.slice(0, 12)}, ${formatBytes(model.bytes)}`);
+  terminal.out(`${formatHubName(named(model))} at ${model.commit.slice(0, 12)}, ${formatBytes(model.bytes)}`);
   terminal.out(`  downloaded: ${model.source}`);
   if (flags.downloadOnly === true) {
-    terminal.out(`Convert it: toast-serve convert ${wordOf(named(model))} --out <folder>`);
+    terminal.out(`Convert it: toast-serve convert ${formatHubName(named(model))} --out <folder>`);
     return;
   }
   const modelId = flags.modelId ?? name.name;
@@ -81,7 +81,7 @@ async function run(
   if (copy.manifest.licence !== null) terminal.out(`  licence:    ${printable(copy.manifest.licence)}`);
   // By its name, 'serve' finds what it would have made itself.
   const isDefault = quantize === defaultQuantization && modelId === name.name;
-  terminal.out(`Serve it: toast-serve serve --model ${isDefault ? wordOf(named(model)) : copy.folder}`);
+  terminal.out(`Serve it: toast-serve serve --model ${isDefault ? formatHubName(named(model)) : copy.folder}`);
 }
 
 /** @throws ToastError `invalid_option` */

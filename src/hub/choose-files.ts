@@ -1,9 +1,9 @@
 import { ToastError } from "../errors.js";
-import type { FilePlace } from "./repo-file.js";
+import type { FileEntry } from "./repo-file.js";
 import { formatBytes } from "./transfer.js";
 
 /** What of a repository is needed to serve it. */
-export type FileChoice<File extends FilePlace> =
+export type FileChoice<File extends FileEntry> =
   | {
       readonly kind: "safetensors";
       /** What stands beside the weights; small. */
@@ -41,7 +41,7 @@ const partPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
  * @throws ToastError `repository_unsuitable` when there is nothing that can be served or several GGUF files and no choice,
  * `repository_not_found` when the wanted file is not there.
  */
-export function chooseFiles<File extends FilePlace>(
+export function chooseFiles<File extends FileEntry>(
   repo: string,
   files: readonly File[],
   wanted: string | null,
@@ -70,7 +70,7 @@ export function chooseFiles<File extends FilePlace>(
  * The weights that an index names.
  * @throws ToastError `repository_unsuitable` for an index that is none, or names files that are not there.
  */
-export function weightsOfIndex<File extends FilePlace>(
+export function weightsOfIndex<File extends FileEntry>(
   repo: string,
   indexText: string,
   files: readonly File[],
@@ -106,7 +106,7 @@ interface GgufModel<File> {
 }
 
 /** Parts of one file are one model. */
-function ggufModels<File extends FilePlace>(files: readonly File[]): readonly GgufModel<File>[] {
+function ggufModels<File extends FileEntry>(files: readonly File[]): readonly GgufModel<File>[] {
   const models = new Map<string, { parts: File[]; count: number }>();
   for (const file of files) {
     if (!file.path.toLowerCase().endsWith(".gguf") || noModel.test(file.path)) continue;
@@ -127,7 +127,7 @@ function ggufModels<File extends FilePlace>(files: readonly File[]): readonly Gg
   });
 }
 
-function findGguf<File extends FilePlace>(
+function findGguf<File extends FileEntry>(
   repo: string,
   models: readonly GgufModel<File>[],
   wanted: string,
@@ -147,7 +147,7 @@ function findGguf<File extends FilePlace>(
   throw new ToastError("repository_not_found", `${repo} has no single GGUF file that '${wanted}' means. ${list}`);
 }
 
-function gguf<File extends FilePlace>(
+function gguf<File extends FileEntry>(
   files: readonly File[],
   { path, parts, count }: GgufModel<File>,
   repo: string,
@@ -159,7 +159,7 @@ function gguf<File extends FilePlace>(
   return { kind: "gguf", descriptions: files.filter((file) => licencePattern.test(file.path)), weights: parts };
 }
 
-function severalGgufs(repo: string, models: readonly GgufModel<FilePlace>[]): string {
+function severalGgufs(repo: string, models: readonly GgufModel<FileEntry>[]): string {
   const example = models.find(({ path }) => /Q4_K_M|Q8_0/i.test(path))?.path ?? models[0]?.path;
   return `${repo} has ${models.length} GGUF files; say which:
 ${listOf(models)}
@@ -167,7 +167,7 @@ for example: toast-serve pull ${repo} ${example}
          or: toast-serve serve --model ${repo}/${example}`;
 }
 
-function listOf(models: readonly GgufModel<FilePlace>[]): string {
+function listOf(models: readonly GgufModel<FileEntry>[]): string {
   const shown = models.slice(0, 60);
   const longest = Math.max(...shown.map(({ path }) => path.length));
   const lines = shown.map(({ path, bytes, count }) => {
@@ -179,7 +179,7 @@ function listOf(models: readonly GgufModel<FilePlace>[]): string {
   );
 }
 
-function nothingToServe(repo: string, files: readonly FilePlace[]): string {
+function nothingToServe(repo: string, files: readonly FileEntry[]): string {
   const weights = files.filter(({ path }) => pickles.test(path)).map(({ path }) => path);
   if (weights.length > 0) {
     const named = weights.length > 3 ? `${weights.slice(0, 3).join(", ")} …` : weights.join(", ");

@@ -3,8 +3,8 @@ import { ToastError } from "../errors.js";
 import type { HubConnection } from "./hub-connection.js";
 import { networkFailure } from "./hub-failures.js";
 import { PartialFile } from "./partial-file.js";
-import { type Pace, Patience, TransientFailure } from "./patience.js";
 import type { FileHash, RepoFile } from "./repo-file.js";
+import { Retries, type RetryPace, TransientFailure } from "./retry.js";
 
 export interface DownloadOptions {
   readonly hub: HubConnection;
@@ -14,7 +14,7 @@ export interface DownloadOptions {
   readonly file: RepoFile;
   /** Where it is to be. */
   readonly blob: string;
-  readonly pace: Pace;
+  readonly pace: RetryPace;
   readonly signal?: AbortSignal | undefined;
   /** Bytes that came. */
   readonly onReceived: (bytes: number) => void;
@@ -72,11 +72,11 @@ async function fill(partial: PartialFile, options: DownloadOptions): Promise<str
   if (partial.bytes > file.bytes) await restart();
   for await (const chunk of partial.read()) hash.update(chunk);
 
-  const patience = new Patience(pace, signal, onWait);
+  const retries = new Retries(pace, signal, onWait);
   /** Of the version whose bytes are there, if the host says one that can be relied on. */
   let version: string | null = null;
   let isTooLong = false;
-  await patience.during(async () => {
+  await retries.run(async () => {
     if (partial.bytes === file.bytes && file.bytes > 0) return;
     const from = partial.bytes;
     const range = from === 0 ? {} : { range: `bytes=${from}-` };
@@ -102,7 +102,7 @@ async function fill(partial: PartialFile, options: DownloadOptions): Promise<str
         await partial.append(chunk);
         hash.update(chunk);
         onReceived(chunk.length);
-        patience.renew();
+        retries.reset();
       }
     } catch (error) {
       if (error instanceof ToastError) throw error;

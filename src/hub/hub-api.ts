@@ -2,21 +2,21 @@ import { listFiles, modelInfo } from "@huggingface/hub";
 import { ToastError } from "../errors.js";
 import type { HubConnection } from "./hub-connection.js";
 import type { HubName } from "./hub-name.js";
-import type { Patience } from "./patience.js";
 import { type FileHash, isCommit, isSafePath, type RepoFile } from "./repo-file.js";
+import type { Retries } from "./retry.js";
 
 /** A repository of more files is no model. */
-const mostFiles = 100_000;
+const maxFiles = 100_000;
 
 /** The API's two questions that a download begins with. Retries, redirects, errors and the token are the connection's. */
 export class HubApi {
   readonly #hub: HubConnection;
-  readonly #patience: Patience;
+  readonly #retries: Retries;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(hub: HubConnection, patience: Patience, signal: AbortSignal | undefined) {
+  constructor(hub: HubConnection, retries: Retries, signal: AbortSignal | undefined) {
     this.#hub = hub;
-    this.#patience = patience;
+    this.#retries = retries;
     this.#signal = signal;
   }
 
@@ -36,7 +36,7 @@ export class HubApi {
     return this.#orForeign(async () => {
       const files: RepoFile[] = [];
       for await (const entry of listFiles({ ...this.#common(name), repo, revision: commit, recursive: true })) {
-        if (files.length === mostFiles) throw this.#foreign();
+        if (files.length === maxFiles) throw this.#foreign();
         if (entry.type !== "file") continue;
         const { path, lfs } = entry;
         const hash: FileHash =
@@ -50,13 +50,13 @@ export class HubApi {
     });
   }
 
-  #common(asked: HubName) {
+  #common(target: HubName) {
     const get = (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
       const url = input instanceof Request ? input.url : String(input);
       const headers = { accept: new Headers(init?.headers).get("accept") ?? "application/json" };
-      const answer = this.#patience.during(() => this.#hub.get(url, asked, { headers, signal: this.#signal }));
+      const response = this.#retries.run(() => this.#hub.get(url, target, { headers, signal: this.#signal }));
       // undici's Response is the one that node has, under a name of its own.
-      return answer as unknown as Promise<Response>;
+      return response as unknown as Promise<Response>;
     };
     return { hubUrl: this.#hub.settings.endpoint, fetch: get };
   }

@@ -1,7 +1,7 @@
 import { Agent, type Dispatcher, EnvHttpProxyAgent, type Response, fetch as undiciFetch } from "undici";
-import { type Asked, answerFailure, networkFailure } from "./hub-failures.js";
+import { networkFailure, type RequestTarget, responseFailure } from "./hub-failures.js";
 import { defaultEndpoint, type HubSettings } from "./hub-settings.js";
-import { TransientFailure } from "./patience.js";
+import { TransientFailure } from "./retry.js";
 
 export interface HubRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined;
@@ -9,7 +9,7 @@ export interface HubRequest {
 }
 
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-const mostRedirects = 5;
+const maxRedirects = 5;
 /** Without a byte; then the connection is taken for broken. */
 const silenceMs = 30_000;
 
@@ -36,18 +36,18 @@ export class HubConnection {
 
   /**
    * One GET, with its redirects followed. The token goes to the hub only, not to the hosts that downloads come from.
-   * @returns an answer of status 200 to 299, its body unread, and 416, which only a request for a part gets.
-   * @throws TransientFailure, ToastError as `answerFailure`, AbortError.
+   * @returns a response of status 200 to 299, its body unread, and 416, which only a request for a part gets.
+   * @throws TransientFailure, ToastError as `responseFailure`, AbortError.
    */
-  async get(url: string, asked: { readonly repo: string; readonly revision: string }, request: HubRequest = {}) {
+  async get(url: string, target: { readonly repo: string; readonly revision: string }, request: HubRequest = {}) {
     let address = new URL(url);
-    for (let hop = 0; hop <= mostRedirects; hop++) {
+    for (let hop = 0; hop <= maxRedirects; hop++) {
       const response = await this.#getOnce(address, request);
       if (response.ok || response.status === 416) return response;
       const location = response.headers.get("location");
       await response.body?.cancel();
       if (!redirects.has(response.status) || location === null) {
-        throw answerFailure(response, this.#asked(asked), this.#isHub(address));
+        throw responseFailure(response, this.#target(target), this.#isHub(address));
       }
       const next = URL.canParse(location, address.href) ? new URL(location, address.href) : null;
       // A hub on https does not send anybody to where others can read along.
@@ -86,7 +86,7 @@ export class HubConnection {
     return origin === new URL(this.settings.endpoint).origin || origin === defaultEndpoint;
   }
 
-  #asked({ repo, revision }: { readonly repo: string; readonly revision: string }): Asked {
+  #target({ repo, revision }: { readonly repo: string; readonly revision: string }): RequestTarget {
     const { endpoint, token } = this.settings;
     return { endpoint, repo, revision, hasToken: token !== null };
   }

@@ -1,8 +1,8 @@
 import { ToastError } from "../errors.js";
-import { TransientFailure } from "./patience.js";
+import { TransientFailure } from "./retry.js";
 
 /** What was asked for, for sentences. */
-export interface Asked {
+export interface RequestTarget {
   readonly endpoint: string;
   readonly repo: string;
   readonly revision: string;
@@ -10,7 +10,7 @@ export interface Asked {
 }
 
 /** As much of a response as a failure is told by; `Response` fits. */
-interface Answer {
+interface FailedResponse {
   readonly status: number;
   readonly url: string;
   readonly headers: { get(name: string): string | null };
@@ -20,23 +20,27 @@ interface Answer {
 const passing: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 
 /**
- * What an answer that is no success means.
+ * What a response that is no success means.
  * @param fromHub whether the hub itself gave it, not a host that it sent us to.
  * @returns a TransientFailure where a second try may help, else a ToastError: `repository_not_found`, `repository_denied`,
  * `hub_unreachable`.
  * @see https://huggingface.co/docs/hub/api for the `x-error-code` header.
  */
-export function answerFailure(answer: Answer, asked: Asked, fromHub: boolean): TransientFailure | ToastError {
-  const { status, headers } = answer;
-  const { endpoint, repo } = asked;
-  const host = new URL(answer.url).host;
+export function responseFailure(
+  response: FailedResponse,
+  target: RequestTarget,
+  fromHub: boolean,
+): TransientFailure | ToastError {
+  const { status, headers } = response;
+  const { endpoint, repo } = target;
+  const host = new URL(response.url).host;
   const said = serverWords(headers.get("x-error-message"));
   const code = headers.get("x-error-code");
   if (passing.has(status)) {
     const reason = `${host} ${status === 429 ? "asks for fewer requests" : "has trouble"} (${status})`;
     const afterMs = retryAfterMs(headers);
     const later = afterMs === null ? "later" : `in ${Math.ceil(afterMs / 1000)} seconds`;
-    const login = status === 429 && !asked.hasToken ? " With HF_TOKEN set, more requests are allowed." : "";
+    const login = status === 429 && !target.hasToken ? " With HF_TOKEN set, more requests are allowed." : "";
     const final = new ToastError("hub_unreachable", `${reason}${said}. Try again ${later}.${login}`);
     return new TransientFailure(reason, final, { afterMs });
   }
@@ -47,28 +51,28 @@ export function answerFailure(answer: Answer, asked: Asked, fromHub: boolean): T
     return new TransientFailure(reason, new ToastError("hub_unreachable", sentence), { tries: 3 });
   }
   if (code === "RevisionNotFound") {
-    const sentence = `${repo} has no revision '${asked.revision}'. ${endpoint}/${repo}/tree/main lists its branches and tags.`;
+    const sentence = `${repo} has no revision '${target.revision}'. ${endpoint}/${repo}/tree/main lists its branches and tags.`;
     return new ToastError("repository_not_found", sentence);
   }
   if (code === "EntryNotFound") {
     return new ToastError(
       "repository_not_found",
-      `${repo} has no such file: ${decodeURI(new URL(answer.url).pathname)}.`,
+      `${repo} has no such file: ${decodeURI(new URL(response.url).pathname)}.`,
     );
   }
-  if (code === "GatedRepo") return new ToastError("repository_denied", gated(asked));
+  if (code === "GatedRepo") return new ToastError("repository_denied", gated(target));
   if (status === 401 && /invalid (credentials|username|token)/i.test(said)) {
     const sentence = `${endpoint} does not know this HF_TOKEN${said}. Make a new one at ${endpoint}/settings/tokens, or unset it for public models.`;
     return new ToastError("repository_denied", sentence);
   }
   if (status === 401 || status === 404) {
-    const hint = asked.hasToken
+    const hint = target.hasToken
       ? "check the name; if it is private, your token must be allowed to read it"
       : `check the name; if it is private, set HF_TOKEN to a token of ${endpoint}/settings/tokens`;
     return new ToastError("repository_not_found", `${endpoint} has no model ${repo}, or does not show it: ${hint}.`);
   }
   if (status === 403) {
-    const hint = asked.hasToken
+    const hint = target.hasToken
       ? `Your token must be allowed to read it: see ${endpoint}/settings/tokens, and ${endpoint}/${repo} for its terms`
       : `Set HF_TOKEN to a token of ${endpoint}/settings/tokens that may read it`;
     return new ToastError("repository_denied", `${endpoint} does not let you have ${repo}${said}. ${hint}.`);
@@ -76,7 +80,7 @@ export function answerFailure(answer: Answer, asked: Asked, fromHub: boolean): T
   return new ToastError("hub_unreachable", `${endpoint} answered ${status} for ${repo}${said}: is it a hub?`);
 }
 
-function gated({ endpoint, repo, hasToken }: Asked): string {
+function gated({ endpoint, repo, hasToken }: RequestTarget): string {
   const page = `${endpoint}/${repo}`;
   return hasToken
     ? `${repo} is gated, and your token has no access to it yet: visit ${page}, accept its terms, wait if its authors have to agree, then try again.`
@@ -91,8 +95,8 @@ export function networkFailure(url: string, error: unknown, endpoint: string): T
   const hint = certificate
     ? "Its certificate is not trusted here: NODE_EXTRA_CA_CERTS names a file of further ones"
     : "Check the network, HTTPS_PROXY and HF_ENDPOINT; HF_HUB_OFFLINE=1 goes by what is downloaded already";
-  const asked = host === new URL(endpoint).host ? endpoint : `${host} (where ${endpoint} sends downloads)`;
-  const reason = `${asked} cannot be reached (${code})`;
+  const origin = host === new URL(endpoint).host ? endpoint : `${host} (where ${endpoint} sends downloads)`;
+  const reason = `${origin} cannot be reached (${code})`;
   const final = new ToastError("hub_unreachable", `${reason}. ${hint}.`, { cause: error });
   // A name that is not found and a port that nobody listens on rarely change while one waits.
   const tries = certificate ? 1 : /ENOTFOUND|ECONNREFUSED|EAI_AGAIN/.test(code) ? 2 : 5;
@@ -108,7 +112,7 @@ function codeOf(error: unknown): string {
 }
 
 /** `retry-after` in seconds or as a date, else when the hub's own `ratelimit` window ends. */
-function retryAfterMs(headers: Answer["headers"]): number | null {
+function retryAfterMs(headers: FailedResponse["headers"]): number | null {
   const after = headers.get("retry-after")?.trim() ?? "";
   if (/^\d{1,9}$/.test(after)) return Number(after) * 1000;
   const date = Date.parse(after);

@@ -43,7 +43,7 @@ export function parseHubName(word: string): HubName {
 }
 
 /** As somebody would write it. */
-export function wordOf({ repo, revision, file }: HubName): string {
+export function formatHubName({ repo, revision, file }: HubName): string {
   return `${repo}${file === null ? "" : `/${file}`}${revision === defaultRevision ? "" : `@${revision}`}`;
 }
 

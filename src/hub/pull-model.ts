@@ -11,9 +11,9 @@ import { HubConnection, isUnreachable } from "./hub-connection.js";
 import type { HubName } from "./hub-name.js";
 import type { HubSettings } from "./hub-settings.js";
 import { bytesHere } from "./partial-file.js";
-import { defaultPace, type Pace, Patience } from "./patience.js";
 import { RepoCache } from "./repo-cache.js";
 import type { RepoFile } from "./repo-file.js";
+import { defaultRetryPace, Retries, type RetryPace } from "./retry.js";
 import { Transfer, type TransferState } from "./transfer.js";
 
 export interface PullOptions {
@@ -27,7 +27,7 @@ export interface PullOptions {
   readonly onNote?: ((sentence: string) => void) | undefined;
   /** Stops it; what came so far waits for the next run. */
   readonly signal?: AbortSignal | undefined;
-  readonly pace?: Pace | undefined;
+  readonly pace?: RetryPace | undefined;
 }
 
 /** Files at the same time; one connection alone rarely fills a line. */
@@ -50,7 +50,7 @@ export async function pullModel(options: PullOptions): Promise<PulledModel> {
   }
   const hub = new HubConnection(settings, options.version);
   try {
-    const listing = await askHub(hub, options).catch(async (error: unknown) => {
+    const listing = await listFromHub(hub, options).catch(async (error: unknown) => {
       const cached = isUnreachable(error) ? await findCached(name, settings.cacheDir) : null;
       if (cached?.kind !== "found" || !(error instanceof ToastError)) throw error;
       onNote?.(`${error.message} What was downloaded earlier is used: commit ${cached.model.commit.slice(0, 12)}.`);
@@ -67,16 +67,16 @@ interface Listing {
   readonly files: readonly RepoFile[];
 }
 
-async function askHub(hub: HubConnection, options: PullOptions): Promise<Listing> {
-  const { name, settings, signal, pace = defaultPace, onProgress } = options;
+async function listFromHub(hub: HubConnection, options: PullOptions): Promise<Listing> {
+  const { name, settings, signal, pace = defaultRetryPace, onProgress } = options;
   onProgress?.(`asking ${new URL(settings.endpoint).host}`, null);
-  const api = new HubApi(hub, new Patience(pace, signal, (why) => onProgress?.(why, null)), signal);
+  const api = new HubApi(hub, new Retries(pace, signal, (why) => onProgress?.(why, null)), signal);
   const commit = await api.commitOf(name);
   return { commit, files: await api.filesOf(name, commit) };
 }
 
 async function download(hub: HubConnection, { commit, files }: Listing, options: PullOptions): Promise<PulledModel> {
-  const { name, settings, signal, pace = defaultPace, onProgress } = options;
+  const { name, settings, signal, pace = defaultRetryPace, onProgress } = options;
   const { repo, revision } = name;
   const cache = new RepoCache(settings.cacheDir, repo);
   const choice = chooseFiles(repo, files, name.file);
@@ -118,7 +118,7 @@ interface FetchContext {
   readonly repo: string;
   readonly commit: string;
   readonly signal: AbortSignal | undefined;
-  readonly pace: Pace;
+  readonly pace: RetryPace;
   /** @param why it does not go on at the moment, if it does not. */
   readonly onProgress: (why?: string) => void;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { codeOf, orCacheWriteError } from "./disk.js";
-import { type FileHash, type FilePlace, isCommit } from "./repo-file.js";
+import { type FileEntry, type FileHash, isCommit } from "./repo-file.js";
 
 /**
  * One repository in the hub's own cache, as Python's huggingface_hub lays it out and finds it:
@@ -48,10 +48,10 @@ export class RepoCache {
   }
 
   /** The files of a commit that are here whole; the bytes of broken links are gone. */
-  async filesOf(commit: string): Promise<readonly FilePlace[]> {
+  async filesOf(commit: string): Promise<readonly FileEntry[]> {
     const snapshot = this.snapshotOf(commit);
     const entries = await readdir(snapshot, { recursive: true, withFileTypes: true }).catch(() => []);
-    const files: FilePlace[] = [];
+    const files: FileEntry[] = [];
     for (const entry of entries) {
       const path = join(entry.parentPath, entry.name);
       const info = await stat(path).catch(() => null);

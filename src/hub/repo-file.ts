@@ -12,7 +12,7 @@ export interface RepoFile {
   readonly hash: FileHash;
 }
 
-export type FilePlace = Pick<RepoFile, "path" | "bytes">;
+export type FileEntry = Pick<RepoFile, "path" | "bytes">;
 
 export function isCommit(text: unknown): text is string {
   return typeof text === "string" && /^[0-9a-f]{40}$/.test(text);

@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { cacheWriteError } from "../../src/hub/disk.js";
-import { answerFailure, networkFailure } from "../../src/hub/hub-failures.js";
-import { TransientFailure } from "../../src/hub/patience.js";
+import { networkFailure, responseFailure } from "../../src/hub/hub-failures.js";
+import { TransientFailure } from "../../src/hub/retry.js";
 
-const asked = { endpoint: "https://hub.example", repo: "org/name", revision: "main", hasToken: false };
+const target = { endpoint: "https://hub.example", repo: "org/name", revision: "main", hasToken: false };
 
 function failure(status: number, headers: Record<string, string> = {}, fromHub = true) {
   const all = new Map(Object.entries(headers));
-  const answer = { status, url: "https://hub.example/x", headers: { get: (name: string) => all.get(name) ?? null } };
-  return answerFailure(answer, asked, fromHub);
+  const response = { status, url: "https://hub.example/x", headers: { get: (name: string) => all.get(name) ?? null } };
+  return responseFailure(response, target, fromHub);
 }
 
-describe("an answer that is no success", () => {
+describe("a response that is no success", () => {
   it.each([408, 429, 500, 502, 503, 504])("may be another one in a moment: %d", (status) => {
     expect(failure(status)).toBeInstanceOf(TransientFailure);
   });
@@ -46,15 +46,15 @@ describe("an answer that is no success", () => {
   });
 });
 
-describe("no answer", () => {
+describe("no response", () => {
   it("is told by its innermost code, and what to do", () => {
     const refused = Object.assign(new Error("connect"), { code: "ECONNREFUSED" });
     const wrapped = new TypeError("fetch failed", { cause: new AggregateError([refused], "all") });
-    const { final, tries } = networkFailure("https://hub.example/x", wrapped, asked.endpoint);
+    const { final, tries } = networkFailure("https://hub.example/x", wrapped, target.endpoint);
     expect(final.message).toMatch(/^https:\/\/hub\.example cannot be reached \(ECONNREFUSED\)\. Check the network/);
     expect(tries).toBe(2);
     const certificate = Object.assign(new Error("tls"), { code: "SELF_SIGNED_CERT_IN_CHAIN" });
-    const untrusted = networkFailure("https://cdn.example/x", certificate, asked.endpoint);
+    const untrusted = networkFailure("https://cdn.example/x", certificate, target.endpoint);
     expect(untrusted.message).toContain("cdn.example (where https://hub.example sends downloads)");
     expect(untrusted.final.message).toContain("NODE_EXTRA_CA_CERTS");
     expect(untrusted.tries).toBe(1);

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parseHubName, pathOrHubName, readHubName, wordOf } from "../../src/hub/hub-name.js";
+import { formatHubName, parseHubName, pathOrHubName, readHubName } from "../../src/hub/hub-name.js";
 import { temporaryFolder } from "../convert/tiny-folder.js";
 
 describe("a hub name", () => {
@@ -42,7 +42,7 @@ describe("a hub name", () => {
 
   it("is written as it is read", () => {
     for (const word of ["org/name", "org/name@v1", "org/name/a/b.gguf", "org/name/b.gguf@v1"]) {
-      expect(wordOf(parseHubName(word))).toBe(word);
+      expect(formatHubName(parseHubName(word))).toBe(word);
     }
   });
 });

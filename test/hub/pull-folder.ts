@@ -7,12 +7,12 @@ import { onTestFinished } from "vitest";
 import type { PulledModel } from "../../src/hub/cached-model.js";
 import { parseHubName } from "../../src/hub/hub-name.js";
 import { readHubSettings } from "../../src/hub/hub-settings.js";
-import type { Pace } from "../../src/hub/patience.js";
 import { type PullOptions, pullModel } from "../../src/hub/pull-model.js";
+import type { RetryPace } from "../../src/hub/retry.js";
 import { HubStandIn } from "./hub-stand-in.js";
 
 /** Waits that no test notices. */
-export const quick: Pace = { firstWaitMs: 5, longestWaitMs: 5000, idleMs: 400 };
+export const quick: RetryPace = { firstWaitMs: 5, longestWaitMs: 5000, idleMs: 400 };
 
 const tiny = fileURLToPath(new URL("../tiny/gqa", import.meta.url));
 

@@ -18,7 +18,7 @@ export class TransientFailure extends Error {
   }
 }
 
-export interface Pace {
+export interface RetryPace {
   /** Before the second try; it doubles with each further one. */
   readonly firstWaitMs: number;
   /** Nobody sits in front of a longer wait: what asks for more has failed. */
@@ -27,29 +27,29 @@ export interface Pace {
   readonly idleMs: number;
 }
 
-export const defaultPace: Pace = { firstWaitMs: 1000, longestWaitMs: 300_000, idleMs: 10_000 };
+export const defaultRetryPace: RetryPace = { firstWaitMs: 1000, longestWaitMs: 300_000, idleMs: 10_000 };
 
 /** How long to wait after a failure, and when to give up. */
-export class Patience {
-  readonly #pace: Pace;
+export class Retries {
+  readonly #pace: RetryPace;
   readonly #signal: AbortSignal | undefined;
   readonly #onWait: (why: string) => void;
   #failures = 0;
 
   /** @param onWait is told why, and for how long. */
-  constructor(pace: Pace, signal: AbortSignal | undefined, onWait: (why: string) => void) {
+  constructor(pace: RetryPace, signal: AbortSignal | undefined, onWait: (why: string) => void) {
     this.#pace = pace;
     this.#signal = signal;
     this.#onWait = onWait;
   }
 
   /** There was progress: what comes next is a first failure again. */
-  renew(): void {
+  reset(): void {
     this.#failures = 0;
   }
 
   /** Tries `work` until it succeeds, fails for good, or has failed too often. */
-  async during<T>(work: () => Promise<T>): Promise<T> {
+  async run<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
       this.#signal?.throwIfAborted();
       try {
