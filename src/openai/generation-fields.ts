@@ -8,7 +8,7 @@ import { steeringField } from "./steering-field.js";
 export const maxChoices = 128;
 
 /** Alternatives that can be asked for at each token. */
-export const maxTopLogprobs = 20;
+export { maxLogprobs as maxTopLogprobs } from "../engine/generation-request.js";
 
 const stopString = text().min(1, "must not be empty: an empty stop string matches everywhere.");
 const stopStrings = z

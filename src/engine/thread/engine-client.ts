@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { totalmem } from "node:os";
 import { Worker } from "node:worker_threads";
-import { ToastError } from "../../errors.js";
+import { serverLoading, ToastError } from "../../errors.js";
 import { blockTokens } from "../../model/kv-cache.js";
 import type { Engine, EnginePhase, Generation } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
@@ -169,7 +169,7 @@ export class EngineClient implements Engine {
   #requireReady(): void {
     switch (this.#phase.kind) {
       case "loading":
-        throw new ToastError("server_loading", "The model is still loading. Try again in a moment.");
+        throw serverLoading();
       case "failed":
         throw new ToastError("engine_failed", this.#phase.message);
       case "closed":
