@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -307,10 +308,13 @@ def write_variant(name: str, out: Path, tokenizer_folder: Path, ids: list[int]) 
         built.backbone.state_dict(),
         variant.config,
         folder,
-        tokenizer_from=tokenizer_folder,
         dtype=variant.dtype,
         shards=variant.shards,
     )
+    for path in tokenizer_folder.iterdir():
+        link = folder / path.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(path, folder))
     if variant.newer_config:
         _modernize(folder / "config.json")
     facts = AdapterFacts(backbone_hash(folder), "initial", "alpaca", "MIT")
