@@ -110,11 +110,11 @@ export class AdapterLibrary {
 
   /**
    * Brings what is served in line with the folder.
-   * @param patience `settled`: files that changed since the last look may still be written to, and wait for the next one.
+   * @param changes `settled`: files that changed since the last look may still be written to, and wait for the next one.
    */
-  rescan(patience: "at once" | "settled"): Promise<void> {
+  rescan(changes: "at once" | "settled"): Promise<void> {
     return this.#inTurn(async () => {
-      const { gone, changed } = (await this.#watched?.look(patience)) ?? { gone: [], changed: [] };
+      const { gone, changed } = (await this.#watched?.look(changes)) ?? { gone: [], changed: [] };
       for (const path of gone) await this.#dropEntry(path);
       for (const candidate of changed) {
         if (this.#stop.signal.aborted) return;
@@ -143,7 +143,7 @@ export class AdapterLibrary {
    * @throws ToastError `invalid_request` with the param `path`
    */
   filesAt(path: string): Promise<AdapterArrivalFiles> {
-    return this.#told(() => filesAt(this.#requireFiles(), path));
+    return this.#redacted(() => filesAt(this.#requireFiles(), path));
   }
 
   /**
@@ -152,7 +152,7 @@ export class AdapterLibrary {
    * @throws ToastError with what is wrong with it; nothing of it is left then.
    */
   add(arrival: AdapterArrival, incoming: string): Promise<ServedAdapter> {
-    return this.#told(() => this.#add(arrival, incoming));
+    return this.#redacted(() => this.#add(arrival, incoming));
   }
 
   async #add(arrival: AdapterArrival, incoming: string): Promise<ServedAdapter> {
@@ -310,7 +310,7 @@ export class AdapterLibrary {
     return this.#files === null ? text : this.#files.shown(text);
   }
 
-  async #told<Result>(work: () => Promise<Result>): Promise<Result> {
+  async #redacted<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
     } catch (error) {

@@ -10,8 +10,8 @@ const lookEveryMs = 2_000;
 /** What has come, changed and gone in an adapters folder since it was looked at. */
 export class WatchedFolder {
   readonly #files: AdapterFiles;
-  /** By path: what was there at the last look, and what of it was told; null: not yet. */
-  readonly #seen = new Map<string, { readonly signature: string; readonly told: string | null }>();
+  /** By path: what was there at the last look, and what of it was reported; null: not yet. */
+  readonly #seen = new Map<string, { readonly signature: string; readonly reported: string | null }>();
   #timer: NodeJS.Timeout | null = null;
 
   constructor(files: AdapterFiles) {
@@ -19,9 +19,9 @@ export class WatchedFolder {
   }
 
   /**
-   * @param patience `settled`: what changed since the last look may still be written to, and waits for the next one.
+   * @param changes `settled`: what changed since the last look may still be written to, and waits for the next one.
    */
-  async look(patience: "at once" | "settled"): Promise<{
+  async look(changes: "at once" | "settled"): Promise<{
     readonly gone: readonly string[];
     readonly changed: readonly AdapterCandidate[];
   }> {
@@ -30,17 +30,17 @@ export class WatchedFolder {
     const gone = [...this.#seen.keys()].filter((path) => !found.has(path));
     for (const path of gone) this.forget(path);
     const changed = candidates.filter(({ path, signature }) => {
-      const before = this.#seen.get(path) ?? { signature: null, told: null };
-      const isSettled = patience === "at once" || before.signature === signature;
-      this.#seen.set(path, { signature, told: isSettled ? signature : before.told });
-      return isSettled && before.told !== signature;
+      const before = this.#seen.get(path) ?? { signature: null, reported: null };
+      const isSettled = changes === "at once" || before.signature === signature;
+      this.#seen.set(path, { signature, reported: isSettled ? signature : before.reported });
+      return isSettled && before.reported !== signature;
     });
     return { gone, changed };
   }
 
   /** What was put there by ourselves is no news. */
   remember({ path, signature }: AdapterCandidate): void {
-    this.#seen.set(path, { signature, told: signature });
+    this.#seen.set(path, { signature, reported: signature });
   }
 
   forget(path: string): void {

@@ -87,9 +87,9 @@ async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal)
   const pretty = config.logFormat === "pretty" || (config.logFormat === "auto" && terminal.interactive);
   const log = createLog(config.logLevel, pretty ? "pretty" : "json", terminal.err);
   // Where the log is JSON, everything on standard error is.
-  const told = pretty ? terminal.err : (line: string) => log.info(line);
-  const local = await withLocalModels(config, { ...terminal, err: told }, stop);
-  const progress = progressLine({ ...terminal, err: told }, "Loading");
+  const report = pretty ? terminal.err : (line: string) => log.info(line);
+  const local = await withLocalModels(config, { ...terminal, err: report }, stop);
+  const progress = progressLine({ ...terminal, err: report }, "Loading");
   const fractions = new Map<string, number>();
   let app: RunningApp;
   try {
@@ -118,7 +118,7 @@ async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal)
       }
       await aborted(stop);
     }
-    told("Stopping: running answers may end.");
+    report("Stopping: running answers may end.");
   } finally {
     progress.end();
     await app.stop();

@@ -24,13 +24,13 @@ export async function convertInThread(
   options.signal?.addEventListener("abort", stop, { once: true });
   try {
     const outcome = await new Promise<ConversionOutcome>((resolve, reject) => {
-      let told: ConversionOutcome | null = null;
+      let received: ConversionOutcome | null = null;
       worker.once("message", (message: ConversionOutcome) => {
-        told = message;
+        received = message;
       });
       worker.once("error", (cause) => reject(stopped(cause.message)));
       // Not before it has ended: onnxruntime takes the process with it when a thread is cut off.
-      worker.once("exit", () => (told === null ? reject(stopped("it ended without a word")) : resolve(told)));
+      worker.once("exit", () => (received === null ? reject(stopped("it ended without a word")) : resolve(received)));
     });
     if (outcome.kind === "failed") throw ToastError.fromData(outcome.error);
     return outcome.manifest;

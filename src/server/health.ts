@@ -11,19 +11,19 @@ export const aliveSchema = z
 /** 200 only when a generation sent now would be taken. */
 export function health({ context, deps: { registry, running } }: Call): Response {
   const { phase } = registry;
-  const say = (status: 200 | 503, body: z.input<typeof healthSchema>) =>
+  const respond = (status: 200 | 503, body: z.input<typeof healthSchema>) =>
     context.json(body, status, { "cache-control": "no-store" });
-  if (running.draining) return say(503, { status: "draining", running: running.count });
+  if (running.draining) return respond(503, { status: "draining", running: running.count });
   switch (phase.kind) {
     case "loading":
-      return say(503, { status: "loading", stage: phase.stage, fraction: phase.fraction });
+      return respond(503, { status: "loading", stage: phase.stage, fraction: phase.fraction });
     case "failed":
-      return say(503, { status: "failed", message: phase.message });
+      return respond(503, { status: "failed", message: phase.message });
     case "ready": {
       const models = registry.models.map(({ id }) => id);
       const failures = [...registry.failures];
       const failed = failures.length === 0 ? {} : { failures };
-      return say(200, { status: "ready", running: running.count, models, ...failed });
+      return respond(200, { status: "ready", running: running.count, models, ...failed });
     }
   }
 }

@@ -11,12 +11,12 @@ import { calibrationLayerGraph, gramOutput, layerTensors, type Product, products
 import { smoothingScales } from "./smoothing.js";
 
 /** Tokens of the text that are run through the model, and how many of them see each other. */
-const mostTokens = 1024;
+const maxTokens = 1024;
 const blockTokens = 512;
 /** Inputs up to this size are rounded with compensation; the work grows with the cube, in one thread (2,048: 3 s an input). */
-const mostCompensated = 2048;
+const maxCompensated = 2048;
 /** Weights up to which it is done at all: with 300 million it takes about five minutes. */
-const mostWeights = 3e8;
+const maxWeights = 3e8;
 
 /**
  * What a text tells of the inputs of a model's layers, and what quantization makes of it. Layers are computed in their order, each when it
@@ -47,7 +47,7 @@ export class Calibration {
    */
   static async open(config: LlamaConfig, source: TensorRows, tokenIds: readonly number[]): Promise<Calibration> {
     const size = Math.min(blockTokens, config.contextLength);
-    const used = tokenIds.slice(0, mostTokens);
+    const used = tokenIds.slice(0, maxTokens);
     const embedded = await embed(config, source, used);
     const blocks: Float32Array[] = [];
     for (let start = 0; start < used.length; start += size) {
@@ -180,10 +180,10 @@ type LayerScales = Readonly<Record<NormPart, Float32Array>>;
 function compensated(config: LlamaConfig): Product[] {
   let weights = 0;
   for (const dims of llamaTensors(config).values()) weights += dims.reduce((product, size) => product * size, 1);
-  if (weights > mostWeights) return [];
+  if (weights > maxWeights) return [];
   const { hiddenSize, heads, headDim, intermediateSize } = config;
   const sizes = { qkv: hiddenSize, o: heads * headDim, gate_up: hiddenSize, down: intermediateSize };
-  return products.filter((product) => sizes[product] <= mostCompensated);
+  return products.filter((product) => sizes[product] <= maxCompensated);
 }
 
 /** The embedding table's rows of the ids, float32 [tokens,D]; the table is read once and never whole. */

@@ -11,7 +11,7 @@ import { within } from "../within.js";
 import { receiveUpload } from "./adapter-upload.js";
 
 /** How long DELETE waits for the requests that still use the adapter before it says so. */
-const unloadPatienceMs = 20_000;
+const unloadTimeoutMs = 20_000;
 
 const sha256 = z
   .string(field("a sha256 in hexadecimal digits"))
@@ -76,7 +76,7 @@ export function retrieveAdapter({ context, deps }: Call) {
 export async function removeAdapter({ context, deps }: Call): Promise<z.input<typeof removedAdapterSchema>> {
   const { model, info } = findAdapter(context, deps);
   const { files, released } = await deps.adapters.library.remove(model.id, info.name);
-  const outcome = await within(released, unloadPatienceMs);
+  const outcome = await within(released, unloadTimeoutMs);
   // Requests that began before may go on for long; nothing new reaches the adapter all the same.
   const memory = outcome === "late" ? "in_use" : "freed";
   return { id: `${model.id}:${info.name}`, object: "adapter", deleted: true, files, memory };

@@ -33,8 +33,8 @@ export function accessTable(routes: readonly GuardedRoute[]): AccessTable {
   const closed = routes.filter(({ access }) => access === "admin").map(({ path }) => path.split("/:")[0] ?? path);
   return (method, path) => {
     const here = patterns.filter(({ pattern }) => pattern.test(path));
-    const asked = here.find((route) => route.method === (method === "HEAD" ? "GET" : method));
-    if (asked !== undefined) return asked.access;
+    const named = here.find((route) => route.method === (method === "HEAD" ? "GET" : method));
+    if (named !== undefined) return named.access;
     const isClosed =
       here.length > 0
         ? here.every(({ access }) => access === "admin")
@@ -77,11 +77,11 @@ export function hostAllowed(host: string, policy: AccessPolicy, keyed: boolean):
  * @param host the request's own.
  */
 export function originAllowed(origin: string, host: string, policy: AccessPolicy, keyed: boolean): boolean {
-  const asked = origin.toLowerCase();
+  const given = origin.toLowerCase();
   const allowed = policy.corsOrigins ?? (keyed ? ["*"] : []);
-  if (allowed.includes("*") || allowed.includes(asked)) return true;
-  if (!URL.canParse(asked)) return false;
-  const page = new URL(asked);
+  if (allowed.includes("*") || allowed.includes(given)) return true;
+  if (!URL.canParse(given)) return false;
+  const page = new URL(given);
   if (page.host === "") return false;
   return page.host === host.toLowerCase() || (policy.corsOrigins === null && isLoopback(page.hostname));
 }

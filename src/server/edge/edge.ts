@@ -59,14 +59,14 @@ function keepRecord(edge: Edge): MiddlewareHandler<RequestEnvironment> {
     record.route = routeOf(context);
     record.status = hasLeft(context) ? 499 : context.res.status;
     record.errorCode = context.error === undefined ? null : toHttpError(context.error).envelope.error.code;
-    const tell = async () => {
+    const report = async () => {
       await closed;
       record.endedAt = performance.now();
       await settled(record);
-      edge.metrics.answered(record);
+      edge.metrics.responded(record);
       logRequest(edge.log, record, edge.tracing?.trace(record) ?? null);
     };
-    tell().catch((error: unknown) => edge.log.error({ err: error }, "A request could not be recorded."));
+    report().catch((error: unknown) => edge.log.error({ err: error }, "A request could not be recorded."));
   };
 }
 

@@ -29,7 +29,7 @@ const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total",
 /** How old what an engine said of itself may be: several scrapers cost it one message. */
 const statusMaxAgeMs = 1_000;
 /** How long a scrape waits for an engine in the middle of a forward; then it tells what it knew before. */
-const statusPatienceMs = 2_000;
+const statusTimeoutMs = 2_000;
 
 interface EngineView {
   readonly name: string;
@@ -42,8 +42,8 @@ export class Metrics implements GenerationListener {
   readonly #registry = new Registry();
   readonly #engines: () => readonly Engine[];
   readonly #known = new Map<Engine, EngineView>();
-  /** The last question to an engine, answered or not. */
-  readonly #asked = new Map<Engine, { readonly at: number; readonly answered: Promise<void> }>();
+  /** The last inspection of an engine, done or not. */
+  readonly #inspections = new Map<Engine, { readonly at: number; readonly done: Promise<void> }>();
   readonly #firstToken: Histogram<"model_name">;
   readonly #interToken: Histogram<"model_name">;
   readonly #endToEnd: Histogram<"model_name">;
@@ -139,7 +139,7 @@ export class Metrics implements GenerationListener {
     }
   }
 
-  answered({ method, route, status }: RequestRecord): void {
+  responded({ method, route, status }: RequestRecord): void {
     this.#http.inc({ method, route, status });
   }
 
@@ -147,18 +147,18 @@ export class Metrics implements GenerationListener {
   async #look(engine: Engine): Promise<void> {
     const { phase } = engine;
     if (phase.kind !== "ready") return;
-    let asked = this.#asked.get(engine);
-    if (asked === undefined || performance.now() - asked.at >= statusMaxAgeMs) {
+    let inspection = this.#inspections.get(engine);
+    if (inspection === undefined || performance.now() - inspection.at >= statusMaxAgeMs) {
       const { id, adapters } = phase.model;
-      const answered = engine.inspect().then(
+      const done = engine.inspect().then(
         (status) => void this.#known.set(engine, { name: id, adapters: adapters.length, status }),
         // An engine that has just failed has no status; its phase says so elsewhere.
         () => {},
       );
-      asked = { at: performance.now(), answered };
-      this.#asked.set(engine, asked);
+      inspection = { at: performance.now(), done };
+      this.#inspections.set(engine, inspection);
     }
-    await within(asked.answered, statusPatienceMs);
+    await within(inspection.done, statusTimeoutMs);
   }
 
   #views(): readonly EngineView[] {

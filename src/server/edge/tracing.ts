@@ -1,4 +1,5 @@
 import type { Attributes, Context, Tracer } from "@opentelemetry/api";
+import { within } from "../within.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";
 
 /** Sends a trace of each request to a collector. The one file that knows OpenTelemetry, which is loaded only when it is used. */
@@ -13,7 +14,7 @@ export interface Tracing {
 const untraced: ReadonlySet<string> = new Set(["/health", "/livez", "/readyz", "/metrics"]);
 
 /** How long the last spans may take to leave. */
-const closePatienceMs = 2_000;
+const closeTimeoutMs = 2_000;
 
 /**
  * @param environment OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) says where to send,
@@ -56,8 +57,10 @@ export async function openTracing(environment: NodeJS.ProcessEnv, version: strin
       return (traceFlags & api.TraceFlags.SAMPLED) === 0 ? null : traceId;
     },
     async close() {
-      const patience = new Promise<void>((resolve) => setTimeout(resolve, closePatienceMs).unref());
-      await Promise.race([provider.shutdown().catch(() => {}), patience]);
+      await within(
+        provider.shutdown().catch(() => {}),
+        closeTimeoutMs,
+      );
     },
   };
 }
