@@ -27,7 +27,8 @@ export interface RunningApp {
   readonly url: string;
   readonly engines: readonly EngineClient[];
   /**
-   * Resolves to the served models once no engine and no adapter loads any more. Engines that could not are told of by `failures`.
+   * Resolves to the served models once no engine and no adapter loads any more. Engines that could not are told of by
+   * `failures`.
    * @throws ToastError of the first engine when none could load.
    */
   ready(): Promise<readonly ServedModel[]>;
@@ -52,8 +53,8 @@ export interface AppHooks {
 
 /**
  * Puts the whole server together: engines, registry, routes, port.
- * @throws ToastError `file_missing` when there is no model or no keys file, `invalid_option` when the port cannot be had or two
- * folders claim one model id.
+ * @throws ToastError `file_missing` when there is no model or no keys file, `invalid_option` when the port cannot be
+ *   had or two folders claim one model id.
  */
 export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promise<RunningApp> {
   const folders = await modelFolders(config);

@@ -28,8 +28,8 @@ export type AdapterCandidate = {
 );
 
 /**
- * Where adapters lie that are served beside those of the model folders: converted folders and trained files at its top are watched,
- * uploads have a folder of their own. Names that begin with a dot are work in progress.
+ * Where adapters lie that are served beside those of the model folders: converted folders and trained files at its top
+ * are watched, uploads have a folder of their own. Names that begin with a dot are work in progress.
  */
 export class AdapterFiles {
   readonly root: string;
@@ -102,8 +102,8 @@ export class AdapterFiles {
   /**
    * The real path of something inside the folder.
    * @param path absolute or from the folder on.
-   * @throws ToastError `invalid_request` for what is not there and for what lies outside, by `..` or behind a link, in the same words:
-   * a client learns nothing of other files.
+   * @throws ToastError `invalid_request` for what is not there and for what lies outside, by `..` or behind a link, in
+   *   the same words: a client learns nothing of other files.
    */
   async inside(path: string): Promise<string> {
     const refused = new ToastError(

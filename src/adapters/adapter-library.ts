@@ -49,8 +49,8 @@ interface Entry {
 }
 
 /**
- * The adapters of all models of a process while it runs: those of the model folders, of a folder that is watched, and those that
- * clients send. Files say which backbone they belong to. Knows no HTTP.
+ * The adapters of all models of a process while it runs: those of the model folders, of a folder that is watched, and
+ * those that clients send. Files say which backbone they belong to. Knows no HTTP.
  */
 export class AdapterLibrary {
   readonly #options: AdapterLibraryOptions;
@@ -110,7 +110,8 @@ export class AdapterLibrary {
 
   /**
    * Brings what is served in line with the folder.
-   * @param changes `settled`: files that changed since the last look may still be written to, and wait for the next one.
+   * @param changes `settled`: files that changed since the last look may still be written to, and wait for the next
+   *   one.
    */
   rescan(changes: "at once" | "settled"): Promise<void> {
     return this.#inTurn(async () => {
@@ -176,8 +177,8 @@ export class AdapterLibrary {
   }
 
   /**
-   * Takes an adapter out. New requests do not find it from now on; an uploaded one does not come back, others do with the next start
-   * or when their files change.
+   * Takes an adapter out. New requests do not find it from now on; an uploaded one does not come back, others do with
+   * the next start or when their files change.
    * @returns `released` resolves when the last request that uses it has ended.
    * @throws ToastError `model_not_found`
    */
@@ -305,7 +306,10 @@ export class AdapterLibrary {
     throw new ToastError("invalid_request", message);
   }
 
-  /** Paths as they are inside the adapters folder: where that lies, and where files lay for a moment, is nobody else's business. */
+  /**
+   * Paths as they are inside the adapters folder: where that lies, and where files lay for a moment, is nobody else's
+   * business.
+   */
   #shown(text: string): string {
     return this.#files === null ? text : this.#files.shown(text);
   }

@@ -77,7 +77,8 @@ export async function localSource(
 }
 
 /**
- * The converted folder that a word means: a path, or a model of a hub, which is downloaded and converted if it has to be.
+ * The converted folder that a word means: a path, or a model of a hub, which is downloaded and converted if it has to
+ * be.
  * @param stop ends that; default: SIGINT and SIGTERM.
  */
 export async function localFolder(word: string, terminal: Terminal, stop?: AbortSignal): Promise<string> {

@@ -8,7 +8,8 @@ import {
 } from "../settings/serve-config.js";
 
 /**
- * What `serve` would go by, as a config file with comments that say where each value comes from. Secrets are only counted.
+ * What `serve` would go by, as a config file with comments that say where each value comes from. Secrets are only
+ * counted.
  * @throws ToastError `invalid_option` as `serve` itself would.
  */
 export function configLines(

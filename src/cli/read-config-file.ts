@@ -8,7 +8,8 @@ import { allSettings, type ConfigFile } from "../settings/serve-config.js";
 import type { Setting } from "../settings/setting.js";
 
 /**
- * Reads a config file: `.json` and `.jsonc` with comments and trailing commas, `.yaml` and `.yml`. Its keys are the names of flags.
+ * Reads a config file: `.json` and `.jsonc` with comments and trailing commas, `.yaml` and `.yml`. Its keys are the
+ * names of flags.
  * @throws ToastError `invalid_option`
  */
 export async function readConfigFile(file: string): Promise<ConfigFile> {

@@ -27,7 +27,10 @@ export interface AdapterWeights {
   readonly folded: (layer: number) => Promise<Float32Array>;
 }
 
-/** An adapter is as its backbone. Beside int4 it is int8: folded matrices are few ([kv,D] a layer), so 4 bits would save little. */
+/**
+ * An adapter is as its backbone. Beside int4 it is int8: folded matrices are few ([kv,D] a layer), so 4 bits would save
+ * little.
+ */
 export function adapterQuantization(backbone: Quantization): Exclude<Quantization, "int4"> {
   return backbone === "int4" ? "int8" : backbone;
 }
@@ -36,9 +39,10 @@ export function adapterQuantization(backbone: Quantization): Exclude<Quantizatio
 const smallestNorm = 1e-8;
 
 /**
- * Feature selection and the folded feedback path: Δv_l = gain_l · F_l (z · relevance), relevance = clamp(cos(z, ξ), 0, 1).
- * With features of unit RMS z counts as √D·z/|z| (0 where z is). Contract in model/tensor-names.ts.
- * @param quantization `int8`: the folded matrices are W8A8 per token; ξ stays float32, it is one row and decides on all.
+ * Feature selection and the folded feedback path: Δv_l = gain_l · F_l (z · relevance), relevance = clamp(cos(z, ξ), 0,
+ * 1). With features of unit RMS z counts as √D·z/|z| (0 where z is). Contract in model/tensor-names.ts.
+ * @param quantization `int8`: the folded matrices are W8A8 per token; ξ stays float32, it is one row and decides on
+ *   all.
  */
 export function adapterGraph(
   { shape, features }: AdapterGraphPlan,
@@ -91,8 +95,8 @@ export function adapterGraph(
 }
 
 /**
- * Whether `graph` is, byte for byte, what the converter writes for an adapter of this description: it computes what an adapter computes
- * and reads no file but its own weights.
+ * Whether `graph` is, byte for byte, what the converter writes for an adapter of this description: it computes what an
+ * adapter computes and reads no file but its own weights.
  */
 export function isAdapterGraphOf(
   { shape, features, quantization, files }: Pick<AdapterManifest, "shape" | "features" | "quantization" | "files">,

@@ -39,7 +39,10 @@ type Description = z.infer<typeof descriptionSchema>;
 const taskEmbedding = "model.prompt";
 const channelTransform = "model.top_down_transform";
 
-/** A trained adapter on disk, described and checked against a backbone's shape; its weights are read when they are folded. */
+/**
+ * A trained adapter on disk, described and checked against a backbone's shape; its weights are read when they are
+ * folded.
+ */
 export class AdapterSource {
   readonly file: string;
   readonly description: Description;
@@ -99,8 +102,8 @@ export class AdapterSource {
   }
 
   /**
-   * The adapter's weights, folded with the backbone's value projections. Ask for ξ first, then for the layers from the last to
-   * the first.
+   * The adapter's weights, folded with the backbone's value projections. Ask for ξ first, then for the layers from the
+   * last to the first.
    */
   weights(backbone: ValueProjections, config: AdapterConfig): AdapterWeights {
     const { layers, hiddenSize } = config;

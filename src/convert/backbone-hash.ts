@@ -13,11 +13,12 @@ interface StoredTensor {
 }
 
 /**
- * Which frozen weights an adapter was made for: sha256 (hex) over a model's tensors, however they are spread over files.
+ * Which frozen weights an adapter was made for: sha256 (hex) over a model's tensors, however they are spread over
+ * files.
  *
- * Tensors go in by name (order of the UTF-8 bytes), each as name, 0x00, dtype as safetensors or ggml writes it, 0x00, dimensions
- * joined by "," as the file has them (in GGUF a row's length first), 0x00, and its raw little-endian bytes. Training
- * (scripts/toast/hashing.py) computes the same.
+ * Tensors go in by name (order of the UTF-8 bytes), each as name, 0x00, dtype as safetensors or ggml writes it, 0x00,
+ * dimensions joined by "," as the file has them (in GGUF a row's length first), 0x00, and its raw little-endian bytes.
+ * Training (scripts/toast/hashing.py) computes the same.
  *
  * @param onBytes called with the bytes hashed since the last call.
  */

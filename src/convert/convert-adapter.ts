@@ -19,10 +19,10 @@ export interface ConvertAdapterOptions {
 }
 
 /**
- * Converts one trained adapter for a model that is converted already; the result is what `convert` with that adapter would have made.
- * Holds its thread for long stretches.
- * @throws ToastError `file_missing`, `invalid_manifest`, `invalid_adapter`, `adapter_mismatch`, `missing_tensor`, `misshapen_tensor`,
- * `corrupt_safetensors`, `not_finite_weights`, `disk_full`, `write_failed`
+ * Converts one trained adapter for a model that is converted already; the result is what `convert` with that adapter
+ * would have made. Holds its thread for long stretches.
+ * @throws ToastError `file_missing`, `invalid_manifest`, `invalid_adapter`, `adapter_mismatch`, `missing_tensor`,
+ *   `misshapen_tensor`, `corrupt_safetensors`, `not_finite_weights`, `disk_full`, `write_failed`
  */
 export async function convertAdapter(options: ConvertAdapterOptions): Promise<AdapterManifest> {
   const backbone = await readBackboneManifest(options.model);

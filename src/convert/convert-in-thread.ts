@@ -10,7 +10,8 @@ export type ConversionOutcome =
   | { readonly kind: "failed"; readonly error: ErrorData };
 
 /**
- * `convertAdapter` in a thread of its own: folding holds its thread for whole matrix products, and the caller has requests to answer.
+ * `convertAdapter` in a thread of its own: folding holds its thread for whole matrix products, and the caller has
+ * requests to answer.
  * @param options.workerUrl the compiled entry; tests that run from source name the built one.
  * @param options.signal asks it to stop; it does before the next weight.
  * @throws ToastError as `convertAdapter`, and `engine_failed` when the thread dies or was stopped.

@@ -24,7 +24,10 @@ import type { SourceModel } from "./source-model.js";
 export const conversionVersion = 1;
 
 export interface ConvertOptions {
-  /** A GGUF file, any part of a split one, a folder with one, or a Hugging Face folder (config.json, tokenizer.json, safetensors). */
+  /**
+   * A GGUF file, any part of a split one, a folder with one, or a Hugging Face folder (config.json, tokenizer.json,
+   * safetensors).
+   */
   readonly source: string;
   /** The folder to make. If it holds this very backbone already, the adapters are added to it. */
   readonly out: string;
@@ -64,12 +67,13 @@ export interface ConvertResult {
 }
 
 /**
- * Turns a model's weights and its steering adapters into a folder that the engine serves. The output appears whole or not
- * at all: it is built beside its place, flushed to the disk and renamed.
+ * Turns a model's weights and its steering adapters into a folder that the engine serves. The output appears whole or
+ * not at all: it is built beside its place, flushed to the disk and renamed.
  *
- * @throws ToastError with the reason: `file_missing`, `unsupported_architecture`, `unsupported_rope`, `unsupported_tokenizer`,
- * `invalid_config`, `missing_tensor`, `misshapen_tensor`, `corrupt_safetensors`, `corrupt_gguf`, `not_finite_weights`, `adapter_mismatch`,
- * `invalid_adapter`, `output_exists`, `disk_full`, `write_failed`, `invalid_option`.
+ * @throws ToastError with the reason: `file_missing`, `unsupported_architecture`, `unsupported_rope`,
+ *   `unsupported_tokenizer`, `invalid_config`, `missing_tensor`, `misshapen_tensor`, `corrupt_safetensors`,
+ *   `corrupt_gguf`, `not_finite_weights`, `adapter_mismatch`, `invalid_adapter`, `output_exists`, `disk_full`,
+ *   `write_failed`, `invalid_option`.
  */
 export async function convert(options: ConvertOptions): Promise<ConvertResult> {
   const out = resolve(options.out);

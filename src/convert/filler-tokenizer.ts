@@ -1,8 +1,8 @@
 const specials = ["<unk>", "<s>", "</s>"];
 
 /**
- * A tokenizer.json for weights that know no words: every byte is a token, so that any text can be encoded, and the rest of the
- * vocabulary is filled with words that only decoding meets.
+ * A tokenizer.json for weights that know no words: every byte is a token, so that any text can be encoded, and the rest
+ * of the vocabulary is filled with words that only decoding meets.
  * @param vocabSize at least 259: three special tokens and the bytes.
  */
 export function fillerTokenizer(vocabSize: number): Uint8Array {

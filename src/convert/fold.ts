@@ -13,8 +13,8 @@ export interface FeedbackMaps {
 /**
  * Folds a feedback path, layer by layer from the last to the first, into one matrix each: F_l [kv,D], float32.
  *
- * With row vectors the path is x_{L-1} = s·P·C_{L-1}ᵀ, x_l = x_{l+1}·C_lᵀ, Δv_l = x_l·E_lᵀ·W_vᵀ for s = z·relevance. With
- * columns that is X_{L-1} = C_{L-1}·Pᵀ, X_l = C_l·X_{l+1}, F_l = (W_v·E_l)·X_l, and Δv_l = F_l·s.
+ * With row vectors the path is x_{L-1} = s·P·C_{L-1}ᵀ, x_l = x_{l+1}·C_lᵀ, Δv_l = x_l·E_lᵀ·W_vᵀ for s = z·relevance.
+ * With columns that is X_{L-1} = C_{L-1}·Pᵀ, X_l = C_l·X_{l+1}, F_l = (W_v·E_l)·X_l, and Δv_l = F_l·s.
  *
  * Products of many layers are kept in float64 until F_l is done; only then it is rounded.
  *

@@ -32,8 +32,8 @@ export interface BuiltGraph {
 }
 
 /**
- * Collects nodes and weights of one graph. Weights are only named (shape, where they come from) and placed at the end, so that a
- * graph is complete before the first byte of weights is read.
+ * Collects nodes and weights of one graph. Weights are only named (shape, where they come from) and placed at the end,
+ * so that a graph is complete before the first byte of weights is read.
  */
 export class GraphBuilder {
   readonly #name: string;

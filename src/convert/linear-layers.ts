@@ -32,8 +32,8 @@ export interface LinearLayers {
   /** rows: float32 [M,K] */
   prepare(rows: Value): LinearInput;
   /**
-   * The same for rows in which few channels are far larger than the others: quantized, they are turned first, and so are the weights
-   * that they meet (see quantize/rotation.ts).
+   * The same for rows in which few channels are far larger than the others: quantized, they are turned first, and so
+   * are the weights that they meet (see quantize/rotation.ts).
    */
   prepareRotated(rows: Value, size: number): LinearInput;
   /**
@@ -64,7 +64,8 @@ function float32Layers(builder: GraphBuilder): LinearLayers {
     apply(input, weight, output) {
       const { name, outSize, inSize, source } = weight;
       const matrix = builder.weight(name, "float32", [outSize, inSize], { kind: "float32", rows: source });
-      // The weight stays as it lies in the source, so it can be streamed, and a tied output head shares the embedding table.
+      // The weight stays as it lies in the source, so it can be streamed, and a tied output head shares the embedding
+      // table.
       const options = { domain: microsoft, attributes: { transB: { int: 1 } }, ...named(output) };
       return builder.node("FusedMatMul", [input.rows, matrix], options);
     },
@@ -72,15 +73,17 @@ function float32Layers(builder: GraphBuilder): LinearLayers {
 }
 
 /**
- * W8A8 per token: each row is quantized to uint8 in the graph (zero point 128, scale = absmax/127), multiplied with int8
- * weights that have one scale per output, and scaled back. Integer products are exact, so a row's result does not depend on
- * the rows beside it. A row of zeros has the scale 0: whatever 0/0 is quantized to is a whole number, and 0 times it is 0.
+ * W8A8 per token: each row is quantized to uint8 in the graph (zero point 128, scale = absmax/127), multiplied with
+ * int8 weights that have one scale per output, and scaled back. Integer products are exact, so a row's result does not
+ * depend on the rows beside it. A row of zeros has the scale 0: whatever 0/0 is quantized to is a whole number, and 0
+ * times it is 0.
  *
- * QGemm was measured against MatMulInteger + Cast + Mul and MatMulIntegerToFloat (AVX-512 VNNI, 2 cores, K 2048, N 5632,
- * median ms for M = 1 / 2 / 8 / 128): QGemm 0.18 / 0.21 / 0.57 / 7.0, MatMulInteger 0.18 / 0.17 / 0.38 / 7.4,
+ * QGemm was measured against MatMulInteger + Cast + Mul and MatMulIntegerToFloat (AVX-512 VNNI, 2 cores, K 2048, N
+ * 5632, median ms for M = 1 / 2 / 8 / 128): QGemm 0.18 / 0.21 / 0.57 / 7.0, MatMulInteger 0.18 / 0.17 / 0.38 / 7.4,
  * MatMulIntegerToFloat 0.17 / 0.23 / 0.41 / 7.5, fp32 1.7 / 1.8 / 2.4 / 23.5; K 768, N 2304: 0.07 / 0.06 / 0.09 / 1.1,
- * 0.11 / 0.10 / 0.20 / 1.6, 0.04 / 0.06 / 0.12 / 1.6. It is level with the best, and the only one that takes weights as they lie
- * in the source ([outSize, inSize]): they are quantized row by row in a stream, and a tied head shares the embedding table.
+ * 0.11 / 0.10 / 0.20 / 1.6, 0.04 / 0.06 / 0.12 / 1.6. It is level with the best, and the only one that takes weights as
+ * they lie in the source ([outSize, inSize]): they are quantized row by row in a stream, and a tied head shares the
+ * embedding table.
  */
 function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
   const zeroPoints = builder.node("Expand", [builder.uint8([128], []), rowCount], { label: "zero_points" });
@@ -110,8 +113,8 @@ function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
       });
       const weightScales = builder.weight(`${name}.scales`, "float32", [outSize], { kind: "scales", of: name });
       const one = builder.float32([1], []);
-      // Each layer has zero points of its own: where onnxruntime has to rewrite weights and zero points as unsigned bytes (see
-      // OnnxSession), it does so layer by layer and cannot share.
+      // Each layer has zero points of its own: where onnxruntime has to rewrite weights and zero points as unsigned
+      // bytes (see OnnxSession), it does so layer by layer and cannot share.
       const weightZeroPoints = builder.int8Zeros(`${name}.zero_points`, outSize);
       const inputs = [input.rows, one, builder.uint8([128], []), matrix, weightScales, weightZeroPoints];
       // QGemm knows one scale for all rows: it gets 1, and the rows are scaled afterwards.

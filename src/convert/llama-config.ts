@@ -16,7 +16,10 @@ export type RopeScaling =
   /** GGUF: each of the Hd/2 frequencies divided by its own factor, and all by `factor`. */
   | { readonly kind: "factors"; readonly factors: readonly number[]; readonly factor: number };
 
-/** What config.json, or a GGUF file, says of a LLaMA-style decoder, under our names. Letters as in model/tensor-names.ts. */
+/**
+ * What config.json, or a GGUF file, says of a LLaMA-style decoder, under our names. Letters as in
+ * model/tensor-names.ts.
+ */
 export interface LlamaConfig {
   /** L */
   readonly layers: number;
@@ -96,8 +99,8 @@ const kindSchema = z.looseObject({
 /**
  * Reads the parsed config.json of a Hugging Face folder.
  * @param file its path, for messages.
- * @throws ToastError `unsupported_architecture` for anything but LlamaForCausalLM with silu, `unsupported_rope` for a rope
- * type other than default, linear and llama3, `invalid_config` for missing or contradictory values.
+ * @throws ToastError `unsupported_architecture` for anything but LlamaForCausalLM with silu, `unsupported_rope` for a
+ *   rope type other than default, linear and llama3, `invalid_config` for missing or contradictory values.
  */
 export function parseLlamaConfig(json: unknown, file: string): LlamaConfig {
   const kind = parseWith(kindSchema, json, file);

@@ -31,8 +31,8 @@ export function llamaTensors(config: LlamaConfig): ReadonlyMap<string, readonly 
 }
 
 /**
- * Checks that the source holds exactly the tensors that the decoder computes with. One too many means that the model does
- * something that this graph would leave out (a bias, a query norm), so it is refused as well.
+ * Checks that the source holds exactly the tensors that the decoder computes with. One too many means that the model
+ * does something that this graph would leave out (a bias, a query norm), so it is refused as well.
  * @throws ToastError `missing_tensor`, `misshapen_tensor`, `unsupported_architecture`
  */
 export function checkLlamaTensors(config: LlamaConfig, source: SafetensorsReader): void {

@@ -49,7 +49,10 @@ export interface BackboneParts extends AdapterBinding {
   readonly licence: string | null;
   /** What a text told of its layers (int8), or null. */
   readonly calibration: Calibration | null;
-  /** The source whose value projections stay beside the backbone, for adapters that come later; absent for random weights. */
+  /**
+   * The source whose value projections stay beside the backbone, for adapters that come later; absent for random
+   * weights.
+   */
   readonly valueProjections?: SourceValueProjections;
 }
 

@@ -7,9 +7,10 @@ import { openHuggingFaceModel } from "./hugging-face-model.js";
 import type { SourceModel } from "./source-model.js";
 
 /**
- * Opens what a path leads to: a GGUF file, any part of a split one, a folder with one, or a Hugging Face folder. A folder with
- * both is a Hugging Face folder: its weights are the ones that the others were made of.
- * @throws ToastError as `openGgufModel` and `openHuggingFaceModel`; `invalid_option` for several GGUF models in a folder.
+ * Opens what a path leads to: a GGUF file, any part of a split one, a folder with one, or a Hugging Face folder. A
+ * folder with both is a Hugging Face folder: its weights are the ones that the others were made of.
+ * @throws ToastError as `openGgufModel` and `openHuggingFaceModel`; `invalid_option` for several GGUF models in a
+ *   folder.
  */
 export async function openSourceModel(path: string): Promise<SourceModel> {
   if (isGgufFile(path)) return openGgufModel(path);

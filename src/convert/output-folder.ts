@@ -5,8 +5,8 @@ import { OutputFile, writeError } from "./output-file.js";
 
 /**
  * Lets `build` fill a folder beside `path`, then gives it that name: whoever looks at `path` sees all of it or nothing.
- * @throws ToastError `output_exists` when something is there by the time it is done, `disk_full`, `write_failed`, and what
- * `build` throws; the unfinished folder is then gone.
+ * @throws ToastError `output_exists` when something is there by the time it is done, `disk_full`, `write_failed`, and
+ *   what `build` throws; the unfinished folder is then gone.
  */
 export async function createFolder<T>(path: string, build: (unfinished: string) => Promise<T>): Promise<T> {
   return inScratchFolder(path, async (unfinished) => {

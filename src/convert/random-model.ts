@@ -22,8 +22,9 @@ export interface RandomModelOptions {
 }
 
 /**
- * Makes a folder of random weights and one random adapter, named `random`, which the engine serves as it serves any other: what it
- * says means nothing, how fast it says it does. A folder that was made of the same shape, seed and quantization is kept as it is.
+ * Makes a folder of random weights and one random adapter, named `random`, which the engine serves as it serves any
+ * other: what it says means nothing, how fast it says it does. A folder that was made of the same shape, seed and
+ * quantization is kept as it is.
  * @throws ToastError `output_exists` when `out` holds anything else, `disk_full`, `write_failed`.
  */
 export async function makeRandomModel(options: RandomModelOptions): Promise<BackboneManifest> {

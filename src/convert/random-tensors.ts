@@ -8,15 +8,16 @@ const chunkSize = 1 << 20;
 /** Standard deviation of a linear weight, as LLaMA is initialized. */
 const weightSpread = 0.02;
 /**
- * Standard deviation of a folded matrix, so small that adding top-down values rarely changes a bit: the steered pass does all its
- * work and nearly always chooses what the bottom-up pass would have chosen. With 1e-6 and int8 weights a draft in ten was refused.
+ * Standard deviation of a folded matrix, so small that adding top-down values rarely changes a bit: the steered pass
+ * does all its work and nearly always chooses what the bottom-up pass would have chosen. With 1e-6 and int8 weights a
+ * draft in ten was refused.
  */
 const foldedSpread = 1e-8;
 
 /**
- * A decoder's tensors drawn from a seed, a chunk in memory at a time. Norms are 1 and what is added to the residual stream is
- * scaled down by the depth, so that activations stay within what a trained model has. Every tensor has a stream of its own:
- * its values do not depend on the order of asking.
+ * A decoder's tensors drawn from a seed, a chunk in memory at a time. Norms are 1 and what is added to the residual
+ * stream is scaled down by the depth, so that activations stay within what a trained model has. Every tensor has a
+ * stream of its own: its values do not depend on the order of asking.
  */
 export class RandomTensors implements TensorRows {
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
@@ -78,8 +79,8 @@ function streamState(seed: number, name: string): number {
 const byteSumSpread = Math.sqrt((4 * (256 * 256 - 1)) / 12);
 
 /**
- * Nearly normal values: the sum of the four bytes of a word, shifted to the mean 0. One word a value (xorshift32) makes a
- * billion values a matter of seconds.
+ * Nearly normal values: the sum of the four bytes of a word, shifted to the mean 0. One word a value (xorshift32) makes
+ * a billion values a matter of seconds.
  * @returns the state to go on with.
  */
 function fillRandom(values: Float32Array, spread: number, state: number): number {

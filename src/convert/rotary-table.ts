@@ -5,8 +5,8 @@ type RotaryConfig = Pick<LlamaConfig, "headDim" | "ropeTheta" | "ropeScaling" | 
 /**
  * Inverse frequencies, float32 [Hd/2], stretched as the config's rope scaling says.
  *
- * Every step is rounded to float32, as in the libraries that trained the weights: at position 2,000 a frequency that is more
- * exact than theirs turns a head by up to 1e-4 radians against what the model learned.
+ * Every step is rounded to float32, as in the libraries that trained the weights: at position 2,000 a frequency that is
+ * more exact than theirs turns a head by up to 1e-4 radians against what the model learned.
  */
 export function rotaryFrequencies(config: RotaryConfig): Float32Array {
   const f = Math.fround;
@@ -35,8 +35,8 @@ export function rotaryFrequencies(config: RotaryConfig): Float32Array {
 }
 
 /**
- * Cosines and sines of every position of the context, float32 [contextLength, Hd/2] each: element i of a head turns with
- * element i + Hd/2.
+ * Cosines and sines of every position of the context, float32 [contextLength, Hd/2] each: element i of a head turns
+ * with element i + Hd/2.
  */
 export function rotaryTable(config: RotaryConfig, part: "cos" | "sin"): Float32Array {
   const frequencies = rotaryFrequencies(config);

@@ -50,8 +50,8 @@ const entrySchema = z.object({
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 
 /**
- * Tensors of one or several safetensors files. Headers are read and checked when it is opened, tensors a chunk at a time when
- * they are asked for: a chunk is all that is ever in memory.
+ * Tensors of one or several safetensors files. Headers are read and checked when it is opened, tensors a chunk at a
+ * time when they are asked for: a chunk is all that is ever in memory.
  *
  * @see https://github.com/huggingface/safetensors#format
  */
@@ -66,8 +66,8 @@ export class SafetensorsReader implements TensorRows {
 
   /**
    * Opens `model.safetensors.index.json` and its shards, or `model.safetensors`.
-   * @throws ToastError `file_missing` when neither, or a shard, is there; `corrupt_safetensors` as `openFiles`, and when the
-   * index does not fit its shards.
+   * @throws ToastError `file_missing` when neither, or a shard, is there; `corrupt_safetensors` as `openFiles`, and
+   *   when the index does not fit its shards.
    */
   static async openFolder(folder: string): Promise<SafetensorsReader> {
     const indexFile = join(folder, "model.safetensors.index.json");
@@ -103,9 +103,9 @@ export class SafetensorsReader implements TensorRows {
 
   /**
    * @param missing what to say when a file is not there.
-   * @throws ToastError `file_missing`, or `corrupt_safetensors` for a header that is cut off, too large, no JSON, names a
-   * tensor twice, or whose tensors overlap, leave holes, have sizes that contradict their shapes, or do not end where the
-   * file ends.
+   * @throws ToastError `file_missing`, or `corrupt_safetensors` for a header that is cut off, too large, no JSON, names
+   *   a tensor twice, or whose tensors overlap, leave holes, have sizes that contradict their shapes, or do not end
+   *   where the file ends.
    */
   static async openFiles(files: readonly string[], missing?: string): Promise<SafetensorsReader> {
     const handles = new Map<string, FileHandle>();
@@ -178,7 +178,8 @@ export class SafetensorsReader implements TensorRows {
   }
 
   /**
-   * A tensor's elements as float32, in whole rows of its last dimension. Each view is valid until the next is asked for.
+   * A tensor's elements as float32, in whole rows of its last dimension. Each view is valid until the next is asked
+   * for.
    * @throws ToastError `not_finite_weights` at the first NaN or infinity; `corrupt_safetensors` as `rawChunks`.
    */
   async *floatChunks(tensor: TensorInfo): AsyncGenerator<Float32Array> {
@@ -307,8 +308,8 @@ function readEntry(name: string, entry: unknown, file: string, dataStart: number
 }
 
 /**
- * The first key that stands twice in a JSON object, not looking into nested ones. `JSON.parse` would silently keep the last,
- * and two readers could see two different models in one file.
+ * The first key that stands twice in a JSON object, not looking into nested ones. `JSON.parse` would silently keep the
+ * last, and two readers could see two different models in one file.
  */
 function findRepeatedKey(text: string): string | null {
   const seen = new Set<string>();

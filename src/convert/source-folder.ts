@@ -50,8 +50,8 @@ const tokenizerSchema = z.looseObject({
 
 /**
  * Reads everything of a folder but the weights.
- * @throws ToastError `file_missing` without config.json or tokenizer.json, `unsupported_tokenizer` when the latter cannot be
- * read, and as `parseLlamaConfig`.
+ * @throws ToastError `file_missing` without config.json or tokenizer.json, `unsupported_tokenizer` when the latter
+ *   cannot be read, and as `parseLlamaConfig`.
  */
 export async function readSourceFolder(folder: string): Promise<SourceFolder> {
   const configFile = join(folder, "config.json");
@@ -115,8 +115,8 @@ function tokenTexts(json: unknown, file: string): ReadonlyMap<number, string> {
 }
 
 /**
- * Folders name their special tokens in up to three places. Generation has to end at any end-of-sequence token that one of
- * them names; of the others there is one, and the file nearest to generation wins.
+ * Folders name their special tokens in up to three places. Generation has to end at any end-of-sequence token that one
+ * of them names; of the others there is one, and the file nearest to generation wins.
  */
 function specialTokens(
   config: LlamaConfig,

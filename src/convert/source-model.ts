@@ -39,7 +39,8 @@ export interface ValueProjections {
 
 export interface SourceValueProjections extends ValueProjections {
   /**
-   * Copies them into a folder as the source stores them: an adapter folded with the copy later is the one that is folded now.
+   * Copies them into a folder as the source stores them: an adapter folded with the copy later is the one that is
+   * folded now.
    * @throws ToastError `corrupt_safetensors`, `corrupt_gguf`, `disk_full`, `write_failed`
    */
   copyTo(folder: string): Promise<ManifestFile>;

@@ -13,10 +13,10 @@ import { ValueProjectionTensors } from "./value-projection-tensors.js";
 const sourceFolder = "source";
 
 /**
- * W_v of a converted backbone, all of its source that folding an adapter needs (see docs/architecture.md, "Steering"): of the file
- * beside it, or else of its `source/` folder, if that is the source.
- * @throws ToastError `invalid_adapter` when it has neither, `missing_tensor`, `misshapen_tensor`, `corrupt_safetensors`,
- * `corrupt_gguf`
+ * W_v of a converted backbone, all of its source that folding an adapter needs (see docs/architecture.md, "Steering"):
+ * of the file beside it, or else of its `source/` folder, if that is the source.
+ * @throws ToastError `invalid_adapter` when it has neither, `missing_tensor`, `misshapen_tensor`,
+ *   `corrupt_safetensors`, `corrupt_gguf`
  */
 export async function openValueProjections(folder: string, manifest: BackboneManifest): Promise<OpenValueProjections> {
   const name = manifest.files.valueProjections?.name;

@@ -22,12 +22,16 @@ export interface WeightsFile {
   readonly weights: readonly PlacedWeight[];
 }
 
-/** Windows maps files only at multiples of 64 KiB (Linux: 4 KiB), and small weights are not worth a page of their own. */
+/**
+ * Windows maps files only at multiples of 64 KiB (Linux: 4 KiB), and small weights are not worth a page of their own.
+ */
 const largeAlignment = 65536;
 const largeFrom = 1 << 20;
 const smallAlignment = 64;
 
-/** Hosts of repositories warn above 50 MB a file; a model that is too large for them anyway comes in a few large ones. */
+/**
+ * Hosts of repositories warn above 50 MB a file; a model that is too large for them anyway comes in a few large ones.
+ */
 const partBytes = 45_000_000;
 const fewPartsFrom = 1_000_000_000;
 const largePartBytes = 2_000_000_000;
@@ -38,9 +42,10 @@ export function layInOneFile(name: string, weights: readonly Weight[]): WeightsF
 }
 
 /**
- * Matrices with what is derived from them in parts of at most 45 MB (a larger one has a part of its own; of models over 1 GB parts have 2
- * GB), and all that is small in a file behind them. Both are in order of names, so that a later graph over the same weights finds the same
- * bytes in the same files; and layers come in their order, as a calibration computes them.
+ * Matrices with what is derived from them in parts of at most 45 MB (a larger one has a part of its own; of models over
+ * 1 GB parts have 2 GB), and all that is small in a file behind them. Both are in order of names, so that a later graph
+ * over the same weights finds the same bytes in the same files; and layers come in their order, as a calibration
+ * computes them.
  */
 export function layInParts(stem: string, weights: readonly Weight[]): WeightsFile[] {
   const ordered = [...weights].sort((a, b) => byName.compare(a.name, b.name));

@@ -1,4 +1,7 @@
-/** Float rows of a weight: tensors of the source stacked on top of each other, values made while converting, or either of them changed. */
+/**
+ * Float rows of a weight: tensors of the source stacked on top of each other, values made while converting, or either
+ * of them changed.
+ */
 export type RowSource =
   | { readonly kind: "tensors"; readonly names: readonly string[] }
   | { readonly kind: "computed"; readonly compute: () => Float32Array | Promise<Float32Array> }
@@ -12,7 +15,10 @@ export type RowSource =
 /** How the bytes of a weight in the data file come about. */
 export type WeightSource =
   | { readonly kind: "float32"; readonly rows: RowSource }
-  /** Each row divided by its scale (absmax/127) and rounded; `spread`: see quantize/compensated-rounding.ts, null for the nearest. */
+  /**
+   * Each row divided by its scale (absmax/127) and rounded; `spread`: see quantize/compensated-rounding.ts, null for
+   * the nearest.
+   */
   | { readonly kind: "int8"; readonly rows: RowSource; readonly spread?: () => Promise<Float32Array | null> }
   /** Each block of a row in 4-bit codes (see quantize/quantize-blocks.ts); `size`: values in a row. */
   | { readonly kind: "int4"; readonly rows: RowSource; readonly size: number }
@@ -40,7 +46,8 @@ export function tensors(...names: string[]): RowSource {
 /** What `tensors` rows are read from: safetensors files, or a generator of random weights. */
 export interface TensorRows {
   /**
-   * A tensor's elements as float32, in whole rows of its last dimension. Each view is valid until the next is asked for.
+   * A tensor's elements as float32, in whole rows of its last dimension. Each view is valid until the next is asked
+   * for.
    * @throws ToastError `not_finite_weights`, `corrupt_safetensors`
    */
   floatRows(name: string): AsyncIterable<Float32Array>;

@@ -26,7 +26,8 @@ const limits = { schema: 200_000, regex: 10_000, grammar: 100_000, choices: 200_
 
 /**
  * A constraint as the rules of a grammar. Pure.
- * @throws ToastError `invalid_request` with the constraint's `param`: no valid schema, expression or grammar, or too large
+ * @throws ToastError `invalid_request` with the constraint's `param`: no valid schema, expression or grammar, or too
+ *   large
  */
 export function constraintRules(constraint: OutputConstraint): Rules {
   return named(constraint.param, () => rulesOf(constraint));
@@ -83,7 +84,10 @@ function taggedRules(tags: readonly TaggedJson[]): readonly (readonly [string, E
   return [...rules, ["tag", choice(...pieces)]];
 }
 
-/** What is asked for strictly, or not: a tool of someone else's with an odd schema must not keep the others from being called. */
+/**
+ * What is asked for strictly, or not: a tool of someone else's with an odd schema must not keep the others from being
+ * called.
+ */
 function tagRules({ schema, isStrict, param }: TaggedJson): Rules {
   return named(param, () => {
     checkLength(schema, limits.schema, "JSON Schema");

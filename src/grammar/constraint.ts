@@ -18,7 +18,10 @@ interface Tags {
   readonly atMost: "one" | "any";
 }
 
-/** What generated text has to be. Grammars and schemas travel as text; `param` is the request field at fault when they cannot be used. */
+/**
+ * What generated text has to be. Grammars and schemas travel as text; `param` is the request field at fault when they
+ * cannot be used.
+ */
 export type OutputConstraint = { readonly param: string } & (
   | /** Any JSON object. */ { readonly kind: "jsonObject" }
   /** JSON that a JSON Schema allows, itself as JSON text. */

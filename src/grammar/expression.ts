@@ -11,9 +11,14 @@ export type Expression =
   | { readonly kind: "intersection"; readonly parts: readonly Expression[] }
   /** Texts that `part` does not have, of any bytes: of use within an intersection only. It refers to no rule. */
   | { readonly kind: "complement"; readonly part: Expression }
-  /** Decimal numbers without sign and exponent that are multiples of `unit` / 10^`decimals`; what a number looks like another part says. */
+  /**
+   * Decimal numbers without sign and exponent that are multiples of `unit` / 10^`decimals`; what a number looks like
+   * another part says.
+   */
   | { readonly kind: "multiple"; readonly unit: number; readonly decimals: number }
-  /** Items parted by `separator`, no two of which have the same value. `item` is of JSON scalars, and refers to no rule. */
+  /**
+   * Items parted by `separator`, no two of which have the same value. `item` is of JSON scalars, and refers to no rule.
+   */
   | {
       readonly kind: "distinct";
       readonly item: Expression;

@@ -12,7 +12,10 @@ const maxKept = 32;
 /** Tokens of a text by which a new grammar is tried: what cannot be followed shows before a token is generated. */
 const triedTokens = 12;
 
-/** Makes matchers of constraints, for one model. All limits count work, not time: what is refused is refused on every machine. */
+/**
+ * Makes matchers of constraints, for one model. All limits count work, not time: what is refused is refused on every
+ * machine.
+ */
 export class GrammarCompiler {
   readonly #tokens: TokenIndex;
   /** By constraint, the least recently used one first. */

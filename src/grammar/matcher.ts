@@ -16,8 +16,8 @@ export interface CompiledConstraint {
 }
 
 /**
- * How far one text has come in its grammar. The mask of a place is computed once, whoever asks: a draft is drawn under the same one as
- * the token that decides about it, since both come after the same known tokens.
+ * How far one text has come in its grammar. The mask of a place is computed once, whoever asks: a draft is drawn under
+ * the same one as the token that decides about it, since both come after the same known tokens.
  */
 export class Matcher implements LogitsProcessor {
   readonly active = true;
@@ -30,7 +30,10 @@ export class Matcher implements LogitsProcessor {
   #mask: TokenMask | null = null;
   #hasEnded = false;
 
-  /** @param param the request field at fault where the grammar cannot be followed @param isJson whether the texts hold JSON */
+  /**
+   * @param param the request field at fault where the grammar cannot be followed
+   * @param isJson whether the texts hold JSON
+   */
   constructor(
     automaton: Automaton,
     tokens: TokenIndex,

@@ -4,7 +4,10 @@ import { isBlankByte, isDigitByte, type TokenIndex } from "./automaton/token-tri
 
 /** Subtracted from the logits of blanks that nobody needs: in front of a sign, or more than one behind it. */
 const blankPenalty = { first: 10, each: 3 } as const;
-/** Digits that cost nothing, and what is subtracted for each further one: a whole part may well be an id, a fraction is a measure. */
+/**
+ * Digits that cost nothing, and what is subtracted for each further one: a whole part may well be an id, a fraction is
+ * a measure.
+ */
 const digitPenalties = { whole: { free: 20, each: 0.25 }, fraction: { free: 6, each: 0.5 } } as const;
 
 const newline = 0x0a;
@@ -14,9 +17,9 @@ const point = 0x2e;
 const noSign = 0x71;
 
 /**
- * Keeps small models from writing blanks or digits without an end. The grammar allows any number of them; here they become less likely,
- * the longer the run, so that a value is never cut and a model that means them can write them. It follows from the text alone: the same
- * for a draft and the token that decides about it.
+ * Keeps small models from writing blanks or digits without an end. The grammar allows any number of them; here they
+ * become less likely, the longer the run, so that a value is never cut and a model that means them can write them. It
+ * follows from the text alone: the same for a draft and the token that decides about it.
  */
 export class Restraint {
   readonly #automaton: Automaton;

@@ -7,7 +7,10 @@ export interface Vocabulary {
   readonly eosIds: readonly number[];
 }
 
-/** @param bytesOf what a token adds to the text, undefined for one that adds nothing. @param size V, that of the logits. */
+/**
+ * @param bytesOf what a token adds to the text, undefined for one that adds nothing.
+ * @param size V, that of the logits.
+ */
 export function packVocabulary(
   size: number,
   bytesOf: (id: number) => Uint8Array | undefined,

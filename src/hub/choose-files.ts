@@ -37,9 +37,10 @@ const partPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 /**
  * The files that serving needs, and no others: above all no pickles, which run code when they are read.
  * @param repo for sentences.
- * @param wanted a GGUF file by its path, its name, or its quantization (`Q4_K_M`); null: safetensors, else the only GGUF.
- * @throws ToastError `repository_unsuitable` when there is nothing that can be served or several GGUF files and no choice,
- * `repository_not_found` when the wanted file is not there.
+ * @param wanted a GGUF file by its path, its name, or its quantization (`Q4_K_M`); null: safetensors, else the only
+ *   GGUF.
+ * @throws ToastError `repository_unsuitable` when there is nothing that can be served or several GGUF files and no
+ *   choice, `repository_not_found` when the wanted file is not there.
  */
 export function chooseFiles<File extends FileEntry>(
   repo: string,

@@ -27,8 +27,8 @@ export interface ConvertedCopy {
 const hourMs = 3_600_000;
 
 /**
- * The converted form of a downloaded model, made once: it is found again by commit, file, quantization, id and version of the
- * converter, and appears whole or not at all.
+ * The converted form of a downloaded model, made once: it is found again by commit, file, quantization, id and version
+ * of the converter, and appears whole or not at all.
  * @throws ToastError as `convert`; AbortError.
  */
 export async function convertedCopy(

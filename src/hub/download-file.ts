@@ -24,7 +24,8 @@ export interface DownloadOptions {
 }
 
 /**
- * Downloads one file into the cache, from where an earlier run stopped, and checks size and hash before it gets its name.
+ * Downloads one file into the cache, from where an earlier run stopped, and checks size and hash before it gets its
+ * name.
  * @throws ToastError `file_hash_mismatch` when the hub sends other bytes twice, `disk_full`, `write_failed`, and as
  * `HubConnection.get`; AbortError. What came stays for the next run.
  */

@@ -8,7 +8,9 @@ import type { Retries } from "./retry.js";
 /** A repository of more files is no model. */
 const maxFiles = 100_000;
 
-/** The API's two questions that a download begins with. Retries, redirects, errors and the token are the connection's. */
+/**
+ * The API's two questions that a download begins with. Retries, redirects, errors and the token are the connection's.
+ */
 export class HubApi {
   readonly #hub: HubConnection;
   readonly #retries: Retries;

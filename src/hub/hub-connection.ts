@@ -14,8 +14,8 @@ const maxRedirects = 5;
 const silenceMs = 30_000;
 
 /**
- * Asks the hub. Node's own fetch is not enough: it knows no proxies before version 24, and would take the token nowhere or
- * everywhere when it is redirected.
+ * Asks the hub. Node's own fetch is not enough: it knows no proxies before version 24, and would take the token nowhere
+ * or everywhere when it is redirected.
  */
 export class HubConnection {
   readonly settings: HubSettings;

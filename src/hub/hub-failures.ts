@@ -22,8 +22,8 @@ const passing: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 /**
  * What a response that is no success means.
  * @param fromHub whether the hub itself gave it, not a host that it sent us to.
- * @returns a TransientFailure where a second try may help, else a ToastError: `repository_not_found`, `repository_denied`,
- * `hub_unreachable`.
+ * @returns a TransientFailure where a second try may help, else a ToastError: `repository_not_found`,
+ *   `repository_denied`, `hub_unreachable`.
  * @see https://huggingface.co/docs/hub/api for the `x-error-code` header.
  */
 export function responseFailure(

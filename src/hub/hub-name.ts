@@ -48,7 +48,8 @@ export function formatHubName({ repo, revision, file }: HubName): string {
 }
 
 /**
- * What `--model` may be: a path, made absolute from `folder`, or a hub's name, which is left as it is. A path that exists wins.
+ * What `--model` may be: a path, made absolute from `folder`, or a hub's name, which is left as it is. A path that
+ * exists wins.
  */
 export function pathOrHubName(word: string, folder = "."): string {
   const path = resolve(folder, word);

@@ -15,12 +15,13 @@ export interface ClaimOptions {
 }
 
 /**
- * A blob on its way. While somebody writes it, it has a name of his own, `<blob>.<8 digits>.incomplete`, as huggingface_hub has
- * it; when he stops half-way it becomes `<blob>.incomplete`, which the next one takes by renaming it, and only one can. What a
- * process left that was killed is taken when it has lain still for a while; a living one touches its file every few seconds.
+ * A blob on its way. While somebody writes it, it has a name of his own, `<blob>.<8 digits>.incomplete`, as
+ * huggingface_hub has it; when he stops half-way it becomes `<blob>.incomplete`, which the next one takes by renaming
+ * it, and only one can. What a process left that was killed is taken when it has lain still for a while; a living one
+ * touches its file every few seconds.
  *
- * No lock is needed: names are those of the content, so all who write one file write the same bytes to the same places, and
- * whoever is done renames a file whose bytes he has checked.
+ * No lock is needed: names are those of the content, so all who write one file write the same bytes to the same places,
+ * and whoever is done renames a file whose bytes he has checked.
  */
 export class PartialFile {
   readonly #blob: string;
@@ -40,8 +41,8 @@ export class PartialFile {
   }
 
   /**
-   * The blob's unfinished file, with what earlier runs have of it; null when the blob is there. Waits for another process that is
-   * downloading it.
+   * The blob's unfinished file, with what earlier runs have of it; null when the blob is there. Waits for another
+   * process that is downloading it.
    * @throws ToastError `disk_full`, `write_failed`; AbortError.
    */
   static async claim(blob: string, { bytes, idleMs, signal, onOther }: ClaimOptions): Promise<PartialFile | null> {
@@ -149,8 +150,8 @@ async function othersOf(blob: string): Promise<readonly string[]> {
 }
 
 /**
- * Of several that begin at the same moment, one goes on: whoever was there first is seen by those who come later. Where the file
- * system cannot tell them apart, who sees another begins anew.
+ * Of several that begin at the same moment, one goes on: whoever was there first is seen by those who come later. Where
+ * the file system cannot tell them apart, who sees another begins anew.
  */
 async function isOldest(own: string, all: readonly string[]): Promise<boolean> {
   const bornAt = (path: string) =>

@@ -34,11 +34,11 @@ export interface PullOptions {
 const concurrency = 4;
 
 /**
- * Downloads what serving a model needs, or finds that it is here. Where the hub cannot be asked, what was downloaded earlier is
- * gone by, with a note.
+ * Downloads what serving a model needs, or finds that it is here. Where the hub cannot be asked, what was downloaded
+ * earlier is gone by, with a note.
  * @throws ToastError `repository_not_found`, `repository_denied`, `repository_unsuitable`, `hub_unreachable`,
- * `file_hash_mismatch`, `disk_full`, `write_failed`, and as `readSourceFolder` for a model that cannot be converted, before its
- * weights are fetched; AbortError.
+ * `file_hash_mismatch`, `disk_full`, `write_failed`, and as `readSourceFolder` for a model that cannot be converted,
+ * before its weights are fetched; AbortError.
  */
 export async function pullModel(options: PullOptions): Promise<PulledModel> {
   const { name, settings, onNote } = options;

@@ -79,7 +79,10 @@ export type BackboneManifest = z.infer<typeof backboneManifestSchema>;
 export type Architecture = BackboneManifest["architecture"];
 
 export const featureScales = ["raw", "unit_rms"] as const;
-/** How large the features are that an adapter feeds back: as the bottom-up pass leaves them, or each token's brought to unit RMS. */
+/**
+ * How large the features are that an adapter feeds back: as the bottom-up pass leaves them, or each token's brought to
+ * unit RMS.
+ */
 export type FeatureScale = (typeof featureScales)[number];
 
 /** What people read of an adapter before they choose it; null where its makers said nothing. */

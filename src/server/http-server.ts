@@ -12,8 +12,8 @@ export interface HttpServer {
   /** `http://host:port`, with a host that a client can call. */
   readonly url: string;
   /**
-   * Lets running answers end, cancels those that are not done at the deadline, closes. Until then the port stays open, so that
-   * whoever asks is told to go elsewhere.
+   * Lets running answers end, cancels those that are not done at the deadline, closes. Until then the port stays open,
+   * so that whoever asks is told to go elsewhere.
    * @returns once no connection is left.
    */
   shutdown(drainMs: number): Promise<void>;
@@ -88,7 +88,8 @@ export async function listen(
       socket.destroy();
     }
   });
-  // Longer than the minute that load balancers and client pools keep a connection: the end that closes first must be theirs.
+  // Longer than the minute that load balancers and client pools keep a connection: the end that closes first must be
+  // theirs.
   server.keepAliveTimeout = 65_000;
   // What node cannot parse as HTTP never reaches a route; it is answered in the same words all the same.
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {

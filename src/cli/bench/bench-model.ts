@@ -54,7 +54,10 @@ export class BenchModel {
     return this.adapter === null ? "plain" : "draftAhead";
   }
 
-  /** The engine with that schedule. The sequential one is a second engine over the same folder, loaded when it is first asked for. */
+  /**
+   * The engine with that schedule. The sequential one is a second engine over the same folder, loaded when it is first
+   * asked for.
+   */
   async engine(way: Way): Promise<Engine> {
     if (way !== "sequential") return this.#draftAhead;
     this.#sequential ??= startEngine(this.folder, "sequential", this.#options);

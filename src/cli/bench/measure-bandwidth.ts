@@ -45,8 +45,8 @@ export async function measureWeightReading(
 }
 
 /**
- * Compares that with what memory gives. To be called when no engine is loaded any more: threads of sessions that have just run spin
- * for a while, and what is read beside them is read at half the speed.
+ * Compares that with what memory gives. To be called when no engine is loaded any more: threads of sessions that have
+ * just run spin for a while, and what is read beside them is read at half the speed.
  */
 export async function measureBandwidth(
   { weightBytesPerStep, achieved }: { readonly weightBytesPerStep: number; readonly achieved: readonly number[] },
@@ -74,7 +74,10 @@ async function memoryRate(threads: number | undefined, rounds: number): Promise<
   }
 }
 
-/** All weights of the decoder but those that are looked up: rotary tables, and an embedding table that is not the head as well. */
+/**
+ * All weights of the decoder but those that are looked up: rotary tables, and an embedding table that is not the head
+ * as well.
+ */
 async function weightBytesOf({ path, manifest }: ModelFolder): Promise<number> {
   const weights = externalWeights(await readFile(join(path, manifest.files.graph.name)));
   const hasOwnHead = weights.some(({ name }) => name.startsWith("lm_head.weight"));

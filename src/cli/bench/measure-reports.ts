@@ -15,8 +15,9 @@ const kinds: readonly { readonly name: string; readonly report: ReportRequest }[
 ];
 
 /**
- * What reports cost, for the fewest and the most streams: tokens a second with each kind of them, over those without; and processor
- * time, which a busy machine disturbs less (with `--threads 1`: threads that wait for each other take time as well).
+ * What reports cost, for the fewest and the most streams: tokens a second with each kind of them, over those without;
+ * and processor time, which a busy machine disturbs less (with `--threads 1`: threads that wait for each other take
+ * time as well).
  */
 export async function measureReports(
   model: BenchModel,

@@ -35,8 +35,8 @@ const cacheMegabytes = "24";
 const samplePauseMs = 1000;
 
 /**
- * Runs a whole server and clients that behave as people do: each asks, reads, now and then walks away in the middle, and asks again,
- * with prompts that begin alike, with and without steering.
+ * Runs a whole server and clients that behave as people do: each asks, reads, now and then walks away in the middle,
+ * and asks again, with prompts that begin alike, with and without steering.
  * @param stop ends it with its reason.
  */
 export async function measureSoak(

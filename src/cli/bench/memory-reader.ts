@@ -8,8 +8,8 @@ import { OnnxSession } from "../../model/onnx-session.js";
 const rowSize = 65536;
 
 /**
- * Reads a buffer through the threads and kernels that read weights: a product of one row with a matrix, as in decoding one
- * stream with fp32 weights. It computes next to nothing, so its time is that of the memory.
+ * Reads a buffer through the threads and kernels that read weights: a product of one row with a matrix, as in decoding
+ * one stream with fp32 weights. It computes next to nothing, so its time is that of the memory.
  */
 export class MemoryReader {
   readonly #session: OnnxSession;

@@ -10,7 +10,9 @@ export interface Ratio {
   readonly high: number;
 }
 
-/** @param above, below the same rounds of two cases: a quotient within a round is free of what changed between rounds. */
+/**
+ * @param above, below the same rounds of two cases: a quotient within a round is free of what changed between rounds.
+ */
 export function ratioOf(name: string, at: number | null, above: readonly number[], below: readonly number[]): Ratio {
   return spreadOf(
     name,

@@ -1,5 +1,6 @@
 /**
- * Measures every case once a round, in turn (A B C A B C …): what the machine does meanwhile then falls on all that is compared.
+ * Measures every case once a round, in turn (A B C A B C …): what the machine does meanwhile then falls on all that is
+ * compared.
  * @param onRun told of the share that is behind it.
  * @returns the values of each case, one a round.
  */

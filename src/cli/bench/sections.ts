@@ -12,7 +12,10 @@ export const sections = [
   "soak",
 ] as const;
 export type Section = (typeof sections)[number];
-/** Only when they are asked for: the soak is minutes long and no matter of speed, and reports are what few requests want. */
+/**
+ * Only when they are asked for: the soak is minutes long and no matter of speed, and reports are what few requests
+ * want.
+ */
 const extraSections: readonly Section[] = ["reports", "soak"];
 export const defaultSections: readonly Section[] = sections.filter((section) => !extraSections.includes(section));
 

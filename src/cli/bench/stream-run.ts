@@ -41,12 +41,15 @@ interface Watch {
   endedAt: number;
 }
 
-/** A model so small that it is done before the question how far it is reaches it is judged by its whole run, prompts and all. */
+/**
+ * A model so small that it is done before the question how far it is reaches it is judged by its whole run, prompts and
+ * all.
+ */
 const fewestTokens = 8;
 
 /**
- * Starts all requests at once. Time is taken from the moment when each has its first token to the moment when one has its last:
- * prompts are computed one after the other, and would else be counted as slow decoding.
+ * Starts all requests at once. Time is taken from the moment when each has its first token to the moment when one has
+ * its last: prompts are computed one after the other, and would else be counted as slow decoding.
  * @param requests of one engine that does nothing else, all plain or all steered.
  * @param stop ends the run with its reason.
  * @throws ToastError as `Engine.generate`, and `invalid_option` when there is no moment at which all streams run.

@@ -58,8 +58,8 @@ const namesOf: Readonly<Record<BenchSubject["kind"], string>> = {
 
 /**
  * @param given the options that stand on the command line, by their names in the flags.
- * @throws ToastError `invalid_option` for two subjects at once, for an option that says nothing about this one, for an address
- * that is none, and for --url without --model-id.
+ * @throws ToastError `invalid_option` for two subjects at once, for an option that says nothing about this one, for an
+ *   address that is none, and for --url without --model-id.
  */
 export function subjectOf(
   folder: string | undefined,

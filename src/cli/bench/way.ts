@@ -1,6 +1,6 @@
 /**
- * How a token comes about: by the base alone; by two forwards, one for each pass (`sequential`); or by one forward that carries the
- * steered row and the bottom-up row of a draft (`draftAhead`).
+ * How a token comes about: by the base alone; by two forwards, one for each pass (`sequential`); or by one forward that
+ * carries the steered row and the bottom-up row of a draft (`draftAhead`).
  */
 export type Way = "plain" | "sequential" | "draftAhead";
 

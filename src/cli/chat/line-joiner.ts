@@ -1,6 +1,9 @@
 const fence = '"""';
 
-/** Puts lines together into what a person means as one message: `\` at the end of a line, or lines between two of `"""`. Pure. */
+/**
+ * Puts lines together into what a person means as one message: `\` at the end of a line, or lines between two of `"""`.
+ * Pure.
+ */
 export class LineJoiner {
   #lines: string[] = [];
   #state: "line" | "continued" | "fenced" = "line";

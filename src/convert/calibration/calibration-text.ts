@@ -1,6 +1,7 @@
 /**
- * The text that `convert` runs through a model when it is not given another: prose, facts, talk, lists and code, about 1,300 tokens,
- * written for this purpose. What matters is that the model's channels are used as they usually are, not what it says.
+ * The text that `convert` runs through a model when it is not given another: prose, facts, talk, lists and code, about
+ * 1,300 tokens, written for this purpose. What matters is that the model's channels are used as they usually are, not
+ * what it says.
  */
 export const calibrationText = `The harbour lies on the north side of the island, where the cliffs give way to a shallow bay. Until the middle of the nineteenth century it was used by fishing boats alone; the stone pier was built in 1861, after two winters in which the mail could not be landed for weeks. Today a ferry calls twice a day in summer and three times a week from October to April. Most of the two hundred inhabitants live in the village above the pier, in low houses of grey stone whose roofs are weighted against the wind. Sheep are kept on the western slopes, and since 1998 three turbines have supplied about four fifths of the electricity.
 

@@ -13,14 +13,17 @@ import { smoothingScales } from "./smoothing.js";
 /** Tokens of the text that are run through the model, and how many of them see each other. */
 const maxTokens = 1024;
 const blockTokens = 512;
-/** Inputs up to this size are rounded with compensation; the work grows with the cube, in one thread (2,048: 3 s an input). */
+/**
+ * Inputs up to this size are rounded with compensation; the work grows with the cube, in one thread (2,048: 3 s an
+ * input).
+ */
 const maxCompensated = 2048;
 /** Weights up to which it is done at all: with 300 million it takes about five minutes. */
 const maxWeights = 3e8;
 
 /**
- * What a text tells of the inputs of a model's layers, and what quantization makes of it. Layers are computed in their order, each when it
- * is first asked for, and one is in memory at a time; their scales stay.
+ * What a text tells of the inputs of a model's layers, and what quantization makes of it. Layers are computed in their
+ * order, each when it is first asked for, and one is in memory at a time; their scales stay.
  */
 export class Calibration {
   readonly #config: LlamaConfig;
@@ -58,7 +61,8 @@ export class Calibration {
   }
 
   /**
-   * What the input channels of q, k and v (`attention`) or of gate and up (`mlp`), turned, are divided by, and their weights multiplied with.
+   * What the input channels of q, k and v (`attention`) or of gate and up (`mlp`), turned, are divided by, and their
+   * weights multiplied with.
    * @returns float32 [D]
    */
   async scales(layer: number, part: NormPart): Promise<Float32Array> {

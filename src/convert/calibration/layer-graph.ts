@@ -5,7 +5,9 @@ import type { LlamaConfig } from "../llama-config.js";
 export const products = ["qkv", "o", "gate_up", "down"] as const;
 export type Product = (typeof products)[number];
 
-/** The tensors of a layer that its graph takes, as they are called behind `model.layers.N.`, with the graph's inputs. */
+/**
+ * The tensors of a layer that its graph takes, as they are called behind `model.layers.N.`, with the graph's inputs.
+ */
 export function layerTensors(config: LlamaConfig): readonly string[] {
   const weights = (part: "weight" | "bias") => ["q", "k", "v", "o"].map((name) => `self_attn.${name}_proj.${part}`);
   const mlp = (part: "weight" | "bias") => ["gate", "up", "down"].map((name) => `mlp.${name}_proj.${part}`);
@@ -20,11 +22,12 @@ export function layerTensors(config: LlamaConfig): readonly string[] {
 }
 
 /**
- * One decoder layer over a text of T tokens, in fp32, with its weights as inputs: the same graph serves every layer, and a model of any
- * size is run through with one layer in memory.
+ * One decoder layer over a text of T tokens, in fp32, with its weights as inputs: the same graph serves every layer,
+ * and a model of any size is run through with one layer in memory.
  *
- * Outputs: `hidden_out` float32 [T,D]; `attention_input` and `mlp_input` float32 [T,D], what q, k, v and gate, up read, before the gain of
- * their norm; and `gram.NAME` float32 [K,K], XᵀX of the inputs of each of `grams`, those two before the gain as well.
+ * Outputs: `hidden_out` float32 [T,D]; `attention_input` and `mlp_input` float32 [T,D], what q, k, v and gate, up read,
+ * before the gain of their norm; and `gram.NAME` float32 [K,K], XᵀX of the inputs of each of `grams`, those two before
+ * the gain as well.
  */
 export function calibrationLayerGraph(config: LlamaConfig, grams: readonly Product[]): Uint8Array {
   const { heads, kvHeads, headDim, hiddenSize, intermediateSize } = config;

@@ -1,10 +1,14 @@
 /**
- * How an input channel is weighed against its weights before both are quantized: it is divided by a scale, its weights are multiplied
- * with it, and the product stays. Channels that are large in every row lose their hold on the rows' scales.
+ * How an input channel is weighed against its weights before both are quantized: it is divided by a scale, its weights
+ * are multiplied with it, and the product stays. Channels that are large in every row lose their hold on the rows'
+ * scales.
  * @see https://arxiv.org/abs/2211.10438 (SmoothQuant)
  */
 
-/** Shares of the work that weights take from activations; 0 leaves both as they are. Measured: most layers choose 0.7 to 0.9. */
+/**
+ * Shares of the work that weights take from activations; 0 leaves both as they are. Measured: most layers choose 0.7 to
+ * 0.9.
+ */
 const shares = [0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1];
 /** Channels that hardly ever say anything. */
 const smallest = 1e-5;
@@ -12,8 +16,8 @@ const smallest = 1e-5;
 /**
  * The scales by which a product of int8 rows and int8 weights errs least, of one for each share.
  *
- * The error is the expected one: a row of activations errs by its largest value, on every weight it meets; a row of weights by its
- * largest, on every activation. Trying the products themselves chose scales of the same worth.
+ * The error is the expected one: a row of activations errs by its largest value, on every weight it meets; a row of
+ * weights by its largest, on every activation. Trying the products themselves chose scales of the same worth.
  *
  * @param inputs float32 [N,size]: rows of activations.
  * @param weights float32 [*,size]: the matrices that they meet.

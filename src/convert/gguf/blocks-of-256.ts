@@ -2,8 +2,8 @@ import { floatOfHalf } from "../half-float.js";
 import { type Dequantize, unevenStep } from "./blocks-of-32.js";
 
 /**
- * ggml's types in blocks of 256 values ("k-quants"): 8 or 16 groups with scales of a few bits each, themselves scaled by one half
- * for the block. Rounded step by step as in blocks-of-32.ts.
+ * ggml's types in blocks of 256 values ("k-quants"): 8 or 16 groups with scales of a few bits each, themselves scaled
+ * by one half for the block. Rounded step by step as in blocks-of-32.ts.
  *
  * @see https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
  */
@@ -22,7 +22,10 @@ export const dequantizeQ2_K: Dequantize = (raw, at, floats, to) => {
   }
 };
 
-/** 32 bytes of third bits, 64 bytes of codes, 12 bytes of 16 scales (6 bits each), half scale. A third bit of 0 takes 4 away. */
+/**
+ * 32 bytes of third bits, 64 bytes of codes, 12 bytes of 16 scales (6 bits each), half scale. A third bit of 0 takes 4
+ * away.
+ */
 export const dequantizeQ3_K: Dequantize = (raw, at, floats, to) => {
   const scale = floatOfHalf(raw.getUint16(at + 108, true));
   for (let group = 0; group < 16; group++) {
@@ -65,7 +68,9 @@ export const dequantizeQ5_K: Dequantize = (raw, at, floats, to) => {
   }
 };
 
-/** 128 bytes of low halves, 64 of the two bits above, 16 signed scales of groups of 16, half scale; codes for −32 to 31. */
+/**
+ * 128 bytes of low halves, 64 of the two bits above, 16 signed scales of groups of 16, half scale; codes for −32 to 31.
+ */
 export const dequantizeQ6_K: Dequantize = (raw, at, floats, to) => {
   const scale = floatOfHalf(raw.getUint16(at + 208, true));
   for (let group = 0; group < 16; group++) {
@@ -103,7 +108,10 @@ function fourBits(raw: DataView, at: number, group: number, i: number): number {
   return (raw.getUint8(at + ((group >> 1) << 5) + i) >> (group & 1 ? 4 : 0)) & 15;
 }
 
-/** 6 bits: the first four scales have a byte each, whose upper two bits, with four from bytes 8 to 11, are the last four's. */
+/**
+ * 6 bits: the first four scales have a byte each, whose upper two bits, with four from bytes 8 to 11, are the last
+ * four's.
+ */
 function scaleOfEight(raw: DataView, at: number, group: number): number {
   if (group < 4) return raw.getUint8(at + group) & 63;
   return (raw.getUint8(at + 4 + group) & 15) | ((raw.getUint8(at + group - 4) >> 2) & 48);

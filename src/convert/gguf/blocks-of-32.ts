@@ -1,8 +1,8 @@
 import { floatOfHalf } from "../half-float.js";
 
 /**
- * ggml's types in blocks of 32 values. Sums and products are rounded to float32 one by one, as in ggml and in its Python package,
- * so that weights are theirs bit for bit. Storing into a Float32Array is such a rounding.
+ * ggml's types in blocks of 32 values. Sums and products are rounded to float32 one by one, as in ggml and in its
+ * Python package, so that weights are theirs bit for bit. Storing into a Float32Array is such a rounding.
  *
  * The first 16 values of a block lie in the low halves of 16 bytes, the last 16 in the high halves.
  *

@@ -31,11 +31,11 @@ const largestSize = 1 << 24;
 const keysOfExperts: ReadonlySet<string> = new Set(["llama.expert_count", "llama.expert_used_count"]);
 
 /**
- * Shape and constants of the decoder in a GGUF file of architecture `llama`. A key that says something which the decoder does not
- * compute is refused by its name, known or not, as is a tensor without a place (gguf-tensors.ts).
+ * Shape and constants of the decoder in a GGUF file of architecture `llama`. A key that says something which the
+ * decoder does not compute is refused by its name, known or not, as is a tensor without a place (gguf-tensors.ts).
  *
- * @throws ToastError `unsupported_architecture`, `unsupported_rope`, `invalid_config`, `missing_tensor`, `misshapen_tensor`,
- * `not_finite_weights`, `corrupt_gguf`
+ * @throws ToastError `unsupported_architecture`, `unsupported_rope`, `invalid_config`, `missing_tensor`,
+ *   `misshapen_tensor`, `not_finite_weights`, `corrupt_gguf`
  * @see https://github.com/ggml-org/llama.cpp/blob/master/src/models/llama.cpp
  */
 export async function readGgufConfig(reader: GgufReader): Promise<LlamaConfig> {

@@ -29,11 +29,12 @@ const most = { keys: 65_536, tensors: 65_536, elements: 1 << 22, keyBytes: 65_53
 /**
  * Reads what stands before the weights of a GGUF file of version 2 or 3, little-endian, and checks it against the file.
  *
- * Own code, though the hub's client library has a reader (@huggingface/gguf): that one fills the end of a cut-off file with zeros
- * and reads them as values, lets a second key replace the first, and checks neither types, offsets nor sizes of tensors. It is
- * made to show what a file says; here a model is made of it.
+ * Own code, though the hub's client library has a reader (@huggingface/gguf): that one fills the end of a cut-off file
+ * with zeros and reads them as values, lets a second key replace the first, and checks neither types, offsets nor sizes
+ * of tensors. It is made to show what a file says; here a model is made of it.
  *
- * @throws ToastError `corrupt_gguf` for anything that llama.cpp would not write, `misshapen_tensor` for a type that is not read.
+ * @throws ToastError `corrupt_gguf` for anything that llama.cpp would not write, `misshapen_tensor` for a type that is
+ *   not read.
  * @see https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 export function readGgufHeader(cursor: HeaderCursor): GgufHeader {
@@ -42,7 +43,8 @@ export function readGgufHeader(cursor: HeaderCursor): GgufHeader {
   const version = cursor.uint32("the version");
   if (version !== 0 && (version & 0xffff) === 0) throw cursor.corrupt("it is big-endian; little-endian files are read");
   if (version !== 2 && version !== 3) throw cursor.corrupt(`it has version ${version}; 2 and 3 are read`);
-  // A tensor takes its name's length, a name of a byte, a dimension, type and offset; a key its length, a byte, type and value.
+  // A tensor takes its name's length, a name of a byte, a dimension, type and offset; a key its length, a byte, type
+  // and value.
   const tensorCount = cursor.count("tensors", 33, most.tensors);
   const keyCount = cursor.count("keys", 14, most.keys);
 

@@ -16,11 +16,11 @@ import { tokenizerFromGguf } from "./gguf-tokenizer.js";
 import { GgufValueProjections } from "./gguf-value-projections.js";
 
 /**
- * Opens a GGUF file, or the split one that it is a part of. A generation_config.json beside it adds to what the file recommends,
- * a tokenizer.json beside it is taken for the one made of the file, if its tokens are the file's.
+ * Opens a GGUF file, or the split one that it is a part of. A generation_config.json beside it adds to what the file
+ * recommends, a tokenizer.json beside it is taken for the one made of the file, if its tokens are the file's.
  *
- * @throws ToastError `file_missing`, `corrupt_gguf`, `unsupported_architecture`, `unsupported_rope`, `unsupported_tokenizer`,
- * `invalid_config`, `missing_tensor`, `misshapen_tensor`, `not_finite_weights`
+ * @throws ToastError `file_missing`, `corrupt_gguf`, `unsupported_architecture`, `unsupported_rope`,
+ *   `unsupported_tokenizer`, `invalid_config`, `missing_tensor`, `misshapen_tensor`, `not_finite_weights`
  */
 export async function openGgufModel(file: string): Promise<SourceModel> {
   const folder = dirname(file);

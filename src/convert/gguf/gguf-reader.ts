@@ -11,8 +11,8 @@ const chunkBytes = 4 << 20;
 const chunkValues = 2 << 20;
 
 /**
- * Metadata and tensors of a model in one GGUF file or in the parts of a split one. Headers are read and checked when it is opened,
- * tensors a few rows at a time when they are asked for: those rows are all that is ever in memory.
+ * Metadata and tensors of a model in one GGUF file or in the parts of a split one. Headers are read and checked when it
+ * is opened, tensors a few rows at a time when they are asked for: those rows are all that is ever in memory.
  */
 export class GgufReader {
   /** Of the first part, which describes the model. */
@@ -32,7 +32,8 @@ export class GgufReader {
 
   /**
    * @param files all parts in order, as `ggufParts` finds them.
-   * @throws ToastError `file_missing`; `corrupt_gguf` and `misshapen_tensor` as `readGgufHeader`, and when parts do not belong together.
+   * @throws ToastError `file_missing`; `corrupt_gguf` and `misshapen_tensor` as `readGgufHeader`, and when parts do not
+   *   belong together.
    */
   static async open(files: readonly string[]): Promise<GgufReader> {
     const handles = new Map<string, FileHandle>();
@@ -112,8 +113,8 @@ export class GgufReader {
   }
 
   /**
-   * A tensor's values as float32, whole rows at a time, a multiple of `together` of them. Each view is valid until the next is
-   * asked for.
+   * A tensor's values as float32, whole rows at a time, a multiple of `together` of them. Each view is valid until the
+   * next is asked for.
    * @throws ToastError `not_finite_weights` at the first NaN or infinity; `corrupt_gguf` as `rawChunks`.
    */
   async *floatRows(tensor: GgufTensor, together = 1): AsyncGenerator<Float32Array> {

@@ -58,8 +58,8 @@ export function endOfGenerationIds({ tokens, ids }: GgufVocabulary): number[] {
  * @param file Path for the messages.
  * @param model.vocabSize rows of the embedding table, where they are known.
  * @param model.moreEosIds what else ends a generation, of a generation_config.json beside the file.
- * @throws ToastError `unsupported_tokenizer` when no token ends a text or there are more tokens than rows, `invalid_config` for an id that
- * is none of a token, and as `readVocabulary`.
+ * @throws ToastError `unsupported_tokenizer` when no token ends a text or there are more tokens than rows,
+ *   `invalid_config` for an id that is none of a token, and as `readVocabulary`.
  */
 export function tokensFromGguf(
   metadata: GgufValues,

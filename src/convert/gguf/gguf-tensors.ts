@@ -7,11 +7,12 @@ import { ggufName, ropeFactorsName } from "./gguf-names.js";
 import type { GgufReader } from "./gguf-reader.js";
 
 /**
- * The tensors of a GGUF file as the decoder's graph reads them: under Hugging Face's names, dequantized, rows of q and k in Hugging
- * Face's order.
+ * The tensors of a GGUF file as the decoder's graph reads them: under Hugging Face's names, dequantized, rows of q and
+ * k in Hugging Face's order.
  *
- * llama.cpp turns elements 2j and 2j+1 of a head with each other, Hugging Face's order of rows and our graph j and j + Hd/2; its
- * converter stores the rows of q and k such that both come to the same. That is undone here, a few whole heads at a time.
+ * llama.cpp turns elements 2j and 2j+1 of a head with each other, Hugging Face's order of rows and our graph j and j +
+ * Hd/2; its converter stores the rows of q and k such that both come to the same. That is undone here, a few whole
+ * heads at a time.
  */
 export class GgufTensors implements TensorRows {
   readonly #reader: GgufReader;
@@ -20,8 +21,8 @@ export class GgufTensors implements TensorRows {
   readonly #places: ReadonlyMap<string, GgufTensor | null>;
 
   /**
-   * @throws ToastError `missing_tensor`, `misshapen_tensor`, and `unsupported_architecture` for a tensor that has no place in the
-   * decoder: the model then does something that the graph would leave out.
+   * @throws ToastError `missing_tensor`, `misshapen_tensor`, and `unsupported_architecture` for a tensor that has no
+   *   place in the decoder: the model then does something that the graph would leave out.
    */
   constructor(reader: GgufReader, config: LlamaConfig) {
     const places = new Map<string, GgufTensor | null>();

@@ -15,8 +15,8 @@ interface Shape {
 }
 
 /**
- * W_v of every layer in a GGUF file: that of a source, or the copy beside a converted backbone. Its rows are stored in the order
- * in which they are used; only those of q and k are not.
+ * W_v of every layer in a GGUF file: that of a source, or the copy beside a converted backbone. Its rows are stored in
+ * the order in which they are used; only those of q and k are not.
  */
 export class GgufValueProjections implements SourceValueProjections, OpenValueProjections {
   readonly #reader: GgufReader;

@@ -9,8 +9,9 @@ const largestHeader = 256 << 20;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Reads a GGUF header from front to back, little-endian, a window of the file in memory at a time. Reading is synchronous: a
- * header is half a million values of a few bytes, and a promise for each would take longer than all of them.
+ * Reads a GGUF header from front to back, little-endian, a window of the file in memory at a time. Reading is
+ * synchronous: a header is half a million values of a few bytes, and a promise for each would take longer than all of
+ * them.
  *
  * Every method throws ToastError `corrupt_gguf` where the file ends too early; `what` is then what it ends in.
  */
@@ -65,7 +66,9 @@ export class HeaderCursor {
     return this.#take(8, what, (view, at) => view.getFloat64(at, true));
   }
 
-  /** Rounded to float64 where it is larger than 2^53: no value that matters is, and sizes are checked against the file. */
+  /**
+   * Rounded to float64 where it is larger than 2^53: no value that matters is, and sizes are checked against the file.
+   */
   uint64(what: string): number {
     return this.#take(8, what, (view, at) => Number(view.getBigUint64(at, true)));
   }

@@ -1,6 +1,6 @@
 /**
- * Rounding in which the columns of a row that come later make good what those before them lost, as far as inputs go together: error
- * compensation as in GPTQ. Rows are independent of each other, so a weight can be rounded in a stream.
+ * Rounding in which the columns of a row that come later make good what those before them lost, as far as inputs go
+ * together: error compensation as in GPTQ. Rows are independent of each other, so a weight can be rounded in a stream.
  * @see https://arxiv.org/abs/2210.17323
  */
 
@@ -10,12 +10,12 @@ const damping = 0.1;
 /**
  * What a column's error does to the columns behind it.
  *
- * With G = XᵀX of a layer's inputs, GPTQ needs the upper Cholesky factor of G⁻¹. That is the inverse of R, where G = R·Rᵀ and R is upper
- * triangular: one factorization from the last row to the first, and one triangular inverse.
+ * With G = XᵀX of a layer's inputs, GPTQ needs the upper Cholesky factor of G⁻¹. That is the inverse of R, where G =
+ * R·Rᵀ and R is upper triangular: one factorization from the last row to the first, and one triangular inverse.
  *
  * @param gram float32 [size,size], symmetric, of any scale.
- * @returns float32 [size,size]: row j has, behind the diagonal, U[j,k] / U[j,j]. Null when the matrix has no factor (values that are no
- * numbers, or nothing but zeros).
+ * @returns float32 [size,size]: row j has, behind the diagonal, U[j,k] / U[j,j]. Null when the matrix has no factor
+ *   (values that are no numbers, or nothing but zeros).
  */
 export function errorSpread(gram: Float32Array, size: number): Float32Array | null {
   const factor = reverseCholesky(gram, size);

@@ -1,8 +1,9 @@
 /**
- * Values that share a scale and a zero point. Of 32, 64 and 128 it is the most exact: the RMS error of a trained model's
- * weights (5.5M parameters) is 7.8, 8.8 and 9.6 %. And it alone has kernels that give a row the same bits alone and in a batch,
- * on processors with AVX-512 VNNI (docs/architecture.md). It is not the fastest: K 2048, N 11264, one thread, one row took
- * 0.76, 0.82 and 0.54 of int8's time, two rows 1.05, 0.85 and 0.72 (medians of 44 interleaved runs on a busy machine).
+ * Values that share a scale and a zero point. Of 32, 64 and 128 it is the most exact: the RMS error of a trained
+ * model's weights (5.5M parameters) is 7.8, 8.8 and 9.6 %. And it alone has kernels that give a row the same bits alone
+ * and in a batch, on processors with AVX-512 VNNI (docs/architecture.md). It is not the fastest: K 2048, N 11264, one
+ * thread, one row took 0.76, 0.82 and 0.54 of int8's time, two rows 1.05, 0.85 and 0.72 (medians of 44 interleaved runs
+ * on a busy machine).
  */
 export const blockSize = 32;
 
@@ -23,12 +24,12 @@ export function blocksOfRow(size: number): { codeBytes: number; scaleCount: numb
 }
 
 /**
- * Asymmetric int4 by block, in the layout of com.microsoft MatMulNBits: x ≈ (code - zeroPoint) · scale, codes and zero points
- * 0…15, two to a byte, the first in the low half. Each block gets the scale and zero point that a small search finds to have
- * the least squared error; zero is always one of the 16 values. A block of zeros gets scale 0.
+ * Asymmetric int4 by block, in the layout of com.microsoft MatMulNBits: x ≈ (code - zeroPoint) · scale, codes and zero
+ * points 0…15, two to a byte, the first in the low half. Each block gets the scale and zero point that a small search
+ * finds to have the least squared error; zero is always one of the 16 values. A block of zeros gets scale 0.
  *
- * The search needs no data. It lowers the RMS error of a trained model's weights from 8.1 % (scale = range / 15) to 7.8 %, where
- * trying every zero point with 24 scales reaches 7.7 %, for about 17 passes over a block (the same model).
+ * The search needs no data. It lowers the RMS error of a trained model's weights from 8.1 % (scale = range / 15) to 7.8
+ * %, where trying every zero point with 24 scales reaches 7.7 %, for about 17 passes over a block (the same model).
  *
  * @param rows float32 [count, size]
  * @param codes uint8 [count, blocks, blockSize / 2]

@@ -1,18 +1,23 @@
 /**
- * A few channels of a decoder's hidden values are a hundred times the others, and a row that is quantized with one scale then
- * leaves the others a few steps. Turned by an orthogonal matrix, such a value is spread over its neighbours: the products stay
- * what they were (x·H)·(w·H)ᵀ = x·wᵀ, and the largest value of a row comes down to a few times the usual one.
+ * A few channels of a decoder's hidden values are a hundred times the others, and a row that is quantized with one
+ * scale then leaves the others a few steps. Turned by an orthogonal matrix, such a value is spread over its neighbours:
+ * the products stay what they were (x·H)·(w·H)ᵀ = x·wᵀ, and the largest value of a row comes down to a few times the
+ * usual one.
  *
  * H is a Hadamard matrix of `rotationBlock` channels, the same for all blocks of a row; symmetric, so it undoes itself.
  * @see https://arxiv.org/abs/2404.00456 (QuaRot)
  */
 
-/** Larger blocks are little better and cost more: in SmolLM2's `down` 64, 128 and 512 leave 0.9, 0.8 and 0.6e-3 of divergence, none 9.4e-3. */
+/**
+ * Larger blocks are little better and cost more: in SmolLM2's `down` 64, 128 and 512 leave 0.9, 0.8 and 0.6e-3 of
+ * divergence, none 9.4e-3.
+ */
 const largestBlock = 64;
 
 /**
- * Channels that are turned together: a power of two that divides `size`, or 1 where nothing can be turned. A row has two blocks at
- * least, since the product of a single one might take another kernel, with other last bits, than that of many.
+ * Channels that are turned together: a power of two that divides `size`, or 1 where nothing can be turned. A row has
+ * two blocks at least, since the product of a single one might take another kernel, with other last bits, than that of
+ * many.
  */
 export function rotationBlock(size: number): number {
   let block = largestBlock;

@@ -21,8 +21,8 @@ const plainAscii = plainCharacters.flatMap(([from, to]) =>
 const plainSequences = utf8Sequences(plainCharacters);
 
 /**
- * Tells which tokens may follow in the texts of a grammar. Its states are languages: that of all texts, then what is left of it behind
- * each byte. They are found when a text, or a token that might follow, first leads to them.
+ * Tells which tokens may follow in the texts of a grammar. Its states are languages: that of all texts, then what is
+ * left of it behind each byte. They are found when a text, or a token that might follow, first leads to them.
  */
 export class Automaton {
   readonly #rules: CompiledRules;
@@ -65,7 +65,8 @@ export class Automaton {
   }
 
   /**
-   * The same place, with what follows the items that may have ended here: in a list without doubles, this item is left out from now on.
+   * The same place, with what follows the items that may have ended here: in a list without doubles, this item is left
+   * out from now on.
    * @param spellings of the JSON scalar that the text ends with
    */
   settled(language: Language, spellings: () => Expression): Language {
@@ -216,8 +217,8 @@ export class Automaton {
   }
 
   /**
-   * A language of which the same tokens may follow: counts beyond the longest token are all alike to it. So the places of a long string
-   * with a bound on its length share their masks.
+   * A language of which the same tokens may follow: counts beyond the longest token are all alike to it. So the places
+   * of a long string with a bound on its length share their masks.
    */
   #near(language: Language): Language {
     const known = this.#nearby.get(language);

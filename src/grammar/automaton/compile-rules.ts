@@ -5,8 +5,8 @@ import { type Language, Languages } from "./language.js";
 import { utf8Sequences } from "./utf8-sequences.js";
 
 /**
- * The rules of a grammar as languages of bytes. A rule is compiled when a text first reaches it; what no finite text goes through is
- * left out.
+ * The rules of a grammar as languages of bytes. A rule is compiled when a text first reaches it; what no finite text
+ * goes through is left out.
  */
 export class CompiledRules {
   readonly languages: Languages;
@@ -145,7 +145,9 @@ export class CompiledRules {
     }
   }
 
-  /** @param expression refers to no rule; its characters are in the grammar, or the grammar has lists without doubles */
+  /**
+   * @param expression refers to no rule; its characters are in the grammar, or the grammar has lists without doubles
+   */
   lower(expression: Expression): Language {
     return this.#lower(expression);
   }

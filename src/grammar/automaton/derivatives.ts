@@ -6,8 +6,9 @@ import type { Language, Languages, MultiplePlace } from "./language.js";
 const maxSearched = 100_000;
 
 /**
- * What may follow a byte: the derivative of a language by b is the language of all t for which b t is in the language. Found once for
- * each language and class of bytes. A language without a text is `none`, so a place from which no text goes on is never reached.
+ * What may follow a byte: the derivative of a language by b is the language of all t for which b t is in the language.
+ * Found once for each language and class of bytes. A language without a text is `none`, so a place from which no text
+ * goes on is never reached.
  * @see Janusz A. Brzozowski, "Derivatives of Regular Expressions" (1964)
  */
 export class Derivatives {

@@ -2,8 +2,8 @@ import { ToastError } from "../../errors.js";
 import { type ByteSet, isEmptySet, unionOf } from "./byte-set.js";
 
 /**
- * A language of byte strings. Equal ones that were made in the same way are the same object, so that what follows from one has to be
- * found once only.
+ * A language of byte strings. Equal ones that were made in the same way are the same object, so that what follows from
+ * one has to be found once only.
  */
 export type Language = { readonly id: number; readonly isNullable: boolean } & (
   | /** No text at all. */ { readonly kind: "none" }

@@ -1,8 +1,8 @@
 import { unpackVocabulary, type Vocabulary } from "../vocabulary.js";
 
 /**
- * Tokens as a tree of bytes, in preorder: node n + 1 is the first child of node n, if it has one, and the walk goes on at `ends[n]`
- * where nothing below n is of interest.
+ * Tokens as a tree of bytes, in preorder: node n + 1 is the first child of node n, if it has one, and the walk goes on
+ * at `ends[n]` where nothing below n is of interest.
  */
 export interface TokenTrie {
   /** [N] the byte that leads to a node. */

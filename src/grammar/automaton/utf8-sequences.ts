@@ -5,8 +5,8 @@ import type { ByteRange } from "./byte-set.js";
 const lastOfLength = [0x7f, 0x7ff, 0xffff] as const;
 
 /**
- * The UTF-8 of a set of characters: sequences of byte ranges, each of which stands for all its combinations. Overlong spellings and
- * surrogates do not occur.
+ * The UTF-8 of a set of characters: sequences of byte ranges, each of which stands for all its combinations. Overlong
+ * spellings and surrogates do not occur.
  * @see Russ Cox, "Regular Expression Matching in the Wild" (2010): UTF-8 automata
  */
 export function utf8Sequences(set: CodePoints): readonly (readonly ByteRange[])[] {

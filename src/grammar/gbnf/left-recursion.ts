@@ -11,8 +11,8 @@ interface Alternative {
 const maxAlternatives = 2_000;
 
 /**
- * The same texts by rules none of which begins with itself, which a reader from left to right would follow without an end:
- * `sum ::= sum "+" n | n` becomes `sum ::= n ("+" n)*`.
+ * The same texts by rules none of which begins with itself, which a reader from left to right would follow without an
+ * end: `sum ::= sum "+" n | n` becomes `sum ::= n ("+" n)*`.
  * @throws ToastError `invalid_request` where a rule comes back to itself behind a part that may be empty
  * @see M. C. Paull's algorithm: Aho, Lam, Sethi, Ullman, Compilers, algorithm 4.19
  */

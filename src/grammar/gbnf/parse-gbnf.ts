@@ -27,8 +27,8 @@ const controlEscapes: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads a grammar in GBNF: rules `name ::= …`, of which `root` is the whole text; texts in quotes, classes of characters, `.`,
- * parentheses, `|`, `* + ?` and `{m,n}`; comments from `#` to the end of a line.
+ * Reads a grammar in GBNF: rules `name ::= …`, of which `root` is the whole text; texts in quotes, classes of
+ * characters, `.`, parentheses, `|`, `* + ?` and `{m,n}`; comments from `#` to the end of a line.
  * @throws ToastError `invalid_request` with the line where it goes wrong
  * @see llama.cpp, grammars/README.md
  */

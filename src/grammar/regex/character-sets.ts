@@ -18,7 +18,10 @@ const spaces = codePoints(
 );
 const lineEnds = codePoints([0x0a, 0x0a], [0x0d, 0x0d], [0x2028, 0x2029]);
 
-/** The characters that a part of a regular expression stands for. @throws ToastError `invalid_request` for sets of strings */
+/**
+ * The characters that a part of a regular expression stands for.
+ * @throws ToastError `invalid_request` for sets of strings
+ */
 export function characterSet(
   element: AST.Character | AST.CharacterSet | AST.CharacterClass | AST.CharacterClassRange,
 ): CodePoints {
@@ -67,7 +70,9 @@ function knownSet(set: AST.CharacterSet): CodePoints {
 
 const properties = new Map<string, CodePoints>();
 
-/** @param raw `\p{…}` or `\P{…}`, checked by the parser; which characters have a property the JavaScript engine knows. */
+/**
+ * @param raw `\p{…}` or `\P{…}`, checked by the parser; which characters have a property the JavaScript engine knows.
+ */
 function propertySet(raw: string): CodePoints {
   const known = properties.get(raw);
   if (known !== undefined) return known;

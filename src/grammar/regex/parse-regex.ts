@@ -26,8 +26,8 @@ export function textsMatching(pattern: string): Expression {
 
 /**
  * The texts in which a regular expression has a match somewhere, which is what JSON Schema's `pattern` means.
- * @throws ToastError `invalid_request` for what is no regular expression of JavaScript's, or describes no regular language: back
- *   references, lookbehind, word boundaries, lookahead within what repeats.
+ * @throws ToastError `invalid_request` for what is no regular expression of JavaScript's, or describes no regular
+ *   language: back references, lookbehind, word boundaries, lookahead within what repeats.
  */
 export function textsWithMatch(pattern: string): Expression {
   const syntax = regexSyntax(pattern);

@@ -7,8 +7,8 @@ export type { AST };
 const maxDepth = 200;
 
 /**
- * A regular expression's syntax tree: JavaScript's with `u`, and without it where `u` is too strict; some spellings of Python's are
- * taken. The only door to regexpp.
+ * A regular expression's syntax tree: JavaScript's with `u`, and without it where `u` is too strict; some spellings of
+ * Python's are taken. The only door to regexpp.
  * @throws ToastError `invalid_request` for what is no regular expression, with the place.
  */
 export function regexSyntax(pattern: string): AST.Pattern {
@@ -42,7 +42,10 @@ function parsed(pattern: string, unicode: boolean): AST.Pattern {
   return new RegExpParser({ ecmaVersion: 2025 }).parsePattern(pattern, 0, pattern.length, { unicode });
 }
 
-/** Needless backslashes in front of signs, Python's `(?P<name>…)`, and its anchors, as JavaScript's strict syntax has them. */
+/**
+ * Needless backslashes in front of signs, Python's `(?P<name>…)`, and its anchors, as JavaScript's strict syntax has
+ * them.
+ */
 function inStrictSpelling(pattern: string): string {
   return pattern.replace(/\\([\s\S])|\(\?P</g, (written, escaped: string | undefined) => {
     if (escaped === undefined) return "(?<";
@@ -53,7 +56,10 @@ function inStrictSpelling(pattern: string): string {
   });
 }
 
-/** @throws ToastError `invalid_request` for an escape that means the letter itself in JavaScript, and something else elsewhere */
+/**
+ * @throws ToastError `invalid_request` for an escape that means the letter itself in JavaScript, and something else
+ *   elsewhere
+ */
 function withoutForeignEscapes(pattern: string): string {
   for (const [written, letter] of pattern.matchAll(/\\([\s\S])/g)) {
     if (/^[a-zA-Z]$/.test(letter ?? "") && !/^[bBcdDfknpPrsStuvwWx]$/.test(letter ?? ""))

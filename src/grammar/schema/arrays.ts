@@ -6,8 +6,8 @@ import { count, fail, type Schema } from "./schema.js";
 import { uniqueItems } from "./unique-items.js";
 
 /**
- * The arrays that a schema allows. A prefix without `minItems` is meant as a whole, and items behind it are written where `items` says
- * which: both are what writers of tuples mean by it.
+ * The arrays that a schema allows. A prefix without `minItems` is meant as a whole, and items behind it are written
+ * where `items` says which: both are what writers of tuples mean by it.
  */
 export function arrayValue(schema: Schema, path: string, context: SchemaContext): Expression {
   const prefix = schema.get("prefixItems") ?? [];

@@ -40,9 +40,10 @@ export function jsonObjectRules(): Rules {
 }
 
 /**
- * A JSON Schema as a grammar, which can write every value that the schema allows, and no other: properties in the schema's order,
- * values of `enum` and `const` as they are written there. What a schema merely does not forbid is not written: properties beside those
- * that it names, items behind a prefix, values of other types than its keywords are about.
+ * A JSON Schema as a grammar, which can write every value that the schema allows, and no other: properties in the
+ * schema's order, values of `enum` and `const` as they are written there. What a schema merely does not forbid is not
+ * written: properties beside those that it names, items behind a prefix, values of other types than its keywords are
+ * about.
  *
  * @param leniency what becomes of a keyword that cannot be kept; refused unless said otherwise
  * @throws ToastError `invalid_request` with a sentence about the place in the schema.

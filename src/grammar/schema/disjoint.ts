@@ -4,8 +4,8 @@ import { identity } from "./json-equality.js";
 import { isSchema, type JsonType, keywordsOf, type Schema } from "./schema.js";
 
 /**
- * Whether no text that is written for one alternative fits another, so that `oneOf` means the same as `anyOf`. Linear for constants, and
- * for objects that a constant property tells apart.
+ * Whether no text that is written for one alternative fits another, so that `oneOf` means the same as `anyOf`. Linear
+ * for constants, and for objects that a constant property tells apart.
  * @param flat alternatives with their references written out
  */
 export function areAllDisjoint(flat: readonly (Schema | boolean)[], flatten: Flatten): boolean {

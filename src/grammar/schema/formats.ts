@@ -1,6 +1,6 @@
 /**
- * The formats that are kept to, as regular expressions that match the whole of a string. Written from the standards that JSON Schema
- * 2020-12 names in section 7.3 of its validation vocabulary; narrower only where said.
+ * The formats that are kept to, as regular expressions that match the whole of a string. Written from the standards
+ * that JSON Schema 2020-12 names in section 7.3 of its validation vocabulary; narrower only where said.
  */
 const digitPair = "[0-9]{2}";
 const leapYear = `(?:${digitPair}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)`;
@@ -45,7 +45,10 @@ const ipv6 = `(?:${[
   `(?:(?:${group}:){0,6}${group})?::`,
 ].join("|")})`;
 
-/** RFC 3986, appendix A, but for a scheme with nothing behind it; RFC 3987 with `beyond` ASCII. @param beyond a part of a class. */
+/**
+ * RFC 3986, appendix A, but for a scheme with nothing behind it; RFC 3987 with `beyond` ASCII.
+ * @param beyond a part of a class.
+ */
 function resource(beyond: string): { readonly absolute: string; readonly reference: string } {
   const percent = "%[0-9A-Fa-f]{2}";
   const sign = `[A-Za-z0-9._~!$&'()*+,;=${beyond}-]`;
@@ -102,7 +105,10 @@ export const formats: ReadonlyMap<string, string> = new Map([
   ["byte", base64],
 ]);
 
-/** Formats of the standard that are no regular language, or need tables that are not here: they are refused, not passed over. */
+/**
+ * Formats of the standard that are no regular language, or need tables that are not here: they are refused, not passed
+ * over.
+ */
 export const unkeptFormats: ReadonlySet<string> = new Set(["regex", "idn-hostname"]);
 
 /** OpenAPI's formats of integers. */

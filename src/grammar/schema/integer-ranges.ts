@@ -2,7 +2,10 @@ import { characters, choice, type Expression, literal, nothing, repeat, sequence
 
 const digit = characters([[0x30, 0x39]]);
 
-/** The integers from `low` to `high`, without needless zeros and signs. @param low, high null where there is no bound */
+/**
+ * The integers from `low` to `high`, without needless zeros and signs.
+ * @param low, high null where there is no bound
+ */
 export function integersBetween(low: bigint | null, high: bigint | null): Expression {
   const nearest = high === null || high >= 0n ? 1n : -high;
   const negatives = sequence(literal("-"), naturalsBetween(nearest, low === null ? null : -low));

@@ -1,7 +1,9 @@
 import { type Json, JsonNumber } from "../../json-tree.js";
 import { decimalOf } from "./decimal.js";
 
-/** A text that equal values share, and no others: numbers by their value, objects whatever the order of their members. */
+/**
+ * A text that equal values share, and no others: numbers by their value, objects whatever the order of their members.
+ */
 export function identity(value: Json): string {
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   if (value instanceof JsonNumber) {

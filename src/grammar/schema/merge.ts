@@ -8,7 +8,8 @@ import { annotations, fail, isSchema, type Schema, unsupported } from "./schema.
 const maxProduct = 1_000;
 
 /**
- * Both at once, in one schema of normalized keywords. Neither refers elsewhere, or has an `allOf`; schemas within them may.
+ * Both at once, in one schema of normalized keywords. Neither refers elsewhere, or has an `allOf`; schemas within them
+ * may.
  * @throws ToastError `invalid_request` for what cannot be said in one schema
  */
 export function mergeSchemas(one: Json, other: Json, path: string): Json {
@@ -29,7 +30,10 @@ export function mergeSchemas(one: Json, other: Json, path: string): Json {
   return merged;
 }
 
-/** An `allOf` of two, which is written out where it is visited: merging may never come to an end in schemas that refer to themselves. */
+/**
+ * An `allOf` of two, which is written out where it is visited: merging may never come to an end in schemas that refer
+ * to themselves.
+ */
 function bothOf(one: Json | undefined, other: Json | undefined): Json {
   if (one === undefined || isAnything(one)) return other ?? true;
   if (other === undefined || isAnything(other)) return one;

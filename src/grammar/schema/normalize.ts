@@ -4,8 +4,8 @@ import type { Schema } from "./schema.js";
 /**
  * A schema of any draft in the words of draft 2020-12, its own keywords only: schemas within it stay as they are.
  *
- * Keywords of which several can hold together become lists: `pattern`, `format`, `multipleOf` are `patterns`, `formats`, `multiples`.
- * A keyword of null says nothing, as clients mean it that write all members of a structure.
+ * Keywords of which several can hold together become lists: `pattern`, `format`, `multipleOf` are `patterns`,
+ * `formats`, `multiples`. A keyword of null says nothing, as clients mean it that write all members of a structure.
  */
 export function normalized(schema: Schema): Schema {
   const words = new Map<string, Json>();

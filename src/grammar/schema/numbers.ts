@@ -40,7 +40,9 @@ const maxExponent = 307;
 /** What a multiple is of, without its point: a text is followed by its remainder. */
 const maxUnit = 10_000;
 
-/** Any number; with an exponent only where one digit stands before the point, so that it stays in the range of a double. */
+/**
+ * Any number; with an exponent only where one digit stands before the point, so that it stays in the range of a double.
+ */
 export const anyNumber = sequence(optional(minus), atLeast(zero(), "closed"));
 export const anyInteger = integersBetween(null, null);
 
@@ -51,7 +53,8 @@ interface Bound {
 }
 
 /**
- * The numbers that a schema allows, with any number of decimals; with an exponent where the number in front of it is allowed, too.
+ * The numbers that a schema allows, with any number of decimals; with an exponent where the number in front of it is
+ * allowed, too.
  * @returns null where it allows all.
  */
 export function boundedNumber(

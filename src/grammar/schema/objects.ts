@@ -15,8 +15,9 @@ interface Member {
 }
 
 /**
- * The objects that a schema allows: its properties in their order, then others. Where it names properties, others are written only if
- * it says which (`additionalProperties` and its like): that they are not forbidden is not that they are meant.
+ * The objects that a schema allows: its properties in their order, then others. Where it names properties, others are
+ * written only if it says which (`additionalProperties` and its like): that they are not forbidden is not that they are
+ * meant.
  */
 export function objectValue(schema: Schema, path: string, context: SchemaContext): Expression {
   const properties = membersOf(schema, "properties", path);

@@ -15,13 +15,19 @@ export class References {
     this.#index(root, noBase);
   }
 
-  /** @param from the schema with the reference. @returns a key that is the same for all references to the same place. */
+  /**
+   * @param from the schema with the reference.
+   * @returns a key that is the same for all references to the same place.
+   */
   key(reference: string, from: Json, path: string): string {
     const base = this.#bases.get(from) ?? noBase;
     return absolute(reference, base) ?? fail(path, `refers to '${reference.slice(0, 80)}', which is no reference`);
   }
 
-  /** @param key of {@link key}. @throws ToastError `invalid_request` for a reference out of the document, or to nothing in it */
+  /**
+   * @param key of {@link key}.
+   * @throws ToastError `invalid_request` for a reference out of the document, or to nothing in it
+   */
   resolve(key: string, reference: string, path: string): Json {
     const named = this.#schemas.get(key) ?? this.#schemas.get(key.replace(/#$/, ""));
     if (named !== undefined) return named;

@@ -65,7 +65,12 @@ export function unsupported(path: string, problem: string): never {
   throw new UnsupportedSchema("invalid_request", sentence(path, problem));
 }
 
-/** For what is no schema. @throws ToastError `invalid_request` @param path of the schema, a JSON pointer @param problem a part of a sentence */
+/**
+ * For what is no schema.
+ * @throws ToastError `invalid_request`
+ * @param path of the schema, a JSON pointer
+ * @param problem a part of a sentence
+ */
 export function fail(path: string, problem: string): never {
   throw new ToastError("invalid_request", sentence(path, problem));
 }
@@ -78,7 +83,8 @@ function sentence(path: string, problem: string): string {
 export function typesOf(schema: Schema, path: string): readonly JsonType[] | null {
   const written = schema.get("type");
   if (written === undefined) {
-    // Without a type, a keyword binds values of its own type only; who writes `properties` means an object all the same.
+    // Without a type, a keyword binds values of its own type only; who writes `properties` means an object all the
+    // same.
     const implied = jsonTypes.filter((type) => type !== "integer" && keywordsOf[type].some((key) => schema.has(key)));
     return implied.length === 0 ? null : implied;
   }

@@ -32,13 +32,14 @@ export function checkHost(policy: AccessPolicy, keys: ApiKeys): Handler {
 }
 
 /**
- * Lets pages of allowed origins call, whatever headers they send, and refuses what other pages ask for beyond reading: a browser
- * would send a simple POST even where it hides the answer.
+ * Lets pages of allowed origins call, whatever headers they send, and refuses what other pages ask for beyond reading:
+ * a browser would send a simple POST even where it hides the answer.
  */
 export function checkOrigin(policy: AccessPolicy, keys: ApiKeys): readonly Handler[] {
   const allowed = (origin: string, request: Request) => originAllowed(origin, hostOf(request), policy, keys.required);
   return [
-    // Without `allowHeaders` the preflight's own list is reflected: OpenAI's browser clients send `x-stainless-*` headers.
+    // Without `allowHeaders` the preflight's own list is reflected: OpenAI's browser clients send `x-stainless-*`
+    // headers.
     cors({
       origin: (origin, context) => (origin !== "" && allowed(origin, context.req.raw) ? origin : null),
       exposeHeaders,
@@ -89,8 +90,8 @@ async function callerOf(headers: Headers, keys: ApiKeys, address: string | undef
 }
 
 /**
- * Who may change what is served: admin keys. Where no key is needed, whoever is on this machine, but not whoever comes through a
- * proxy on it.
+ * Who may change what is served: admin keys. Where no key is needed, whoever is on this machine, but not whoever comes
+ * through a proxy on it.
  * @throws ToastError `insufficient_permissions`
  */
 function requireAdmin(caller: Caller, policy: AccessPolicy, keys: ApiKeys, headers: Headers): void {
@@ -109,7 +110,10 @@ function requireAdmin(caller: Caller, policy: AccessPolicy, keys: ApiKeys, heade
   );
 }
 
-/** OpenAI's way, and Azure's and Anthropic's, whose clients can be pointed here too. Never in the address, which ends up in logs. */
+/**
+ * OpenAI's way, and Azure's and Anthropic's, whose clients can be pointed here too. Never in the address, which ends up
+ * in logs.
+ */
 function keyIn(headers: Headers): string | null {
   const bearer = /^Bearer +(\S+) *$/i.exec(headers.get("authorization") ?? "")?.[1];
   return bearer ?? headers.get("api-key") ?? headers.get("x-api-key");

@@ -15,8 +15,8 @@ export interface ApiKeysOptions {
 }
 
 /**
- * The keys that are valid now: those given at start, and those of a file that is read again when it changes. The file is looked at
- * when a request comes, not watched: watchers miss the swapped links of mounted secrets.
+ * The keys that are valid now: those given at start, and those of a file that is read again when it changes. The file
+ * is looked at when a request comes, not watched: watchers miss the swapped links of mounted secrets.
  */
 export class ApiKeys {
   readonly #options: ApiKeysOptions;
@@ -44,7 +44,9 @@ export class ApiKeys {
     return keys;
   }
 
-  /** Whether requests need a key at all. An empty file still closes the server: revoking the last key must not open it. */
+  /**
+   * Whether requests need a key at all. An empty file still closes the server: revoking the last key must not open it.
+   */
   get required(): boolean {
     return this.#given.length > 0 || this.#options.file !== null;
   }

@@ -36,7 +36,8 @@ export interface EdgeParts {
 
 /**
  * Puts the edge together.
- * @returns with it, what requests get to see of an engine's `generate`: generations that are measured, limited and written down.
+ * @returns with it, what requests get to see of an engine's `generate`: generations that are measured, limited and
+ *   written down.
  * @throws ToastError `invalid_option` when settings contradict.
  */
 export function createEdge(

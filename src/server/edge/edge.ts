@@ -27,7 +27,9 @@ export interface Edge {
 /** How long the record of a request whose client has left waits for the engine to let go of it. */
 const settleMs = 2_000;
 
-/** In this order: the record, who may come at all, who it is, how much they may do. A refused request has a record too. */
+/**
+ * In this order: the record, who may come at all, who it is, how much they may do. A refused request has a record too.
+ */
 export function installEdge(app: Hono<RequestEnvironment>, edge: Edge, accessOf: AccessTable): void {
   app.use(keepRecord(edge));
   app.use(checkHost(edge.policy, edge.keys));

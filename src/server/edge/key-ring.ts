@@ -20,8 +20,8 @@ export function newKey(): string {
 }
 
 /**
- * SHA-256, once and without salt. Slow hashes (scrypt, argon2) make up for the guessability of passwords; nobody guesses 256 random
- * bits at any speed, no table holds them, and a hash is computed for every request.
+ * SHA-256, once and without salt. Slow hashes (scrypt, argon2) make up for the guessability of passwords; nobody
+ * guesses 256 random bits at any speed, no table holds them, and a hash is computed for every request.
  */
 export function hashKey(key: string): string {
   return createHash("sha256").update(key).digest("hex");

@@ -23,7 +23,10 @@ export interface MetricsOptions {
   readonly processMetrics: boolean;
 }
 
-/** prom-client's gauges with a counter's name; Prometheus' linter takes offence. The same numbers stand beside them by type. */
+/**
+ * prom-client's gauges with a counter's name; Prometheus' linter takes offence. The same numbers stand beside them by
+ * type.
+ */
 const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
 
 /** How old what an engine said of itself may be: several scrapers cost it one message. */

@@ -1,7 +1,7 @@
 /**
- * A limit of so many units a minute, as a bucket that fills evenly: a burst may empty it at once, and more comes as time passes.
- * What is known only afterwards (the tokens of an answer) may be taken beyond its bottom, and is made up for before more is let in.
- * Pure: the time is the caller's.
+ * A limit of so many units a minute, as a bucket that fills evenly: a burst may empty it at once, and more comes as
+ * time passes. What is known only afterwards (the tokens of an answer) may be taken beyond its bottom, and is made up
+ * for before more is let in. Pure: the time is the caller's.
  */
 export class TokenBucket {
   readonly perMinute: number;

@@ -2,7 +2,10 @@ import type { Attributes, Context, Tracer } from "@opentelemetry/api";
 import { within } from "../within.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";
 
-/** Sends a trace of each request to a collector. The one file that knows OpenTelemetry, which is loaded only when it is used. */
+/**
+ * Sends a trace of each request to a collector. The one file that knows OpenTelemetry, which is loaded only when it is
+ * used.
+ */
 export interface Tracing {
   /** To be called when a request has ended. @returns its trace id, null when its caller wants no trace of it. */
   trace(record: RequestRecord): string | null;
@@ -17,8 +20,9 @@ const untraced: ReadonlySet<string> = new Set(["/health", "/livez", "/readyz", "
 const closeTimeoutMs = 2_000;
 
 /**
- * @param environment OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) says where to send,
- *   over OTLP/HTTP; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` are honoured too.
+ * @param environment OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) says where
+ *   to send, over OTLP/HTTP; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` are
+ *   honoured too.
  * @returns null when no endpoint is set, or `OTEL_SDK_DISABLED` is true.
  */
 export async function openTracing(environment: NodeJS.ProcessEnv, version: string): Promise<Tracing | null> {

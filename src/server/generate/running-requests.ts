@@ -10,7 +10,10 @@ export interface RunningRequest {
   end(): void;
 }
 
-/** Counts generations, so that a shutdown can wait for them, then end them, and ends those that take too long. Knows no sockets. */
+/**
+ * Counts generations, so that a shutdown can wait for them, then end them, and ends those that take too long. Knows no
+ * sockets.
+ */
 export class RunningRequests {
   readonly #running = new Set<AbortController>();
   #state: "accepting" | "draining" = "accepting" as "accepting" | "draining";

@@ -40,7 +40,10 @@ const startScript = `SwaggerUIBundle({
 });
 `;
 
-/** Scripts and styles of the page's own origin; the stylesheet holds its pictures as data. Swagger UI writes style attributes. */
+/**
+ * Scripts and styles of the page's own origin; the stylesheet holds its pictures as data. Swagger UI writes style
+ * attributes.
+ */
 const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
 
