@@ -3,8 +3,8 @@ import { ToastError } from "../errors.js";
 import { type Winner, winners } from "./ratings/match.js";
 
 /**
- * A battle as it is stored, exported and imported. On the wire and in files its keys are snake_case; the schema below speaks our own names, and
- * {@link toWire} and {@link recordFromWire} stand in between.
+ * A battle as it is stored, exported and imported. On the wire and in files its keys are snake_case; the schema below
+ * speaks our own names, and {@link toWire} and {@link recordFromWire} stand in between.
  */
 
 const nullable = <Schema extends z.ZodType>(schema: Schema) => schema.nullish().transform((value) => value ?? null);
@@ -23,7 +23,9 @@ export const sideSchema = z.object({
   /** Whom the statistics count it for. */
   contestant: name,
   label: nullable(name),
-  /** Where the answer came from: a model of this server, another server, a file of recorded answers, or nobody knows. */
+  /**
+   * Where the answer came from: a model of this server, another server, a file of recorded answers, or nobody knows.
+   */
   kind: z.enum(["served", "remote", "recorded", "unknown"]).default("unknown"),
   model: nullable(storable),
   adapter: nullable(storable),

@@ -38,16 +38,17 @@ interface Blocks {
 /**
  * The decoder graph of both passes: contract and letters in model/tensor-names.ts; M = R·T new tokens, G = H/KV.
  *
- * The residual stream is kept as [M,D] and only attention sees rows and tokens apart. The past comes in as plain inputs and
- * only the new keys and values go out: the binding copies every output, and a graph that returned whole caches would copy
- * them at every step. Query heads that share a key/value head are folded into the token axis ([R,KV,G·T,Hd]), so grouped
- * queries repeat nothing. The past comes in blocks, as many a row as it needs: each block is attended to by its row's queries, and
- * the partial sums are added up row by row (see `attention`). So rows of very different length share a forward and none pays for
- * the longest.
+ * The residual stream is kept as [M,D] and only attention sees rows and tokens apart. The past comes in as plain inputs
+ * and only the new keys and values go out: the binding copies every output, and a graph that returned whole caches
+ * would copy them at every step. Query heads that share a key/value head are folded into the token axis
+ * ([R,KV,G·T,Hd]), so grouped queries repeat nothing. The past comes in blocks, as many a row as it needs: each block
+ * is attended to by its row's queries, and the partial sums are added up row by row (see `attention`). So rows of very
+ * different length share a forward and none pays for the longest.
  *
- * @param quantization of every linear layer (see linear-layers.ts). Quantized either way, the embedding table and the output
- * head are int8.
- * @param calibration what a text told of the layers' inputs, for int8; null where weights and rows are quantized as they are.
+ * @param quantization of every linear layer (see linear-layers.ts). Quantized either way, the embedding table and the
+ *   output head are int8.
+ * @param calibration what a text told of the layers' inputs, for int8; null where weights and rows are quantized as
+ *   they are.
  */
 export function decoderGraph(
   config: LlamaConfig,
@@ -136,10 +137,11 @@ export function decoderGraph(
 const embeddingTensor = "model.embed_tokens.weight";
 
 /**
- * The head stays int8 beside int4 layers, tied or not. Tied, it shares the embedding table. Untied, 4 bits there would cost
- * nearly as much perplexity as in all other layers together (5.5M parameters, V 4096, the table copied into a head of its own,
- * 12,000 tokens: fp32 91.27, int8 head 91.78, int4 head 92.20), and save a quarter of the head's time for one row, hardly any
- * for two (K 768, N 32000, one thread, medians of 30 to 48 interleaved runs: 0.74, 0.92 and 1.27 of int8's for 1, 2 and 4 rows).
+ * The head stays int8 beside int4 layers, tied or not. Tied, it shares the embedding table. Untied, 4 bits there would
+ * cost nearly as much perplexity as in all other layers together (5.5M parameters, V 4096, the table copied into a head
+ * of its own, 12,000 tokens: fp32 91.27, int8 head 91.78, int4 head 92.20), and save a quarter of the head's time for
+ * one row, hardly any for two (K 768, N 32000, one thread, medians of 30 to 48 interleaved runs: 0.74, 0.92 and 1.27 of
+ * int8's for 1, 2 and 4 rows).
  */
 function headQuantization(quantization: Quantization): Quantization {
   return quantization === "int4" ? "int8" : quantization;
@@ -156,8 +158,9 @@ function embed(b: GraphBuilder, config: LlamaConfig, quantization: Quantization,
     const table = b.weight(embeddingTensor, "float32", dims, { kind: "float32", rows });
     return b.node("Gather", [table, flatIds], { label: "embedding" });
   }
-  // Named as the output head names them: tied, both read one table, whose rows are turned as the head wants them. The embedding then
-  // reads it by a name of its own, since onnxruntime may have to rewrite the head's as unsigned bytes (see OnnxSession).
+  // Named as the output head names them: tied, both read one table, whose rows are turned as the head wants them. The
+  // embedding then reads it by a name of its own, since onnxruntime may have to rewrite the head's as unsigned bytes
+  // (see OnnxSession).
   const block = config.tiedEmbeddings ? rotationBlock(config.hiddenSize) : basis;
   const stored = b.weight(embeddingTensor, "int8", dims, { kind: "int8", rows: rotated(rows, block) });
   const table = config.tiedEmbeddings ? b.alias(`${embeddingTensor}.table`, stored) : stored;
@@ -295,7 +298,8 @@ function attention(
   const newScores = b.node("Add", [b.node("FusedMatMul", [query, newKey], transposedB), shared.causalMask]);
   const blockQuery = b.node("Gather", [query, blocks.rows]);
   const pastScores = b.node("Add", [b.node("FusedMatMul", [blockQuery, pastKey], transposedB), shared.pastMask]);
-  // The softmax of a row in pieces: its largest score over all of them, then each piece's weights, sum of weights and weighted values.
+  // The softmax of a row in pieces: its largest score over all of them, then each piece's weights, sum of weights and
+  // weighted values.
   const largest = b.node(
     "ScatterND",
     [b.node("ReduceMax", [newScores, overKeys]), blocks.rowIndices, b.node("ReduceMax", [pastScores, overKeys])],

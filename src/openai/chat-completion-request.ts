@@ -87,8 +87,8 @@ const pastCall = z.object(
 );
 
 const message = z
-  // What is not named here is dropped: clients send back whole answers (`annotations: []`, `refusal: null`), and `name`s
-  // that the templates of open models have no place for.
+  // What is not named here is dropped: clients send back whole answers (`annotations: []`, `refusal: null`), and
+  // `name`s that the templates of open models have no place for.
   .object(
     {
       role,
@@ -156,8 +156,8 @@ export const chatCompletionRequestSchema = z
 export type ChatCompletionRequest = z.output<typeof chatCompletionRequestSchema>;
 
 /**
- * Checks what a client sent. Knows no model: whether the adapter exists and the layers fit is decided where it is known.
- * Fields that no list names are ignored (clients add new ones all the time).
+ * Checks what a client sent. Knows no model: whether the adapter exists and the layers fit is decided where it is
+ * known. Fields that no list names are ignored (clients add new ones all the time).
  * @throws ToastError `invalid_request` or `unsupported_parameter`, with the `param` at fault.
  */
 export function parseChatCompletionRequest(body: unknown): ChatCompletionRequest {

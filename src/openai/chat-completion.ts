@@ -176,7 +176,8 @@ function deltaOf(part: AnswerPart): Delta {
 }
 
 /**
- * The chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all but the last.
+ * The chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all but the
+ * last.
  */
 export function chatCompletionChunks(
   head: AnswerHead,

@@ -17,7 +17,9 @@ const tokenIds = z.array(integer(0), field("an array of token ids")).min(1, "mus
 
 type WirePrompt = string | readonly number[];
 
-/** Told apart by the first item, so that a mistake in a long list is named by its place and not by four possible shapes. */
+/**
+ * Told apart by the first item, so that a mistake in a long list is named by its place and not by four possible shapes.
+ */
 const prompts = shownAs(
   z.unknown().transform((value, context): readonly WirePrompt[] => {
     const schema = schemaFor(value);
@@ -99,7 +101,10 @@ export function parseCompletionRequest(body: unknown): CompletionRequest {
   return request;
 }
 
-/** @returns one generation for each prompt. @throws ToastError `invalid_request` when the request does not fit the model. */
+/**
+ * @returns one generation for each prompt.
+ * @throws ToastError `invalid_request` when the request does not fit the model.
+ */
 export function completionGenerationRequests(request: CompletionRequest, model: ServedModel) {
   const constraint = outputConstraint(request);
   const generationOf = (prompt: WirePrompt) =>

@@ -90,7 +90,10 @@ export function completion(head: AnswerHead, answer: CollectedAnswer, options: C
   };
 }
 
-/** The chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all but the last. */
+/**
+ * The chunks of one streamed answer. `usage` stands on them only when the client asked for it: then null on all but the
+ * last.
+ */
 export function completionChunks(
   head: AnswerHead,
   options: CompletionOptions & { readonly prompts: number; readonly includeUsage: boolean },

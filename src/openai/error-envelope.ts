@@ -33,8 +33,8 @@ const ownFault: Row = [500, "server_error", null];
 
 /**
  * The one table from error code to status. Clients retry 408, 409, 429 and everything from 500 on, so a failure that
- * would repeat itself must never be one of those. What is wrong with an adapter's files is told to whoever sent them; the other
- * codes of files can reach a client only as our own fault.
+ * would repeat itself must never be one of those. What is wrong with an adapter's files is told to whoever sent them;
+ * the other codes of files can reach a client only as our own fault.
  */
 const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_json: badRequest,
@@ -94,7 +94,9 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   server_refused: ownFault,
 };
 
-/** @returns what the wire says of `error`, whatever was thrown. An unknown error tells a client nothing of its inside. */
+/**
+ * @returns what the wire says of `error`, whatever was thrown. An unknown error tells a client nothing of its inside.
+ */
 export function toHttpError(error: unknown): HttpError {
   if (error instanceof ToastError) {
     return fromErrorData(error.toData());

@@ -23,7 +23,9 @@ const streamOptions = z.object(
   field("an object"),
 );
 
-/** JSON has no integer keys: ids are written as strings. That they lie in the vocabulary is checked where that is known. */
+/**
+ * JSON has no integer keys: ids are written as strings. That they lie in the vocabulary is checked where that is known.
+ */
 const logitBias = z
   .record(z.string(), number(-100, 100), field("an object of token ids and numbers, {'15043': -100} say"))
   .transform((biases, context) =>

@@ -11,8 +11,8 @@ export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | 
 }
 
 /**
- * The engine's words for a checked request. Every default of the wire's common fields is decided here: what the request leaves
- * open the model's recommendation decides, else OpenAI's default.
+ * The engine's words for a checked request. Every default of the wire's common fields is decided here: what the request
+ * leaves open the model's recommendation decides, else OpenAI's default.
  * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
 export function toGenerationRequest(request: SamplingRequest, model: ServedModel, own: OwnPart): GenerationRequest {
@@ -48,8 +48,8 @@ function candidates(topP: number, topK: number): { topP: number; topK: number | 
 }
 
 /**
- * Folds any integer to the sampler's 32 bits. Seeds of 0…2³²−1 stay themselves; the upper half of a 64-bit seed is mixed
- * in, so that seeds that differ only there still differ.
+ * Folds any integer to the sampler's 32 bits. Seeds of 0…2³²−1 stay themselves; the upper half of a 64-bit seed is
+ * mixed in, so that seeds that differ only there still differ.
  */
 export function foldSeed(seed: number): number {
   const bits = BigInt.asUintN(64, BigInt(seed));

@@ -11,8 +11,8 @@ const depthAround = 6;
 const texts = new WeakMap<object, string>();
 
 /**
- * JSON.parse, after which the texts of schemas are known: JSON.parse rounds numbers of more than 15 digits, and sorts members whose names
- * are numbers.
+ * JSON.parse, after which the texts of schemas are known: JSON.parse rounds numbers of more than 15 digits, and sorts
+ * members whose names are numbers.
  * @throws SyntaxError
  */
 export function parseJsonBody(text: string): unknown {

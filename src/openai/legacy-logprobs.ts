@@ -15,7 +15,10 @@ export const legacyLogprobsSchema = z
   )
   .register(answerSchemas, { id: "CompletionLogprobs" });
 
-/** Log probabilities in the shape of completions. Remembers where in its choice's text it is, over all chunks of a stream. */
+/**
+ * Log probabilities in the shape of completions. Remembers where in its choice's text it is, over all chunks of a
+ * stream.
+ */
 export class LegacyLogprobs {
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   #characters = 0;

@@ -68,7 +68,9 @@ function shapeOf(allowed: readonly Neutral[]): z.ZodType {
 
 type Neutral = string | number | boolean | readonly string[] | Readonly<Record<string, never>>;
 
-/** By hand and shallow: JSON.stringify overflows the stack on a few megabytes of `[[[[`, which a client may well send. */
+/**
+ * By hand and shallow: JSON.stringify overflows the stack on a few megabytes of `[[[[`, which a client may well send.
+ */
 function isNeutral(value: unknown, neutral: Neutral): boolean {
   if (Array.isArray(neutral)) {
     return Array.isArray(value) && value.length === neutral.length && neutral.every((item, at) => item === value[at]);

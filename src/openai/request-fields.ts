@@ -43,7 +43,10 @@ function wellFormed(value: string): string {
   return Buffer.from(value, "utf8").toString("utf8");
 }
 
-/** What the document of the interface shows in place of a schema whose input zod cannot see, one behind `preprocess` say. */
+/**
+ * What the document of the interface shows in place of a schema whose input zod cannot see, one behind `preprocess`
+ * say.
+ */
 export const shownShapes = new WeakMap<z.core.$ZodType, z.ZodType>();
 
 /** @returns `schema`, documented as `shape`. */
@@ -97,7 +100,10 @@ function firstIssueAsError(error: z.ZodError): ToastError {
   );
 }
 
-/** @returns `messages[0].content[1].text`, null for the body itself. A client's own keys may be long; what is shown is not. */
+/**
+ * @returns `messages[0].content[1].text`, null for the body itself. A client's own keys may be long; what is shown is
+ *   not.
+ */
 function paramOf(path: readonly PropertyKey[]): string | null {
   const whole = path.reduce<string>(
     (sum, part) =>

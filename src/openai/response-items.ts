@@ -2,7 +2,10 @@ import type { TokenReport } from "../engine/token-report.js";
 import { newId } from "./answer-head.js";
 import { type Reading, ToolCallParser } from "./tool-calls.js";
 
-/** One item of an answer while it is written. Every token's report is with one item: that of markup with the call it opens or closes. */
+/**
+ * One item of an answer while it is written. Every token's report is with one item: that of markup with the call it
+ * opens or closes.
+ */
 export type AnswerItem = MessageItem | CallItem;
 
 export interface MessageItem {
@@ -35,7 +38,10 @@ export type ItemStep =
   | { readonly kind: "arguments"; readonly at: number; readonly item: CallItem; readonly text: string }
   | { readonly kind: "closed"; readonly at: number; readonly item: AnswerItem };
 
-/** Tells the items of a response from its text: messages and calls in the order in which they were written, one open at a time. */
+/**
+ * Tells the items of a response from its text: messages and calls in the order in which they were written, one open at
+ * a time.
+ */
 export class AnswerItems {
   readonly #parser: ToolCallParser | null;
   readonly #items: AnswerItem[] = [];

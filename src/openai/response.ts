@@ -211,7 +211,9 @@ export function begunItem(item: AnswerItem): OutputItem {
   return { id, type: "function_call", call_id: item.callId, name: item.name, arguments: "", status };
 }
 
-/** @param isCut whether the answer ends with this item, at its length. A call says itself whether all of it is there. */
+/**
+ * @param isCut whether the answer ends with this item, at its length. A call says itself whether all of it is there.
+ */
 export function endedItem(item: AnswerItem, isCut: boolean, report: ReportRequest): OutputItem {
   if (item.kind === "message") {
     const content = [outputText(item.text, item.reports, report)];

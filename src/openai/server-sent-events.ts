@@ -1,4 +1,7 @@
-/** Frames of a `text/event-stream` as OpenAI's clients read it: `data:` lines and comments only, no `id:`; `event:` in the Responses API alone. */
+/**
+ * Frames of a `text/event-stream` as OpenAI's clients read it: `data:` lines and comments only, no `id:`; `event:` in
+ * the Responses API alone.
+ */
 
 /** @returns one event. JSON escapes line breaks, so a value is always one `data:` line. */
 export function dataFrame(value: object): string {

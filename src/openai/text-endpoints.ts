@@ -9,7 +9,10 @@ import { renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, text } from "./request-fields.js";
 import type { wireFields } from "./wire-fields.js";
 
-/** Tokens and templates without generation: vLLM's /tokenize, /detokenize and /tokenizer_info, llama.cpp's /apply-template. */
+/**
+ * Tokens and templates without generation: vLLM's /tokenize, /detokenize and /tokenizer_info, llama.cpp's
+ * /apply-template.
+ */
 
 const model = optional(z.string(field("the id of a served model (see GET /v1/models)"))).describe(
   "Default: what is served first, steered if anything is.",

@@ -11,8 +11,9 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export type WrittenToken = Pick<TokenReport, "bytes" | "special">;
 
 /**
- * @returns the token's text; where its bytes are part of a character only, they are written out: `\xf0\x9f`, as OpenAI does. A special
- * token is called by its name, as vLLM does, so that several of them can be told apart; its bytes are none all the same.
+ * @returns the token's text; where its bytes are part of a character only, they are written out: `\xf0\x9f`, as OpenAI
+ *   does. A special token is called by its name, as vLLM does, so that several of them can be told apart; its bytes are
+ *   none all the same.
  */
 export function tokenText({ bytes, special }: WrittenToken): string {
   if (special !== undefined) return special;
@@ -64,7 +65,9 @@ export const promptLogprobsSchema = z
   )
   .describe("vLLM's: for each prompt token, by id, the token itself and the likeliest ones; null for the first.");
 
-/** Log probabilities of a prompt's tokens in vLLM's shape. The rank of a token beyond the likeliest is not known: null. */
+/**
+ * Log probabilities of a prompt's tokens in vLLM's shape. The rank of a token beyond the likeliest is not known: null.
+ */
 export function promptLogprobs(reports: readonly TokenReport[]): z.output<typeof promptLogprobsSchema> {
   return reports.map((report) => {
     if (report.logprob === null) return null;

@@ -30,9 +30,9 @@ type State =
   | { readonly kind: "tail" };
 
 /**
- * Tells calls from content while the text arrives; whatever way it is cut, the parts joined are the same. No markup ever becomes
- * content: held back is what could be the beginning of a tag, and blanks that may turn out to stand beside a call. What a text cut
- * short leaves of a call without a name is dropped.
+ * Tells calls from content while the text arrives; whatever way it is cut, the parts joined are the same. No markup
+ * ever becomes content: held back is what could be the beginning of a tag, and blanks that may turn out to stand beside
+ * a call. What a text cut short leaves of a call without a name is dropped.
  */
 export class ToolCallParser {
   readonly #newId: () => string;
@@ -105,7 +105,8 @@ export class ToolCallParser {
     const known = isCall
       ? this.#held.slice(0, at)
       : this.#held.slice(0, this.#held.length - beginningOf(callMarkup.open, this.#held, 1));
-    // Blanks beside a call separate it from other things and are no content; whether one follows is not known at the end.
+    // Blanks beside a call separate it from other things and are no content; whether one follows is not known at the
+    // end.
     const text = known.trimEnd();
     if (text !== "") parts.push({ kind: "content", text: this.#held.slice(0, text.length) });
     if (isCall) {

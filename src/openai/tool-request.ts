@@ -114,8 +114,8 @@ export function responseToolUse(request: z.output<typeof flatSchema>): ToolUse {
 }
 
 /**
- * What the text is bound by, with tools and without: where calls may be made and need not, a turn is calls, or a text of the other kind;
- * where they must be made, the other kind is for later turns.
+ * What the text is bound by, with tools and without: where calls may be made and need not, a turn is calls, or a text
+ * of the other kind; where they must be made, the other kind is for later turns.
  */
 export function withTools({ constraint: calls }: ToolUse, other: Constraint | null): Constraint | null {
   if (calls === null || other === null) return calls ?? other;

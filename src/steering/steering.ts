@@ -9,11 +9,11 @@
  *        fed back:  through the channel transform, the feedback layers and each layer's value projection: linear
  *                   throughout, so convert/fold.ts made one matrix a layer of it.
  *      The results are the token's top-down values, one vector a layer, times that layer's gain: layer-gains.ts.
- *   3. The steered pass runs the same decoder over the same tokens in a cache of its own, with the top-down values added
- *      to the values of every attention layer. The text is sampled from its logits.
+ *   3. The steered pass runs the same decoder over the same tokens in a cache of its own, with the top-down values
+ *   added to the values of every attention layer. The text is sampled from its logits.
  *
- * feedback.ts goes from 1 to 3 for all steered rows of a forward; token-steering.ts says what steering did with a token,
- * for a client that asks. When each pass runs is the engine's affair: engine/loop/scheduler.ts.
+ * feedback.ts goes from 1 to 3 for all steered rows of a forward; token-steering.ts says what steering did with a
+ * token, for a client that asks. When each pass runs is the engine's affair: engine/loop/scheduler.ts.
  *
  * @see Shi, Gai, Darrell, Wang, "TOAST: Transfer Learning via Attention Steering", arXiv 2305.15542
  */

@@ -9,9 +9,9 @@ import { correctedPreTokenizer } from "./tokenizer-corrections.js";
  * reference library.
  *
  * Encoding is the vendor's, with corrections that make its ids those of the Python library. Decoding is done here,
- * piece by piece in bytes, so that streamed and whole text are one computation, and because the vendor's decoder departs
- * from the reference: it drops a U+FEFF that was spelled in bytes, tidies English punctuation unless told not to, and
- * throws on an empty list and on ids outside the vocabulary (here such ids are skipped, as in Python: a model's
+ * piece by piece in bytes, so that streamed and whole text are one computation, and because the vendor's decoder
+ * departs from the reference: it drops a U+FEFF that was spelled in bytes, tidies English punctuation unless told not
+ * to, and throws on an empty list and on ids outside the vocabulary (here such ids are skipped, as in Python: a model's
  * vocabulary may be padded).
  *
  * Special tokens written out in the text (`</s>`) become control tokens, in user messages too. Hugging Face and vLLM
@@ -41,8 +41,8 @@ export class Tokenizer {
   }
 
   /**
-   * @throws ToastError `file_missing` when the file cannot be read, `unsupported_tokenizer` when it is no tokenizer.json
-   * or of a kind that would not be decoded exactly.
+   * @throws ToastError `file_missing` when the file cannot be read, `unsupported_tokenizer` when it is no
+   *   tokenizer.json or of a kind that would not be decoded exactly.
    */
   static async fromFile(tokenizerJsonPath: string): Promise<Tokenizer> {
     let json: string;

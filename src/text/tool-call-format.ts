@@ -1,7 +1,8 @@
 import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
 
 /**
- * How calls of functions stand in a model's text: Hermes' and Qwen's markup, one JSON object within a pair of tags for each call.
+ * How calls of functions stand in a model's text: Hermes' and Qwen's markup, one JSON object within a pair of tags for
+ * each call.
  *
  *     <tool_call>
  *     {"name": "weather", "arguments": {"city": "Oslo"}}
@@ -21,8 +22,8 @@ export function callOpening(name: string): string {
 export const callClosing = `}\n${callMarkup.close}`;
 
 /**
- * A conversation with tools for a template that has no place for them: what they are stands in the system text, past calls are a part
- * of what the assistant said, results of what the user did. Pure.
+ * A conversation with tools for a template that has no place for them: what they are stands in the system text, past
+ * calls are a part of what the assistant said, results of what the user did. Pure.
  */
 export function toolsAsText(
   messages: readonly ChatMessage[],

@@ -3,7 +3,9 @@ import { type ArenaMessage, type Contestant, completeAnswer } from "../contestan
 import type { Winner } from "../ratings/match.js";
 import type { BatchPrompt } from "./prompt-set.js";
 
-/** What a judge said of one order. `place`: of the answer shown first (`left`) or second; null: it could not be read. */
+/**
+ * What a judge said of one order. `place`: of the answer shown first (`left`) or second; null: it could not be read.
+ */
 export interface Judgment {
   readonly order: "leftFirst" | "rightFirst";
   readonly place: Winner | null;
@@ -20,7 +22,8 @@ const maxJudgeTokens = 1024;
 
 /**
  * Asks a model which answer is better, in both orders, since judges favour places. Verdicts that differ are a tie.
- * @see Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv 2306.05685: pairwise comparison, section 3.4 on positions.
+ * @see Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv 2306.05685: pairwise comparison,
+ *   section 3.4 on positions.
  */
 export async function judgePair(
   judge: Contestant,

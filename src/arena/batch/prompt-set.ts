@@ -84,7 +84,8 @@ function user(instruction: string, input: string | null | undefined): ArenaMessa
 
 /**
  * @param limit takes the first so many; null: all.
- * @throws ToastError `file_missing`; `invalid_option` for an item without a prompt, an id that stands twice, or a file without any.
+ * @throws ToastError `file_missing`; `invalid_option` for an item without a prompt, an id that stands twice, or a file
+ *   without any.
  */
 export async function readPromptSet(path: string, limit: number | null): Promise<readonly BatchPrompt[]> {
   const items = await readItems(path);

@@ -55,7 +55,8 @@ export class RecordedAnswers {
   }
 
   /**
-   * Reads `answer_*.jsonl` of Vicuna bench or MT-bench, AlpacaEval's `model_outputs.json` (`.xz` too), or own lines of `{id, text}`.
+   * Reads `answer_*.jsonl` of Vicuna bench or MT-bench, AlpacaEval's `model_outputs.json` (`.xz` too), or own lines of
+   * `{id, text}`.
    * @throws ToastError `file_missing`, `invalid_option`
    */
   static async read(path: string): Promise<RecordedAnswers> {

@@ -60,8 +60,8 @@ function judgmentSchema() {
 }
 
 /**
- * Asks both contestants every prompt, and the judge about every pair. What is done is written to the journal at once, synced, so a run that was
- * interrupted goes on where it was.
+ * Asks both contestants every prompt, and the judge about every pair. What is done is written to the journal at once,
+ * synced, so a run that was interrupted goes on where it was.
  * @param onProgress after each piece of work, with the share that is done.
  * @throws ToastError; the reason of `signal` when that is aborted.
  */

@@ -107,8 +107,8 @@ export interface RatedItem {
 }
 
 /**
- * What can be rated of a file: records of the arena or of `ab` (those with a vote), or verdicts that name both contestants (`left` and `right`, or
- * FastChat's `model_a` and `model_b`).
+ * What can be rated of a file: records of the arena or of `ab` (those with a vote), or verdicts that name both
+ * contestants (`left` and `right`, or FastChat's `model_a` and `model_b`).
  * @throws ToastError `file_missing`, `invalid_option`, `invalid_request`
  */
 export async function readRatedItems(path: string): Promise<readonly RatedItem[]> {

@@ -15,9 +15,9 @@ interface Lane {
 }
 
 /**
- * Two texts released at one pace, so that speed tells nothing of who writes: each side shows as many characters as the slower one has, and no more than so
- * many a second. When the shorter text is out, the other goes on no faster than both went before: a jump would say which one had been
- * waited for. Pure: the time is the caller's.
+ * Two texts released at one pace, so that speed tells nothing of who writes: each side shows as many characters as the
+ * slower one has, and no more than so many a second. When the shorter text is out, the other goes on no faster than
+ * both went before: a jump would say which one had been waited for. Pure: the time is the caller's.
  */
 export class EqualPace {
   readonly #lanes: Readonly<Record<SideName, Lane>> = { left: lane(), right: lane() };

@@ -46,8 +46,9 @@ const chunkSchema = z.looseObject({
 type Chunk = z.infer<typeof chunkSchema>;
 
 /**
- * A model behind any OpenAI-compatible URL: vLLM, llama.cpp, Ollama, OpenAI, another toast-serve. Only addresses that the operator configured are
- * called, and redirects are not followed: a prompt cannot make this server call anywhere else.
+ * A model behind any OpenAI-compatible URL: vLLM, llama.cpp, Ollama, OpenAI, another toast-serve. Only addresses that
+ * the operator configured are called, and redirects are not followed: a prompt cannot make this server call anywhere
+ * else.
  */
 export class RemoteContestant implements Contestant {
   readonly kind = "remote";

@@ -30,8 +30,8 @@ const served = z.strictObject({
 const override = z.strictObject(common);
 
 /**
- * Reads `--contestants <file>`: a JSON array. An entry with a `url` is a model behind that URL; one with a `model` only is a served model, steered as
- * `steering` says; one with neither speaks of the served model of that id.
+ * Reads `--contestants <file>`: a JSON array. An entry with a `url` is a model behind that URL; one with a `model` only
+ * is a served model, steered as `steering` says; one with neither speaks of the served model of that id.
  * @throws ToastError `invalid_config`, naming the entry and key at fault.
  */
 export async function readRoster(path: string, environment: NodeJS.ProcessEnv): Promise<readonly RosterEntry[]> {

@@ -27,12 +27,13 @@ export interface Interval {
 }
 
 /**
- * Percentile bootstrap of the strengths: matches are drawn again with replacement, `rounds` times, and the model fitted each time. What is drawn
- * is only how often each result occurs (a multinomial over pair × result), so a round costs no more for longer texts or longer lists of
- * contestants, and the fit starts from the original's strengths.
+ * Percentile bootstrap of the strengths: matches are drawn again with replacement, `rounds` times, and the model fitted
+ * each time. What is drawn is only how often each result occurs (a multinomial over pair × result), so a round costs no
+ * more for longer texts or longer lists of contestants, and the fit starts from the original's strengths.
  *
- * Where the original has no finite maximum, a resample of it would never show what it does not contain: one battle would be certain of itself. There
- * the results are drawn as if each pair that met had half a win more each way, which is the correction that its strengths have too.
+ * Where the original has no finite maximum, a resample of it would never show what it does not contain: one battle
+ * would be certain of itself. There the results are drawn as if each pair that met had half a win more each way, which
+ * is the correction that its strengths have too.
  * @param fitted strengths of the original, centred by group.
  * @returns for each contestant, on the strengths' scale.
  * @see Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.

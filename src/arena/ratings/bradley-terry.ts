@@ -1,8 +1,8 @@
 import { at, solveInPlace } from "./linear-system.js";
 
 /**
- * All matches between contestants, pair by pair: `first[p]` met `second[p]` (both are contestants' numbers, each unordered pair once), and scored
- * `firstScore[p]` against `secondScore[p]`; a tie scores a half for each.
+ * All matches between contestants, pair by pair: `first[p]` met `second[p]` (both are contestants' numbers, each
+ * unordered pair once), and scored `firstScore[p]` against `secondScore[p]`; a tie scores a half for each.
  */
 export interface PairScores {
   readonly contestants: number;
@@ -16,7 +16,8 @@ export interface Strengths {
   /** Natural log-odds scale; the mean of each group is 0. */
   readonly strengths: Float64Array;
   /**
-   * `exact`: the maximum likelihood. `corrected`: there is no finite one, so one tie more was counted in every pair that met.
+   * `exact`: the maximum likelihood. `corrected`: there is no finite one, so one tie more was counted in every pair
+   * that met.
    */
   readonly kind: "exact" | "corrected";
 }
@@ -52,9 +53,10 @@ export function groupsOf({ contestants, first, second }: PairScores): Int32Array
 /**
  * Strengths of the Bradley–Terry model, P(i beats j) = σ(θᵢ − θⱼ), by maximum likelihood (Newton's method).
  *
- * A finite maximum exists if and only if no group can be split in two so that one part never scored against the other (Ford, "Solution of a
- * ranking problem from binary comparisons", 1957). Where it can (somebody never lost, say), one tie more is counted in every pair that met: half
- * a win each way is the usual correction of log-odds with an empty cell (Haldane, 1956), it keeps the order and makes everything finite.
+ * A finite maximum exists if and only if no group can be split in two so that one part never scored against the other
+ * (Ford, "Solution of a ranking problem from binary comparisons", 1957). Where it can (somebody never lost, say), one
+ * tie more is counted in every pair that met: half a win each way is the usual correction of log-odds with an empty
+ * cell (Haldane, 1956), it keeps the order and makes everything finite.
  *
  * @param groups of {@link groupsOf}, for these pairs (a bootstrap's resample keeps the groups of the original).
  * @param start where to begin; near the answer it saves iterations.
@@ -121,8 +123,8 @@ function scoreAndInformation(
 }
 
 /**
- * The likelihood does not change when a whole group moves, so its information is singular in that direction. The score has no part in that
- * direction either, so any weight there leaves the step as it is.
+ * The likelihood does not change when a whole group moves, so its information is singular in that direction. The score
+ * has no part in that direction either, so any weight there leaves the step as it is.
  * @param stride length of a row of `information`.
  */
 export function anchorGroups(information: Float64Array, groups: Int32Array, size: number, stride: number): void {

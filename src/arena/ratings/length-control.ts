@@ -21,10 +21,10 @@ export interface LengthControlledFit {
 }
 
 /**
- * Strengths as if all answers were of equal length: P(i beats j) = σ(θᵢ − θⱼ + φ·tanh(Δ/s)), Δ the difference in length and s its standard
- * deviation within pairs; φ is fitted with the strengths and left out when they are read. For two contestants that is the logistic regression of
- * AlpacaEval 2 without its term for an instruction's difficulty, which needs many models' answers to be known; for more it is Chatbot Arena's style
- * control with length as the style.
+ * Strengths as if all answers were of equal length: P(i beats j) = σ(θᵢ − θⱼ + φ·tanh(Δ/s)), Δ the difference in length
+ * and s its standard deviation within pairs; φ is fitted with the strengths and left out when they are read. For two
+ * contestants that is the logistic regression of AlpacaEval 2 without its term for an instruction's difficulty, which
+ * needs many models' answers to be known; for more it is Chatbot Arena's style control with length as the style.
  *
  * Where no finite maximum exists, each pair that met gets one tie at equal length more, and φ a standard normal prior.
  *

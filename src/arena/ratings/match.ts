@@ -11,15 +11,15 @@ export interface Match {
   readonly leftCharacters: number | null;
   readonly rightCharacters: number | null;
   /**
-   * What was said of the two *places* that the judge saw, once for each time of asking; a judge asked in both orders says it twice.
-   * Default: the winner, since left and right are the places of people's votes.
+   * What was said of the two *places* that the judge saw, once for each time of asking; a judge asked in both orders
+   * says it twice. Default: the winner, since left and right are the places of people's votes.
    */
   readonly places?: readonly Winner[];
 }
 
 /**
- * A contestant's share of a match. "Both bad" is half a win for each, as a tie: it says that neither was better, which is all that a
- * comparison can use of it.
+ * A contestant's share of a match. "Both bad" is half a win for each, as a tie: it says that neither was better, which
+ * is all that a comparison can use of it.
  * @see Zheng et al., "Chatbot Arena", arXiv 2403.04132; FastChat's rating code counts `tie (bothbad)` as a tie too.
  */
 export function leftScore(winner: Winner): 0 | 0.5 | 1 {

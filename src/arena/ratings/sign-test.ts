@@ -1,5 +1,6 @@
 /**
- * The exact two-sided sign test: how likely wins and losses at least as uneven would be if both were equally likely. Ties say nothing and stay out.
+ * The exact two-sided sign test: how likely wins and losses at least as uneven would be if both were equally likely.
+ * Ties say nothing and stay out.
  * @returns the p-value; 1 when there is nothing to test.
  * @see Conover, "Practical Nonparametric Statistics", 3rd edition, section 3.4.
  */

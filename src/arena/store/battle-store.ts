@@ -13,7 +13,10 @@ export interface ImportCount {
   readonly known: number;
 }
 
-/** Battles and votes, which are added and never changed. What a promise has resolved for survives the process and its machine. */
+/**
+ * Battles and votes, which are added and never changed. What a promise has resolved for survives the process and its
+ * machine.
+ */
 export interface BattleStore {
   /** @param ballotHash what a vote's ballot has to hash to; null: no vote is taken. */
   addBattle(battle: Battle, ballotHash: string | null): Promise<void>;

@@ -17,10 +17,11 @@ const entrySchema = z.discriminatedUnion("kind", [
 ]);
 
 /**
- * Battles in PGlite, Postgres inside this process, in a folder. PGlite runs with fsync off (`-F`) and its file system has no fsync at all, so
- * what it calls committed is in the kernel's hands: safe from kill -9, not from a power cut, which may even leave it unreadable. So each battle
- * and vote also goes into a journal that is synced before anything is acknowledged (`journal.jsonl`); at the start what the
- * database lacks is replayed, and a database that cannot be opened is put aside and built again.
+ * Battles in PGlite, Postgres inside this process, in a folder. PGlite runs with fsync off (`-F`) and its file system
+ * has no fsync at all, so what it calls committed is in the kernel's hands: safe from kill -9, not from a power cut,
+ * which may even leave it unreadable. So each battle and vote also goes into a journal that is synced before anything
+ * is acknowledged (`journal.jsonl`); at the start what the database lacks is replayed, and a database that cannot be
+ * opened is put aside and built again.
  * @throws ToastError `store_failed`
  */
 export async function openEmbeddedStore(folder: string): Promise<BattleStore> {
@@ -86,8 +87,8 @@ async function replay(store: SqlStore, kept: ReadonlyMap<string, KeptBattle>): P
 }
 
 /**
- * The database decides what may be added, the journal makes it last, and only then the caller hears of it. What is in the database alone was never
- * acknowledged.
+ * The database decides what may be added, the journal makes it last, and only then the caller hears of it. What is in
+ * the database alone was never acknowledged.
  */
 class JournaledStore implements BattleStore {
   readonly #store: SqlStore;

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { ToastError } from "../../errors.js";
 
 /**
- * Keeps a second process out of a folder: PGlite is Postgres for one process, and two of them would ruin its files. The lock names its holder by
- * process id and start time, so the lock of a process that was killed is none, even where its id is in use again.
+ * Keeps a second process out of a folder: PGlite is Postgres for one process, and two of them would ruin its files. The
+ * lock names its holder by process id and start time, so the lock of a process that was killed is none, even where its
+ * id is in use again.
  * @returns gives the folder back.
  * @throws ToastError `store_failed` when another process holds it.
  */

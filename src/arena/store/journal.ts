@@ -2,8 +2,8 @@ import { type FileHandle, open, truncate } from "node:fs/promises";
 import { ToastError } from "../../errors.js";
 
 /**
- * A file of JSON lines that are on the disk once `append` resolves: written, then synced (`fdatasync`). Lines that arrive during a sync share the
- * next one, so many writers cost few syncs.
+ * A file of JSON lines that are on the disk once `append` resolves: written, then synced (`fdatasync`). Lines that
+ * arrive during a sync share the next one, so many writers cost few syncs.
  */
 export class Journal {
   readonly #file: FileHandle;
@@ -16,8 +16,8 @@ export class Journal {
 
   /**
    * @param onEntry called with each entry that is there, in order.
-   * @throws ToastError `store_failed` when a line before the last is not JSON. A broken last line is cut off: its writer was never told that it was
-   * written.
+   * @throws ToastError `store_failed` when a line before the last is not JSON. A broken last line is cut off: its
+   *   writer was never told that it was written.
    */
   static async open(path: string, onEntry: (entry: unknown) => void): Promise<Journal> {
     const file = await open(path, "a+");

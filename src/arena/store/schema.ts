@@ -20,7 +20,9 @@ export const battles = pgTable(
     rightCharacters: integer("right_characters"),
     left: jsonb("left").notNull().$type<BattleSide>(),
     right: jsonb("right").notNull().$type<BattleSide>(),
-    /** SHA-256 of the secret that a vote has to bring, hex; null: this battle takes no votes (imported, or a batch's). */
+    /**
+     * SHA-256 of the secret that a vote has to bring, hex; null: this battle takes no votes (imported, or a batch's).
+     */
     ballotHash: text("ballot_hash"),
   },
   (table) => [

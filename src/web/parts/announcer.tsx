@@ -2,7 +2,10 @@ import { useRef } from "preact/hooks";
 import { announcement } from "../session.js";
 import { newSentences } from "./sentences.js";
 
-/** Reads out short notices, politely. Stands in the page from the start: a live region that comes with its text is not heard. */
+/**
+ * Reads out short notices, politely. Stands in the page from the start: a live region that comes with its text is not
+ * heard.
+ */
 export function Announcer() {
   return (
     <div class="visually-hidden" role="status">

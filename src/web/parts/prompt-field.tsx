@@ -1,6 +1,8 @@
 import type { Signal } from "@preact/signals";
 
-/** A prompt of some lines. Enter sends it, shift and Enter begins a new line; an input method's own Enter does neither. */
+/**
+ * A prompt of some lines. Enter sends it, shift and Enter begins a new line; an input method's own Enter does neither.
+ */
 export function PromptField({
   id,
   value,

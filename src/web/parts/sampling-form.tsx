@@ -2,7 +2,10 @@ import { type SamplingName, samplingFields, settings } from "../sampling.js";
 import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
 
-/** Number fields for the sampling settings; an empty one leaves its value to the server, and shows what the model recommends. */
+/**
+ * Number fields for the sampling settings; an empty one leaves its value to the server, and shows what the model
+ * recommends.
+ */
 export function SamplingForm({
   names,
   idPrefix,

@@ -2,7 +2,9 @@ import { useState } from "preact/hooks";
 import { access, enterKey, keyIsRemembered, keyWanted, phase } from "../session.js";
 import { percent } from "./format.js";
 
-/** Above every view: what keeps the server from answering, and what the user can do about it. Nothing when all is well. */
+/**
+ * Above every view: what keeps the server from answering, and what the user can do about it. Nothing when all is well.
+ */
 export function ServerNotice() {
   return (
     <div class="notices">

@@ -8,8 +8,8 @@ const bottom = 22;
 const mostNumbers = 12;
 
 /**
- * Bars: how strongly each layer was steered (root mean square of what was added to its values). A line on each bar is the mean
- * of the answer.
+ * Bars: how strongly each layer was steered (root mean square of what was added to its values). A line on each bar is
+ * the mean of the answer.
  */
 export function GainsChart({
   gains,

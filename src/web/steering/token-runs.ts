@@ -34,7 +34,9 @@ function decode(bytes: readonly number[]): string {
   return new TextDecoder().decode(Uint8Array.from(bytes));
 }
 
-/** Whether the bytes end with a whole character. What is not UTF-8 at all counts as whole, or nothing would ever show. */
+/**
+ * Whether the bytes end with a whole character. What is not UTF-8 at all counts as whole, or nothing would ever show.
+ */
 function isWhole(bytes: readonly number[]): boolean {
   let at = bytes.length - 1;
   let continuations = 0;

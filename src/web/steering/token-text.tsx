@@ -117,7 +117,9 @@ function classOf({ tokens }: TokenRun, by: ShadeBy, isFork: boolean, isSelected:
     .join(" ");
 }
 
-/** Line breaks and tokens without text (the beginning, the end) are tokens too, and have to be seen to be pointed at. */
+/**
+ * Line breaks and tokens without text (the beginning, the end) are tokens too, and have to be seen to be pointed at.
+ */
 function visible(text: string): string {
   return text === "" ? "◦" : text.replaceAll("\n", "⏎\n");
 }
