@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { configLines } from "../../src/cli/print-config.js";
 import { readConfigFile } from "../../src/cli/read-config-file.js";
-import { runCli } from "../../src/cli/run-cli.js";
 import { parseServeConfig } from "../../src/settings/serve-config.js";
+import { runCommand } from "../support/run-command.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -20,16 +20,8 @@ async function fileOf(name: string, text: string): Promise<string> {
 }
 
 async function run(words: readonly string[], environment: NodeJS.ProcessEnv = {}) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    interactive: false,
-    environment,
-  };
-  const code = await runCli(words, terminal, AbortSignal.abort());
-  return { code, out, err: err.join("\n") };
+  const { code, outLines: out, err } = await runCommand(words, { environment, stop: AbortSignal.abort() });
+  return { code, out, err };
 }
 
 const json = `{

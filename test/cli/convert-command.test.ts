@@ -1,19 +1,10 @@
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { runCli } from "../../src/cli/run-cli.js";
 import { makeTinyGguf } from "../convert/gguf/gguf-file.js";
+import { runCommand } from "../support/run-command.js";
 
-async function run(...words: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    interactive: false,
-    environment: {},
-  };
-  const code = await runCli(words, terminal, new AbortController().signal);
-  return { code, out: out.join("\n"), err: err.join("\n") };
+function run(...words: string[]) {
+  return runCommand(words);
 }
 
 describe("convert of a GGUF file", () => {

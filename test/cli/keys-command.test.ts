@@ -2,9 +2,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCli } from "../../src/cli/run-cli.js";
 import { readKeyFile } from "../../src/server/edge/key-file.js";
 import { KeyRing } from "../../src/server/edge/key-ring.js";
+import { runCommand } from "../support/run-command.js";
 
 let folder: string;
 let file: string;
@@ -15,15 +15,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 async function keys(words: readonly string[], environment: NodeJS.ProcessEnv = { KEYS_FILE: file }) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    interactive: false,
-    environment,
-  };
-  return { code: await runCli(["keys", ...words], terminal), out, err: err.join("\n") };
+  const { code, outLines: out, err } = await runCommand(["keys", ...words], { environment });
+  return { code, out, err };
 }
 
 describe("toast-serve keys", () => {

@@ -2,10 +2,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningApp, startApp } from "../../src/app.js";
-import { runCli } from "../../src/cli/run-cli.js";
 import { createLog } from "../../src/server/edge/request-log.js";
 import { parseServeConfig } from "../../src/settings/serve-config.js";
 import { convertTestModel, workerUrl } from "../contract/open-test-model.js";
+import { runCommand } from "../support/run-command.js";
 
 let folder: string;
 let remove: () => Promise<void>;
@@ -26,17 +26,8 @@ function perplexity(...words: string[]) {
   return run(folder, "--threads", "1", ...words);
 }
 
-async function run(...words: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    interactive: false,
-    environment: {},
-  };
-  const code = await runCli(["perplexity", ...words], terminal);
-  return { code, out: out.join("\n"), err: err.join("\n") };
+function run(...words: string[]) {
+  return runCommand(["perplexity", ...words]);
 }
 
 describe("perplexity", () => {

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCli } from "../../src/cli/run-cli.js";
 import { welcome } from "../../src/cli/serve-command.js";
 import { servedModelsOf } from "../../src/engine/served-model.js";
 import { scriptedModel } from "../server/scripted-engine.js";
+import { runCommand } from "../support/run-command.js";
 
 let empty: string;
 beforeAll(async () => {
@@ -13,17 +13,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(empty, { recursive: true }));
 
-async function run(...words: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    interactive: false,
-    environment: {},
-  };
-  const code = await runCli(words, terminal, AbortSignal.abort());
-  return { code, out: out.join("\n"), err: err.join("\n") };
+function run(...words: string[]) {
+  return runCommand(words, { stop: AbortSignal.abort() });
 }
 
 describe("the command line", () => {

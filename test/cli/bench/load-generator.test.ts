@@ -2,11 +2,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { ServerReport } from "../../../src/cli/bench/report.js";
-import { runCli } from "../../../src/cli/run-cli.js";
 import type { EngineClient } from "../../../src/engine/thread/engine-client.js";
 import { openTestModel } from "../../contract/open-test-model.js";
 import { startTestServer, type TestServer } from "../../contract/start-test-server.js";
 import { ScriptedEngine } from "../../server/scripted-engine.js";
+import { runCommand } from "../../support/run-command.js";
 
 let engine: EngineClient;
 let server: TestServer;
@@ -43,18 +43,8 @@ async function otherServer(status: number, body: string, seen: (headers: object,
   return `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
 }
 
-async function bench(url: string, ...words: string[]) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const terminal = {
-    out: (line: string) => out.push(line),
-    err: (line: string) => err.push(line),
-    interactive: false,
-    environment: {},
-  };
-  const all = ["bench", "--url", url, "--model-id", "tiny:alpaca", "--rounds", "1", ...words];
-  const code = await runCli(all, terminal, new AbortController().signal);
-  return { code, out: out.join("\n"), err: err.join("\n") };
+function bench(url: string, ...words: string[]) {
+  return runCommand(["bench", "--url", url, "--model-id", "tiny:alpaca", "--rounds", "1", ...words]);
 }
 
 const answer = [
