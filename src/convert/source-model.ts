@@ -37,6 +37,8 @@ export interface ValueProjections {
   read(layer: number): Promise<Float32Array>;
 }
 
+export type ProjectionShape = Pick<LlamaConfig, "layers" | "hiddenSize" | "kvHeads" | "headDim">;
+
 export interface SourceValueProjections extends ValueProjections {
   /**
    * Copies them into a folder as the source stores them: an adapter folded with the copy later is the one that is

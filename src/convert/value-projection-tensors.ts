@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { ManifestFile } from "../model/manifest.js";
 import { OutputFile } from "./output-file.js";
 import type { SafetensorsReader, TensorInfo } from "./safetensors-reader.js";
-import type { OpenValueProjections, SourceValueProjections } from "./source-model.js";
+import type { OpenValueProjections, ProjectionShape, SourceValueProjections } from "./source-model.js";
 
 /** What `copyTo` writes. */
 export const valueProjectionTensorsFile = "value_projections.safetensors";
@@ -11,20 +11,13 @@ function valueProjectionName(layer: number): string {
   return `model.layers.${layer}.self_attn.v_proj.weight`;
 }
 
-interface Shape {
-  readonly layers: number;
-  readonly hiddenSize: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-}
-
 /** W_v of every layer in safetensors files: those of a source, or the copy beside a converted backbone. */
 export class ValueProjectionTensors implements SourceValueProjections, OpenValueProjections {
   readonly #reader: SafetensorsReader;
   readonly #tensors: readonly TensorInfo[];
 
   /** @throws ToastError `missing_tensor`, `misshapen_tensor` */
-  constructor(reader: SafetensorsReader, { layers, hiddenSize, kvHeads, headDim }: Shape) {
+  constructor(reader: SafetensorsReader, { layers, hiddenSize, kvHeads, headDim }: ProjectionShape) {
     this.#reader = reader;
     this.#tensors = Array.from({ length: layers }, (_, layer) =>
       reader.expect(valueProjectionName(layer), [kvHeads * headDim, hiddenSize]),

@@ -1,18 +1,11 @@
 import { join } from "node:path";
 import type { ManifestFile } from "../../model/manifest.js";
-import type { OpenValueProjections, SourceValueProjections } from "../source-model.js";
+import type { OpenValueProjections, ProjectionShape, SourceValueProjections } from "../source-model.js";
 import type { GgufTensor } from "./gguf-header.js";
 import type { GgufReader } from "./gguf-reader.js";
 import { writeGguf } from "./gguf-writer.js";
 
 const copyName = "value_projections.gguf";
-
-interface Shape {
-  readonly layers: number;
-  readonly hiddenSize: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-}
 
 /**
  * W_v of every layer in a GGUF file: that of a source, or the copy beside a converted backbone. Its rows are stored in
@@ -23,7 +16,7 @@ export class GgufValueProjections implements SourceValueProjections, OpenValuePr
   readonly #tensors: readonly GgufTensor[];
 
   /** @throws ToastError `missing_tensor`, `misshapen_tensor` */
-  constructor(reader: GgufReader, { layers, hiddenSize, kvHeads, headDim }: Shape) {
+  constructor(reader: GgufReader, { layers, hiddenSize, kvHeads, headDim }: ProjectionShape) {
     this.#reader = reader;
     this.#tensors = Array.from({ length: layers }, (_, layer) =>
       reader.expect(`blk.${layer}.attn_v.weight`, [hiddenSize, kvHeads * headDim]),
