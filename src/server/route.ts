@@ -16,13 +16,13 @@ export interface Operation {
   readonly request?: z.ZodType;
   /** What a body of another content type is. */
   readonly otherRequests?: Readonly<Record<string, string>>;
-  /** Of a JSON answer: the schema that types it. */
-  readonly answer?: z.ZodType;
-  /** Content type of an answer in plain text. */
-  readonly textAnswer?: "text/plain" | "application/x-ndjson";
+  /** Of a JSON response: the schema that types it. */
+  readonly response?: z.ZodType;
+  /** Content type of a response in plain text. */
+  readonly textResponse?: "text/plain" | "application/x-ndjson";
   /** Of each event of a stream. */
   readonly event?: z.ZodType;
-  /** What comes back, where more can be said than that it is the answer. */
+  /** What comes back, where more can be said than that it is the response. */
   readonly meaning?: string;
   readonly status?: 200 | 201;
   /** Of a 503 that is no error. */
@@ -54,19 +54,19 @@ export interface Call<Body = unknown> {
   body(): Promise<Body>;
 }
 
-interface Declaration<Request extends z.ZodType, Answer extends z.ZodType> extends Operation {
+interface Declaration<Request extends z.ZodType, Result extends z.ZodType> extends Operation {
   /** Default: a key is needed, and counts against its limits. */
   readonly access?: RouteAccess;
   readonly request?: Request;
-  readonly answer?: Answer;
-  /** @returns the answer, or a whole response. */
-  handle(call: Call<z.output<Request>>): z.input<Answer> | Response | Promise<z.input<Answer> | Response>;
+  readonly response?: Result;
+  /** @returns the response's body, or a whole response. */
+  handle(call: Call<z.output<Request>>): z.input<Result> | Response | Promise<z.input<Result> | Response>;
 }
 
 function routesOf(method: Route["method"]) {
-  return <Request extends z.ZodType = z.ZodUnknown, Answer extends z.ZodType = z.ZodNever>(
+  return <Request extends z.ZodType = z.ZodUnknown, Result extends z.ZodType = z.ZodNever>(
     path: string,
-    { access = "user", handle, ...operation }: Declaration<Request, Answer>,
+    { access = "user", handle, ...operation }: Declaration<Request, Result>,
   ): Route => ({
     method,
     path,
@@ -76,8 +76,8 @@ function routesOf(method: Route["method"]) {
       const schema = operation.request ?? z.unknown();
       const body = async () =>
         parseBody(schema, await readJsonBody(context.req.raw, deps.limits.maxBodyBytes)) as z.output<Request>;
-      const answer = await handle({ context, deps, body });
-      return answer instanceof Response ? answer : context.json(answer, operation.status ?? 200);
+      const result = await handle({ context, deps, body });
+      return result instanceof Response ? result : context.json(result, operation.status ?? 200);
     },
   });
 }

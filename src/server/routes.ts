@@ -14,7 +14,7 @@ import { battleSchema, compareSchema, filters, voteSchema } from "./arena/arena-
 import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
 import { handleResponses } from "./generate/responses.js";
-import { answerText, answerTokenizerInfo } from "./generate/text-endpoints.js";
+import { respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
 import { aliveSchema, health } from "./health.js";
 import { docsRoutes, documentRoute } from "./page/api-docs.js";
 import { openApiDocument } from "./page/openapi-document.js";
@@ -34,7 +34,7 @@ export const routes: readonly Route[] = [
     name: "createChatCompletion",
     summary: "Answers a conversation.",
     request: chatCompletionRequestSchema,
-    answer: chatCompletionSchema,
+    response: chatCompletionSchema,
     event: chatCompletionChunkSchema,
     failures: generating,
     handle: ({ context, deps }) => handleChatCompletions(context, deps),
@@ -43,7 +43,7 @@ export const routes: readonly Route[] = [
     name: "createCompletion",
     summary: "Goes on from a text, or from several.",
     request: completionRequestSchema,
-    answer: completionSchema,
+    response: completionSchema,
     event: completionChunkSchema,
     failures: generating,
     handle: ({ context, deps }) => handleCompletions(context, deps),
@@ -52,7 +52,7 @@ export const routes: readonly Route[] = [
     name: "createResponse",
     summary: "Answers a conversation, in OpenAI's newer form; nothing is stored.",
     request: responseRequestSchema,
-    answer: responseSchema,
+    response: responseSchema,
     event: responseEventSchema,
     failures: generating,
     handle: ({ context, deps }) => handleResponses(context, deps),
@@ -60,7 +60,7 @@ export const routes: readonly Route[] = [
   get("/v1/models", {
     name: "listModels",
     summary: "The models served here: each base, and each base with one of its adapters.",
-    answer: modelListSchema,
+    response: modelListSchema,
     failures: [503],
     handle({ deps: { registry, startedAt } }) {
       requireReady(registry);
@@ -71,7 +71,7 @@ export const routes: readonly Route[] = [
   get("/v1/models/:id{.+}", {
     name: "retrieveModel",
     summary: "One of them.",
-    answer: modelSchema,
+    response: modelSchema,
     failures: aboutModels,
     handle: ({ context, deps: { registry, startedAt } }) =>
       modelObject(registry.resolve(context.req.param("id") ?? "").model, startedAt),
@@ -81,33 +81,33 @@ export const routes: readonly Route[] = [
     name: "tokenize",
     summary: "The tokens of a text, or of a conversation as the chat template writes it.",
     request: text.tokenizeRequestSchema,
-    answer: text.tokenizeResponseSchema,
+    response: text.tokenizeResponseSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => answerText(text.tokenize(await body()), deps),
+    handle: async ({ body, deps }) => respondWithText(text.tokenize(await body()), deps),
   }),
   post("/detokenize", {
     name: "detokenize",
     summary: "The text of tokens.",
     request: text.detokenizeRequestSchema,
-    answer: text.detokenizeResponseSchema,
+    response: text.detokenizeResponseSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => answerText(text.detokenize(await body()), deps),
+    handle: async ({ body, deps }) => respondWithText(text.detokenize(await body()), deps),
   }),
   post("/apply-template", {
     name: "applyTemplate",
     summary: "A conversation as the chat template writes it.",
     request: text.applyTemplateRequestSchema,
-    answer: text.applyTemplateResponseSchema,
+    response: text.applyTemplateResponseSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => answerText(text.applyTemplate(await body()), deps),
+    handle: async ({ body, deps }) => respondWithText(text.applyTemplate(await body()), deps),
   }),
   get("/tokenizer_info", {
     name: "tokenizerInfo",
     summary: "Vocabulary size, special tokens and chat template.",
     query: ["model"],
-    answer: text.tokenizerInfoSchema,
+    response: text.tokenizerInfoSchema,
     failures: aboutModels,
-    handle: answerTokenizerInfo,
+    handle: respondWithTokenizerInfo,
   }),
 
   // Alive as long as it answers: a restart would not load models sooner.
@@ -115,14 +115,14 @@ export const routes: readonly Route[] = [
     access: "open",
     name: "livez",
     summary: "Whether the process answers at all.",
-    answer: aliveSchema,
+    response: aliveSchema,
     handle: () => ({ status: "alive" as const }),
   }),
   get("/readyz", {
     access: "open",
     name: "readyz",
     summary: "The same as /health, by the name that orchestrators use.",
-    answer: healthSchema,
+    response: healthSchema,
     unavailable: healthSchema,
     handle: health,
   }),
@@ -130,7 +130,7 @@ export const routes: readonly Route[] = [
     access: "open",
     name: "health",
     summary: "Whether a generation sent now would be taken.",
-    answer: healthSchema,
+    response: healthSchema,
     unavailable: healthSchema,
     handle: health,
   }),
@@ -138,7 +138,7 @@ export const routes: readonly Route[] = [
     access: "metrics",
     name: "metrics",
     summary: "Metrics in the text format of Prometheus.",
-    textAnswer: "text/plain",
+    textResponse: "text/plain",
     async handle({ context, deps: { edge } }) {
       const headers = { "content-type": edge.metrics.contentType, "cache-control": "no-store" };
       return context.body(await edge.metrics.scrape(), 200, headers);
@@ -149,7 +149,7 @@ export const routes: readonly Route[] = [
     access: "admin",
     name: "listAdapters",
     summary: "The adapters that are served, where they came from, and files that could not be. For operators.",
-    answer: adapters.adapterListSchema,
+    response: adapters.adapterListSchema,
     handle: adapters.listAdapters,
   }),
   post("/v1/adapters", {
@@ -160,7 +160,7 @@ export const routes: readonly Route[] = [
     otherRequests: {
       "multipart/form-data": "The fields model, name and sha256, and the adapter's files (docs/adapters.md).",
     },
-    answer: adapters.adapterSchema,
+    response: adapters.adapterSchema,
     meaning: "The adapter, which is served now.",
     status: 201,
     failures: aboutModels,
@@ -170,7 +170,7 @@ export const routes: readonly Route[] = [
     access: "admin",
     name: "retrieveAdapter",
     summary: "One of them. For operators.",
-    answer: adapters.adapterSchema,
+    response: adapters.adapterSchema,
     failures: [404],
     handle: adapters.retrieveAdapter,
   }),
@@ -178,7 +178,7 @@ export const routes: readonly Route[] = [
     access: "admin",
     name: "removeAdapter",
     summary: "Takes one away; requests that use it may end first. For operators.",
-    answer: adapters.removedAdapterSchema,
+    response: adapters.removedAdapterSchema,
     meaning: "What became of its memory and files.",
     failures: aboutModels,
     handle: adapters.removeAdapter,
@@ -187,7 +187,7 @@ export const routes: readonly Route[] = [
   get("/v1/contestants", {
     name: "listContestants",
     summary: "Who can be compared: models served here, and configured servers elsewhere.",
-    answer: arenaAnswers.contestantListSchema,
+    response: arenaAnswers.contestantListSchema,
     handle: arena.listContestants,
   }),
   post("/v1/compare", {
@@ -212,7 +212,7 @@ export const routes: readonly Route[] = [
     name: "vote",
     summary: "One vote of whoever has read both answers; tells the names.",
     request: voteSchema,
-    answer: arenaAnswers.battleRecordSchema,
+    response: arenaAnswers.battleRecordSchema,
     meaning: "The battle's record.",
     failures: [404],
     handle: arena.vote,
@@ -221,7 +221,7 @@ export const routes: readonly Route[] = [
     name: "leaderboard",
     summary: "Ratings with intervals, and what they cannot tell apart.",
     query: filters,
-    answer: arenaAnswers.leaderboardSchema,
+    response: arenaAnswers.leaderboardSchema,
     meaning: "The leaderboard.",
     failures: [400],
     handle: arena.showLeaderboard,
@@ -231,7 +231,7 @@ export const routes: readonly Route[] = [
     name: "exportBattles",
     summary: "Every record, oldest first. For operators.",
     query: filters,
-    textAnswer: "application/x-ndjson",
+    textResponse: "application/x-ndjson",
     meaning: "One record a line.",
     failures: [400],
     handle: arena.exportBattles,
@@ -241,7 +241,7 @@ export const routes: readonly Route[] = [
     name: "importBattles",
     summary: "Takes records in; known ones are passed over. For operators.",
     otherRequests: { "application/x-ndjson": "One record a line." },
-    answer: arenaAnswers.importCountSchema,
+    response: arenaAnswers.importCountSchema,
     meaning: "How many were new, and how many known.",
     handle: arena.importBattles,
   }),

@@ -21,7 +21,7 @@ const chatCompletions: GenerationEndpoint<ChatCompletionRequest> = {
   parse: parseChatCompletionRequest,
   generations: (request, model) => [chatGenerationRequest(request, model)],
   head: (model, { steering }) => answerHead("chatcmpl", model, steering, new Date()),
-  answer: (head, answer, { generations: [generation] }) =>
+  response: (head, answer, { generations: [generation] }) =>
     chatCompletion(head, answer, generation.report, readingOf(generation)),
   frames(head, { request, generations: [generation] }) {
     const includeUsage = request.stream_options?.include_usage === true;

@@ -10,7 +10,7 @@ import {
   parseCompletionRequest,
 } from "../../openai/completion-request.js";
 import type { ServerDeps } from "../server-deps.js";
-import { type Asked, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
+import { type GenerationCall, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 
 /** POST /v1/completions. */
 export function handleCompletions(context: Context, deps: ServerDeps): Promise<Response> {
@@ -22,16 +22,16 @@ const completions: GenerationEndpoint<CompletionRequest> = {
   parse: parseCompletionRequest,
   generations: completionGenerationRequests,
   head: (model, { steering }) => answerHead("cmpl", model, steering, new Date()),
-  answer: async (head, answer, asked) => completion(head, answer, await optionsOf(asked)),
-  async frames(head, asked) {
-    const includeUsage = asked.request.stream_options?.include_usage === true;
-    const prompts = asked.generations.length;
-    const options = { ...(await optionsOf(asked)), prompts, includeUsage };
+  response: async (head, answer, call) => completion(head, answer, await optionsOf(call)),
+  async frames(head, call) {
+    const includeUsage = call.request.stream_options?.include_usage === true;
+    const prompts = call.generations.length;
+    const options = { ...(await optionsOf(call)), prompts, includeUsage };
     return chunkFrames(completionChunks(head, options), includeUsage);
   },
 };
 
-async function optionsOf({ request, generations, engine }: Asked<CompletionRequest>): Promise<CompletionOptions> {
+async function optionsOf({ request, generations, engine }: GenerationCall<CompletionRequest>): Promise<CompletionOptions> {
   const [{ choices, report }] = generations;
   const echo =
     request.echo === true ? await Promise.all(generations.map(({ prompt }) => textOf(prompt, engine))) : null;

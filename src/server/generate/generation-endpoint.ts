@@ -20,15 +20,15 @@ export interface GenerationEndpoint<Request extends { readonly model: string; re
   /** One for each prompt, all steered and reported alike, with the same number of choices. */
   generations(request: Request, model: ServedModel): Generations;
   head(model: ServedModel, generation: GenerationRequest): AnswerHead;
-  /** The body of an unstreamed answer. */
-  answer(head: AnswerHead, answer: CollectedAnswer, asked: Asked<Request>): object | Promise<object>;
-  frames(head: AnswerHead, asked: Asked<Request>): AnswerFrames | Promise<AnswerFrames>;
+  /** The body of an unstreamed response. */
+  response(head: AnswerHead, answer: CollectedAnswer, call: GenerationCall<Request>): object | Promise<object>;
+  frames(head: AnswerHead, call: GenerationCall<Request>): AnswerFrames | Promise<AnswerFrames>;
 }
 
 export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
 
 /** A request on its way. */
-export interface Asked<Request> {
+export interface GenerationCall<Request> {
   readonly request: Request;
   readonly model: ServedModel;
   readonly engine: ServingEngine;
@@ -55,16 +55,16 @@ export async function handleGeneration<Request extends { readonly model: string;
     const [first] = generations;
     const started = await Promise.all(generations.map((generation) => engine.generate(generation, running.signal)));
     const head = endpoint.head(model, first);
-    const asked: Asked<Request> = { request, model, engine, generations };
+    const call: GenerationCall<Request> = { request, model, engine, generations };
     const events = new Lookahead(mergeGenerations(started, first.choices));
     const choices = generations.length * first.choices;
     if (request.stream !== true) {
       const answer = await collectAnswer(events, { prompts: generations.length, choices });
-      const body = await endpoint.answer(head, answer, asked);
+      const body = await endpoint.response(head, answer, call);
       running.end();
       return context.json(body);
     }
-    const wireFrames = await endpoint.frames(head, asked);
+    const wireFrames = await endpoint.frames(head, call);
     // For a while, so that a failure before the first event is thrown here and becomes a real status.
     await within(events.peek(), deps.limits.keepAliveMs);
     const frames = framesOf(wireFrames, events, {

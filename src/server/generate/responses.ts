@@ -21,7 +21,7 @@ const responses: GenerationEndpoint<ResponseRequest> = {
   parse: parseResponseRequest,
   generations: (request, model) => [responseGenerationRequest(request, model)],
   head: (model, { steering }) => answerHead("resp", model, steering, new Date()),
-  answer: (head, answer, { request, generations: [generation] }) =>
+  response: (head, answer, { request, generations: [generation] }) =>
     response(head, request, answer, { report: generation.report, reading: readingOf(generation) }),
   frames: (head, { request, generations: [generation] }) =>
     responseFrames(head, request, { report: generation.report, reading: readingOf(generation) }),

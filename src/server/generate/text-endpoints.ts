@@ -9,7 +9,7 @@ import type { ServerDeps } from "../server-deps.js";
 /**
  * POST /tokenize, /detokenize and /apply-template: a question to the worker, which has the tokenizer and the templates.
  */
-export async function answerText<Question extends TextQuestion, Answer>(
+export async function respondWithText<Question extends TextQuestion, Answer>(
   { name, model: id, ask, tell }: TextEndpoint<Question, Answer>,
   deps: ServerDeps,
 ): Promise<Answer> {
@@ -18,7 +18,7 @@ export async function answerText<Question extends TextQuestion, Answer>(
 }
 
 /** GET /tokenizer_info, of `?model=` or of the default. */
-export async function answerTokenizerInfo({ context, deps }: Call) {
+export async function respondWithTokenizerInfo({ context, deps }: Call) {
   const { model, engine } = resolve(context.req.query("model") ?? null, deps);
   const adapter = model.adapter?.name ?? null;
   const info = await inWireFields("tokenizerInfo", engine).ask({ kind: "describe", adapter });

@@ -57,7 +57,7 @@ export function pathTemplate(path: string): string {
 }
 
 function operationObject(operation: Operation, path: string, edge: readonly number[]): object {
-  const { name, summary, query = [], request, otherRequests, answer, textAnswer, event, unavailable } = operation;
+  const { name, summary, query = [], request, otherRequests, response, textResponse, event, unavailable } = operation;
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => parameter("path", name));
   const parameters = [...inPath, ...query.map((name) => parameter("query", name))];
   const bodies = {
@@ -72,7 +72,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
   const hasBody = Object.keys(bodies).length > 0;
   const failures = [...(hasBody ? bodyFailures : []), ...(operation.failures ?? []), ...edge, 500];
   const meaning =
-    event === undefined || answer === undefined ? "The answer." : "The answer; with `stream: true` its events.";
+    event === undefined || response === undefined ? "The answer." : "The answer; with `stream: true` its events.";
   return {
     operationId: name,
     summary,
@@ -82,8 +82,8 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
       [operation.status ?? 200]: {
         description: operation.meaning ?? meaning,
         content: {
-          ...jsonContent(answer),
-          ...(textAnswer === undefined ? {} : { [textAnswer]: { schema: { type: "string" } } }),
+          ...jsonContent(response),
+          ...(textResponse === undefined ? {} : { [textResponse]: { schema: { type: "string" } } }),
           ...(event === undefined ? {} : { "text/event-stream": { schema: reference(event) } }),
         },
       },
