@@ -31,7 +31,11 @@ const completions: GenerationEndpoint<CompletionRequest> = {
   },
 };
 
-async function optionsOf({ request, generations, engine }: GenerationCall<CompletionRequest>): Promise<CompletionOptions> {
+async function optionsOf({
+  request,
+  generations,
+  engine,
+}: GenerationCall<CompletionRequest>): Promise<CompletionOptions> {
   const [{ choices, report }] = generations;
   const echo =
     request.echo === true ? await Promise.all(generations.map(({ prompt }) => textOf(prompt, engine))) : null;
