@@ -1,7 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 
 /**
- * Reads a stretch of a file, `size` bytes at a time. Each view is valid until the next is asked for.
+ * Reads a range of a file, `size` bytes at a time. Each view is valid until the next is asked for.
  * @param endsEarly makes the error for a file that is shorter.
  */
 export async function* fileChunks(

@@ -44,7 +44,7 @@ export interface SpecialToken {
  * Characters of a text, or ids of a list, that are taken in one question. The worker answers between two steps of
  * everybody's generation, and a tokenizer takes 1 to 3 µs for a character: this much is a quarter of a second at worst.
  */
-const mostAsked = 100_000;
+const maxQuestionSize = 100_000;
 
 /** What answers need of a model. */
 export interface TextParts {
@@ -59,12 +59,12 @@ export interface TextParts {
 export function answerQuestion(question: TextQuestion, parts: TextParts): TextAnswers[TextQuestion["kind"]] {
   switch (question.kind) {
     case "encode": {
-      requireModest(question.prompt);
+      checkQuestionSize(question.prompt);
       const ids = parts.encode(question.prompt, question.adapter);
       return { ids, pieces: ids.map((id) => parts.tokenizer.tokenText(id) ?? "") };
     }
     case "decode": {
-      requireModest({ kind: "tokens", ids: question.ids });
+      checkQuestionSize({ kind: "tokens", ids: question.ids });
       const { vocabSize } = parts.info(null);
       for (const id of question.ids) requireToken(id, vocabSize, "prompt.ids");
       return {
@@ -72,7 +72,7 @@ export function answerQuestion(question: TextQuestion, parts: TextParts): TextAn
       };
     }
     case "render": {
-      requireModest(question.prompt);
+      checkQuestionSize(question.prompt);
       const { messages, rendering } = question.prompt;
       return { text: parts.template(question.adapter).render(messages, rendering ?? ordinaryRendering) };
     }
@@ -81,10 +81,10 @@ export function answerQuestion(question: TextQuestion, parts: TextParts): TextAn
   }
 }
 
-function requireModest(prompt: Prompt): void {
+function checkQuestionSize(prompt: Prompt): void {
   const [size, things, field] = sizeOf(prompt);
-  if (size > mostAsked) {
-    const message = `${size} ${things} are more than the ${mostAsked} that can be asked about at once. Send them in parts.`;
+  if (size > maxQuestionSize) {
+    const message = `${size} ${things} are more than the ${maxQuestionSize} that can be asked about at once. Send them in parts.`;
     throw new ToastError("invalid_request", message, { field });
   }
 }

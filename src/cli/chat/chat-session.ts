@@ -71,8 +71,8 @@ export class ChatSession {
       }
       const outcome = await runSlashCommand(message, this.#conversation, () => this.#server.models());
       switch (outcome.kind) {
-        case "say":
-          for (const line of outcome.lines) this.#say(line);
+        case "print":
+          for (const line of outcome.lines) this.#print(line);
           break;
         case "ask":
           await this.#ask(outcome.question);
@@ -86,7 +86,7 @@ export class ChatSession {
       }
     } catch (error) {
       if (!(error instanceof ToastError)) throw error;
-      this.#say(error.message);
+      this.#print(error.message);
     }
   }
 
@@ -108,7 +108,7 @@ export class ChatSession {
         this.#conversation.add(question, answer);
         this.#screen.output.write("\n");
       }
-      if (controller.signal.aborted && !this.#isOver) this.#say("(stopped)");
+      if (controller.signal.aborted && !this.#isOver) this.#print("(stopped)");
     }
   }
 
@@ -116,10 +116,10 @@ export class ChatSession {
     const text = this.#conversation.transcript(file.endsWith(".json") ? "json" : "markdown");
     try {
       await writeFile(file, text, { flag: "wx" });
-      this.#say(`Saved to ${file}.`);
+      this.#print(`Saved to ${file}.`);
     } catch (cause) {
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-      this.#say(code === "EEXIST" ? `${file} is there already; choose another name.` : `${file}: ${code}.`);
+      this.#print(code === "EEXIST" ? `${file} is there already; choose another name.` : `${file}: ${code}.`);
     }
   }
 
@@ -139,7 +139,7 @@ export class ChatSession {
     // Readline keeps the line that was typed; this is how its own Ctrl-U drops it.
     this.#lines.write(null, { ctrl: true, name: "e" });
     this.#lines.write(null, { ctrl: true, name: "u" });
-    this.#say(isTyping ? "" : "\n(Ctrl-C again leaves)");
+    this.#print(isTyping ? "" : "\n(Ctrl-C again leaves)");
     this.#prompt();
   }
 
@@ -155,7 +155,7 @@ export class ChatSession {
     this.#lines.prompt();
   }
 
-  #say(line: string): void {
+  #print(line: string): void {
     this.#screen.output.write(`${line}\n`);
   }
 }

@@ -3,7 +3,7 @@ import { type Conversation, integerIn, numberIn } from "./conversation.js";
 
 /** What a line that begins with a slash wants of whoever reads it, beside the conversation that it has changed. */
 export type SlashOutcome =
-  | { readonly kind: "say"; readonly lines: readonly string[] }
+  | { readonly kind: "print"; readonly lines: readonly string[] }
   | { readonly kind: "save"; readonly file: string }
   | { readonly kind: "ask"; readonly question: string }
   | { readonly kind: "leave" };
@@ -26,10 +26,10 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
       const { base } = conversation;
       const known = (await models()).filter((id) => id.startsWith(`${base}:`)).map((id) => id.slice(base.length + 1));
       const listed = `Adapters of ${base}: ${known.join(", ") || "none"}.`;
-      if (rest === "") return say(`${steeredBy(conversation)} ${listed}`);
+      if (rest === "") return print(`${steeredBy(conversation)} ${listed}`);
       if (rest !== "none" && !known.includes(rest)) throw wrong(`There is no adapter '${rest}'. ${listed}`);
       conversation.change({ model: rest === "none" ? base : `${base}:${rest}` });
-      return say(steeredBy(conversation));
+      return print(steeredBy(conversation));
     },
   },
   strength: {
@@ -39,7 +39,7 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
       const strength = rest === "" ? null : numberIn(rest, 0, 4, "The strength");
       if (conversation.adapter === null && strength !== null) throw wrong(`${steeredBy(conversation)} See /adapter.`);
       conversation.change({ strength });
-      return say(`Strength ${strength ?? 1}.`);
+      return print(`Strength ${strength ?? 1}.`);
     },
   },
   layers: {
@@ -48,13 +48,13 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
     run(rest, conversation) {
       if (rest === "") {
         conversation.change({ layers: null });
-        return say("All layers are steered.");
+        return print("All layers are steered.");
       }
       const [first = "", last = first] = rest.split(/\s+/);
       const from = integerIn(first, 0, 10_000, "The first layer");
       const to = integerIn(last, from, 10_000, "The last layer");
       conversation.change({ layers: [from, to] });
-      return say(`Layers ${from} to ${to} are steered.`);
+      return print(`Layers ${from} to ${to} are steered.`);
     },
   },
   model: {
@@ -62,10 +62,10 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
     description: "talk to another model; alone: which there are",
     async run(rest, conversation, models) {
       const known = await models();
-      if (rest === "") return say(...known.map((id) => (id === conversation.settings.model ? `* ${id}` : `  ${id}`)));
+      if (rest === "") return print(...known.map((id) => (id === conversation.settings.model ? `* ${id}` : `  ${id}`)));
       if (!known.includes(rest)) throw wrong(`There is no model '${rest}'. There are: ${known.join(", ")}.`);
       conversation.change({ model: rest });
-      return say(`Talking to ${rest}.`);
+      return print(`Talking to ${rest}.`);
     },
   },
   system: {
@@ -73,7 +73,7 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
     description: "what the model is told before all; alone: nothing",
     run(rest, conversation) {
       conversation.change({ system: rest === "" ? null : rest });
-      return say(rest === "" ? "No system message." : "System message set.");
+      return print(rest === "" ? "No system message." : "System message set.");
     },
   },
   temperature: {
@@ -82,7 +82,7 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
     run(rest, conversation) {
       const temperature = rest === "" ? null : numberIn(rest, 0, 2, "The temperature");
       conversation.change({ temperature });
-      return say(temperature === null ? "The server's temperature." : `Temperature ${temperature}.`);
+      return print(temperature === null ? "The server's temperature." : `Temperature ${temperature}.`);
     },
   },
   seed: {
@@ -91,7 +91,7 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
     run(rest, conversation) {
       const seed = rest === "" ? null : integerIn(rest, 0, 2 ** 32 - 1, "The seed");
       conversation.change({ seed });
-      return say(seed === null ? "A new seed each time." : `Seed ${seed}.`);
+      return print(seed === null ? "A new seed each time." : `Seed ${seed}.`);
     },
   },
   retry: {
@@ -108,7 +108,7 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
     description: "forgets what was said; settings stay",
     run(_, conversation) {
       conversation.reset();
-      return say("Forgotten.");
+      return print("Forgotten.");
     },
   },
   save: {
@@ -122,7 +122,7 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
   help: {
     words: "",
     description: "this list",
-    run: () => say(...helpLines()),
+    run: () => print(...helpLines()),
   },
   quit: {
     words: "",
@@ -162,8 +162,8 @@ function steeredBy({ adapter, base }: Conversation): string {
   return adapter === null ? `${base} speaks, no adapter steers it.` : `Steered by ${adapter}.`;
 }
 
-function say(...lines: readonly string[]): SlashOutcome {
-  return { kind: "say", lines };
+function print(...lines: readonly string[]): SlashOutcome {
+  return { kind: "print", lines };
 }
 
 function wrong(message: string): ToastError {

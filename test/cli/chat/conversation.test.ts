@@ -42,7 +42,7 @@ describe("a conversation", () => {
       "/seed 7",
       "/adapter poet",
     ]) {
-      expect(await runSlashCommand(line, talk, models)).toMatchObject({ kind: "say" });
+      expect(await runSlashCommand(line, talk, models)).toMatchObject({ kind: "print" });
     }
     expect(talk.requestFor("Hi")).toEqual({
       model: "tiny:poet",
@@ -114,11 +114,11 @@ describe("slash commands", () => {
   it("list models with the one that speaks, adapters of its base, and themselves", async () => {
     const talk = open();
     const listed = await runSlashCommand("/model", talk, models);
-    expect(listed).toEqual({ kind: "say", lines: ["  tiny", "* tiny:alpaca", "  tiny:poet", "  rival"] });
+    expect(listed).toEqual({ kind: "print", lines: ["  tiny", "* tiny:alpaca", "  tiny:poet", "  rival"] });
     const adapters = await runSlashCommand("/adapter", talk, models);
-    expect(adapters).toEqual({ kind: "say", lines: ["Steered by alpaca. Adapters of tiny: alpaca, poet."] });
+    expect(adapters).toEqual({ kind: "print", lines: ["Steered by alpaca. Adapters of tiny: alpaca, poet."] });
     const help = await runSlashCommand("/help", talk, models);
-    const text = help.kind === "say" ? help.lines.join("\n") : "";
+    const text = help.kind === "print" ? help.lines.join("\n") : "";
     for (const name of Object.keys(slashCommands)) expect(text).toContain(`/${name}`);
   });
 });
