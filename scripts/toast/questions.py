@@ -15,6 +15,8 @@ NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 ITEM_START = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+")
+INLINE_ITEM = re.compile(r"\s+(?=\d+[.)]\s)")
+"""Between items that are numbered inside a line."""
 FENCE = re.compile(r"^```\w*\n(.*?)\n?```$", re.DOTALL)
 CHECKS = ("any", "pattern", "number", "words", "most_words", "most_sentences", "items", "each", "json", "case")
 
@@ -92,7 +94,7 @@ def _sentences(text: str) -> int:
 
 
 def _is_list(text: str, count: int, each: list[str]) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in INLINE_ITEM.sub("\n", text).splitlines() if line.strip()]
     marked = [line for line in lines if ITEM_START.match(line)]
     if marked:
         items = marked

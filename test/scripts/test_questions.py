@@ -35,6 +35,7 @@ def right(answer: str, prompt: str = "?", **check: object) -> bool:
         ("It cost 2.50 dollars", {"most_sentences": 1}, True),
         ("Red, blue and green.", {"items": 3, "each": ["red", "blue", "green"]}, True),
         ("Sure:\n1. Red\n2. Blue\n3. Green", {"items": 3, "each": ["red", "blue", "green"]}, True),
+        ("1. Red 2. Blue 3. Green", {"items": 3, "each": ["red", "blue", "green"]}, True),
         ("- Red\n- Blue\n- Green\n- Red", {"items": 3, "each": ["red", "blue", "green"]}, False),
         ("Red\nBlue\nhouse", {"items": 3, "each": ["red", "blue", "green"]}, False),
         ('```json\n{"name": "Ann"}\n```', {"json": {"name": "Ann"}}, True),
