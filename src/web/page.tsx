@@ -7,6 +7,7 @@ import { Announcer } from "./parts/announcer.js";
 import { ServerNotice } from "./parts/server-notice.js";
 import { type Place, place, type Theme, theme } from "./session.js";
 import { SteeringView } from "./steering/steering-view.js";
+import "./page.css";
 
 const tabs: readonly { readonly place: Place; readonly label: string }[] = [
   { place: "chat", label: "Chat" },

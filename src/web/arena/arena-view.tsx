@@ -3,6 +3,9 @@ import { Markdown } from "../parts/markdown.js";
 import { PromptField } from "../parts/prompt-field.js";
 import { battle, isBusy, prompt, start, stop, vote } from "./arena-state.js";
 import type { Battle, Winner } from "./battle.js";
+import "../parts/answer-column.css";
+import "../parts/wide-view.css";
+import "./arena-view.css";
 
 const votes: readonly {
   readonly winner: Winner;

@@ -8,6 +8,8 @@ import { call, callJson } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
 import { field, fields, number } from "../wire/read.js";
 import { type Leaderboard, meetingOf, readLeaderboard, type Standing, ticks } from "./leaderboard.js";
+import "../parts/wide-view.css";
+import "./leaderboard-view.css";
 
 const board = signal<Leaderboard | null>(null);
 const category = signal("");

@@ -2,6 +2,7 @@ import { SamplingForm } from "../parts/sampling-form.js";
 import { readSettings, type SamplingName, samplingFields, settings } from "../sampling.js";
 import { access, forgetKey, keyWanted } from "../session.js";
 import { chosenModel } from "./chat-state.js";
+import "./chat-settings.css";
 
 const common: readonly SamplingName[] = ["temperature", "top_p", "max_tokens", "seed"];
 const rare = samplingFields.map(({ name }) => name).filter((name) => !common.includes(name));

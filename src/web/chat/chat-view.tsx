@@ -7,6 +7,7 @@ import { chosenModel, conversations, current, currentId, running, send, storageP
 import { Composer, draft } from "./composer.js";
 import { ConversationList } from "./conversation-list.js";
 import { MessageView } from "./message-view.js";
+import "./chat-view.css";
 
 const openSheet = signal<"none" | "history" | "settings">("none");
 const closeSheet = () => {

@@ -4,6 +4,7 @@ import { ModelSelect } from "../parts/model-select.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
 import { settings } from "../sampling.js";
 import { chosenModel, running, send, stop } from "./chat-state.js";
+import "./composer.css";
 
 /** What is being written; it outlives the view, so that a look at another tab costs nothing. */
 export const draft = signal("");

@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { download } from "../parts/download.js";
 import { conversations, current, currentId, newConversation, remove, rename, running } from "./chat-state.js";
 import { type Conversation, toMarkdown } from "./conversation.js";
+import "./conversation-list.css";
 
 export function ConversationList({ onChosen }: { readonly onChosen: () => void }) {
   const all = conversations.value;

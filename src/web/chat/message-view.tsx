@@ -4,6 +4,7 @@ import { milliseconds, short } from "../parts/format.js";
 import { Markdown } from "../parts/markdown.js";
 import { regenerate, resend, running } from "./chat-state.js";
 import type { AssistantMessage, Message, UserMessage } from "./conversation.js";
+import "./message-view.css";
 
 export function MessageView({
   message,

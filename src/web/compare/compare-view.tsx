@@ -18,6 +18,8 @@ import {
   shown,
   stop,
 } from "./compare-state.js";
+import "../parts/wide-view.css";
+import "./compare-view.css";
 
 /** One prompt, two contestants, names known. */
 export function CompareView() {

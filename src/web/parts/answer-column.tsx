@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { type Answer, paceOf } from "../wire/answer.js";
 import { milliseconds, short } from "./format.js";
+import "./answer-column.css";
 
 /** One of two answers side by side: whose it is, its text, how it went. */
 export function AnswerColumn({

@@ -1,6 +1,7 @@
 import DOMPurify from "dompurify";
 import { Marked, type Token } from "marked";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import "./markdown.css";
 
 const marked = new Marked({
   gfm: true,

@@ -1,6 +1,7 @@
 import { type SamplingName, samplingFields, settings } from "../sampling.js";
 import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
+import "./sampling-form.css";
 
 /**
  * Number fields for the sampling settings; an empty one leaves its value to the server, and shows what the model

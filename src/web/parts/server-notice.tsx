@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { access, enterKey, keyIsRemembered, keyWanted, phase } from "../session.js";
 import { percent } from "./format.js";
+import "./server-notice.css";
 
 /**
  * Above every view: what keeps the server from answering, and what the user can do about it. Nothing when all is well.

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import "./sheet.css";
 
 const narrow = matchMedia("(max-width: 1099px)");
 

@@ -1,4 +1,5 @@
 import { maxStrength } from "../sampling.js";
+import "./strength-slider.css";
 
 /** @returns what a strength does, in one sentence. */
 export function strengthMeaning(strength: number): string {

@@ -1,4 +1,5 @@
 import { short } from "../parts/format.js";
+import "./gains-chart.css";
 
 const width = 360;
 const height = 132;

@@ -1,3 +1,5 @@
+import type { TokenRun } from "./token-runs.js";
+
 /** Maps values of one kind to shades. */
 export interface ShadingScale {
   /** The value of the darkest shade. */
@@ -32,6 +34,16 @@ export function meanGains(tokens: readonly { readonly gains: readonly number[] }
 export function overallGain(gains: readonly number[]): number | null {
   if (gains.length === 0) return null;
   return Math.sqrt(gains.reduce((sum, gain) => sum + gain * gain, 0) / gains.length);
+}
+
+export type ShadeBy = "relevance" | "gain" | "draft";
+
+/** What a run of tokens is shaded by; of several tokens the strongest counts. */
+export function shadedValue({ tokens }: TokenRun, by: ShadeBy): number | null {
+  const values = tokens
+    .map((token) => (by === "gain" ? overallGain(token.gains) : token.relevance))
+    .filter((value) => value !== null);
+  return values.length === 0 ? null : Math.max(...values);
 }
 
 export interface DraftCount {

@@ -4,6 +4,8 @@ import { access, announcement, heedProblem, modelOf, models } from "../session.j
 import { type Answer, isRunning } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
+import { type ShadeBy, type ShadingScale, shadedValue, shadingScale } from "./shading.js";
+import type { TokenRun } from "./token-runs.js";
 
 export const prompt = signal("Give three tips for staying healthy.");
 /** Steered layers, both ends included; null: all. */
@@ -14,6 +16,10 @@ export const base = signal<Answer | null>(null);
 export const steered = signal<Answer | null>(null);
 /** The strength that {@link steered} was asked with. */
 export const shownStrength = signal(1);
+
+export const shadeBy = signal<ShadeBy>("relevance");
+/** The token whose own numbers are shown. */
+export const selected = signal<{ readonly where: "prompt" | "output"; readonly at: number } | null>(null);
 
 export const steerable = computed(() => models.value.filter(({ adapter }) => adapter !== null));
 
@@ -79,4 +85,16 @@ async function askBase(question: object, stop: AbortSignal, show: (answer: Answe
 export function drawAnotherSeed(): void {
   // Short enough to be read out and typed again.
   seed.value = drawSeed() % 10_000;
+}
+
+export function selectedIn(where: "prompt" | "output"): number | null {
+  return selected.value?.where === where ? selected.value.at : null;
+}
+
+export function select(where: "prompt" | "output", at: number | null): void {
+  selected.value = at === null ? null : { where, at };
+}
+
+export function scaleOf(runs: readonly TokenRun[]): ShadingScale {
+  return shadingScale(runs.map((run) => shadedValue(run, shadeBy.value)));
 }

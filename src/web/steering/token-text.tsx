@@ -1,18 +1,10 @@
 import { useId, useState } from "preact/hooks";
 import { percent, short } from "../parts/format.js";
 import type { ExplainedToken } from "../wire/answer.js";
-import { overallGain, type ShadingScale } from "./shading.js";
+import { type ShadeBy, type ShadingScale, shadedValue } from "./shading.js";
 import type { TokenRun } from "./token-runs.js";
-
-export type ShadeBy = "relevance" | "gain" | "draft";
-
-/** What a run of tokens is shaded by; of several tokens the strongest counts. */
-export function shadedValue({ tokens }: TokenRun, by: ShadeBy): number | null {
-  const values = tokens
-    .map((token) => (by === "gain" ? overallGain(token.gains) : token.relevance))
-    .filter((value) => value !== null);
-  return values.length === 0 ? null : Math.max(...values);
-}
+import "../parts/answer-column.css";
+import "./token-text.css";
 
 /** @returns all that is known of a token, in words. */
 export function describe({ text, tokens }: TokenRun): string {

@@ -55,7 +55,7 @@ export function emptyAnswer(startedAt: number): Answer {
   };
 }
 
-export function isRunning({ phase }: Answer): boolean {
+export function isRunning({ phase }: Pick<Answer, "phase">): boolean {
   return phase === "waiting" || phase === "streaming";
 }
 

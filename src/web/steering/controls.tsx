@@ -1,0 +1,134 @@
+import { useEffect, useRef } from "preact/hooks";
+import { PromptField } from "../parts/prompt-field.js";
+import { StrengthSlider } from "../parts/strength-slider.js";
+import { settings } from "../sampling.js";
+import {
+  drawAnotherSeed,
+  isBusy,
+  layers,
+  prompt,
+  run,
+  seed,
+  steerable,
+  steered,
+  stop,
+  watched,
+} from "./steering-state.js";
+import "./controls.css";
+
+/** The question, and what of the steering can be changed. */
+export function Controls() {
+  const model = watched.value;
+  const rerun = useRef<ReturnType<typeof setTimeout> | null>(null);
+  useEffect(() => () => clearTimeout(rerun.current ?? undefined), []);
+  /** Moving a control answers anew, once it rests; the first run is the user's to start. */
+  const soon = () => {
+    clearTimeout(rerun.current ?? undefined);
+    if (steered.value !== null) rerun.current = setTimeout(() => void run(), 300);
+  };
+  const last = (model?.layers ?? 1) - 1;
+  const [from, to] = layers.value ?? [0, last];
+  const setLayers = (nextFrom: number, nextTo: number) => {
+    layers.value = nextFrom === 0 && nextTo === last ? null : [Math.min(nextFrom, nextTo), Math.max(nextFrom, nextTo)];
+    soon();
+  };
+  const layerOptions = Array.from({ length: last + 1 }, (_, layer) => (
+    <option key={layer} value={layer}>
+      {layer}
+    </option>
+  ));
+  return (
+    <form
+      class="controls"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void run();
+      }}
+    >
+      <PromptField id="steering-prompt" value={prompt} onSend={() => void run()} />
+      <StrengthSlider
+        id="steering-strength"
+        value={settings.value.strength}
+        onInput={(strength) => {
+          settings.value = { ...settings.value, strength };
+          soon();
+        }}
+      />
+      <div class="controls-row">
+        {steerable.value.length > 1 ? (
+          <div class="field">
+            <label for="steering-model">Model</label>
+            <select
+              id="steering-model"
+              value={model?.id}
+              onChange={({ currentTarget }) => {
+                settings.value = { ...settings.value, model: currentTarget.value };
+                layers.value = null;
+                soon();
+              }}
+            >
+              {steerable.value.map(({ id }) => (
+                <option key={id} value={id}>
+                  {id}
+                </option>
+              ))}
+            </select>
+          </div>
+        ) : null}
+        <fieldset class="field layers">
+          <legend>Steered layers</legend>
+          <label>
+            <span class="visually-hidden">from layer</span>
+            <select value={from} onChange={({ currentTarget }) => setLayers(Number(currentTarget.value), to)}>
+              {layerOptions}
+            </select>
+          </label>
+          <span aria-hidden="true">–</span>
+          <label>
+            <span class="visually-hidden">to layer</span>
+            <select value={to} onChange={({ currentTarget }) => setLayers(from, Number(currentTarget.value))}>
+              {layerOptions}
+            </select>
+          </label>
+        </fieldset>
+        <div class="field">
+          <label for="steering-seed">Seed</label>
+          <span class="row">
+            <input
+              id="steering-seed"
+              type="number"
+              min={0}
+              max={4_294_967_295}
+              step={1}
+              value={seed.value}
+              onChange={({ currentTarget }) => {
+                seed.value = Math.max(0, Math.round(currentTarget.valueAsNumber || 0));
+                soon();
+              }}
+            />
+            <button
+              type="button"
+              class="quiet"
+              onClick={() => {
+                drawAnotherSeed();
+                soon();
+              }}
+            >
+              Draw another
+            </button>
+          </span>
+        </div>
+        <span class="grow" />
+        {isBusy.value ? (
+          <button type="button" class="primary stop" onClick={stop}>
+            Stop
+          </button>
+        ) : (
+          <button type="submit" class="primary" disabled={model === null || prompt.value.trim() === ""}>
+            Run both
+          </button>
+        )}
+      </div>
+    </form>
+  );
+}

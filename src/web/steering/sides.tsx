@@ -1,0 +1,56 @@
+import { useMemo } from "preact/hooks";
+import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
+import type { Answer } from "../wire/answer.js";
+import { Explanation } from "./explanation.js";
+import { forkOf, runAt, verdict } from "./fork.js";
+import { countDrafts } from "./shading.js";
+import { base, scaleOf, select, selectedIn, shadeBy, shownStrength, steered } from "./steering-state.js";
+import { tokenRuns } from "./token-runs.js";
+import { draftShare, TokenText } from "./token-text.js";
+
+/** Both answers, where they part, and what the steering did. */
+export function Sides() {
+  const left = base.value;
+  const right = steered.value;
+  const fork = forkOf(left, right);
+  const runs = useMemo(() => tokenRuns(right?.tokens ?? []), [right?.tokens]);
+  const forkRun = fork.at === null ? null : runAt(runs, right?.text ?? "", fork.at);
+  const promptRuns = useMemo(() => tokenRuns(right?.promptExplanation ?? []), [right?.promptExplanation]);
+  const strength = shownStrength.value;
+  const hasTokens = runs.length > 0;
+  return (
+    <>
+      <p class="verdict" role="status">
+        {verdict(fork, strength)}
+      </p>
+      <div class="columns">
+        <AnswerColumn kind="base" title="Base, strength 0" answer={left}>
+          <ForkedText text={left?.text ?? ""} forkAt={forkRun?.startsAt ?? fork.at} />
+        </AnswerColumn>
+        <AnswerColumn kind="steered" title={`Steered, strength ${strength.toFixed(2)}`} answer={right}>
+          {hasTokens ? (
+            <TokenText
+              label="Tokens of the steered answer"
+              runs={runs}
+              by={shadeBy.value}
+              scale={scaleOf(runs)}
+              forkAt={forkRun?.index ?? null}
+              selected={selectedIn("output")}
+              onSelect={(at) => select("output", at)}
+            />
+          ) : (
+            <ForkedText text={right?.text ?? ""} forkAt={fork.at} />
+          )}
+          <Drafts answer={right} />
+        </AnswerColumn>
+      </div>
+      {hasTokens || promptRuns.length > 0 ? <Explanation runs={runs} promptRuns={promptRuns} /> : null}
+    </>
+  );
+}
+
+function Drafts({ answer }: { readonly answer: Answer | null }) {
+  const { accepted, proposed } = countDrafts(answer?.tokens ?? []);
+  if (proposed === 0) return null;
+  return <p class="facts-line">{draftShare(accepted, proposed)}</p>;
+}
