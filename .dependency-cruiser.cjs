@@ -1,5 +1,7 @@
 /** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, grammar, text, steering → model }.
- *  Each room lists the rooms that it may import; anything else is an error. `errors.ts`, `at.ts`, `json-tree.ts` and `write-whole-file.ts` are open to all. */
+ *  Each room lists the rooms that it may import; anything else is an error. What is in `shared` is open to all. */
+const shared = ["errors", "at", "json-tree", "write-whole-file", "linked-abort", "event-queue", "foreign-answer"];
+
 const rooms = {
   main: ["cli"],
   package: [],
@@ -8,7 +10,7 @@ const rooms = {
   settings: ["package", "hub", "engine"],
   server: ["package", "openai", "adapters", "arena", "engine", "settings", "model"],
   adapters: ["engine", "convert", "model"],
-  arena: ["openai", "engine", "text"],
+  arena: ["text"],
   openai: ["engine", "steering", "text"],
   engine: ["sampling", "grammar", "text", "model", "steering"],
   sampling: [],
@@ -19,16 +21,11 @@ const rooms = {
   convert: ["model", "text"],
   hub: ["convert", "model"],
   web: [],
-  errors: [],
-  at: [],
-  "json-tree": [],
-  "write-whole-file": [],
+  ...Object.fromEntries(shared.map((file) => [file, []])),
 };
 
 const pathOf = (room) =>
-  ["main", "app", "package", "errors", "at", "json-tree", "write-whole-file"].includes(room)
-    ? `^src/${room}\\.ts$`
-    : `^src/${room}/`;
+  ["main", "app", "package", ...shared].includes(room) ? `^src/${room}\\.ts$` : `^src/${room}/`;
 
 /** One door per vendor: the only source files that may import these packages. */
 const doors = {
@@ -44,7 +41,7 @@ const doors = {
   "@fastify/busboy": "^src/server/adapters/adapter-upload\\.ts$",
   commander: "^src/cli/",
   "eventsource-parser":
-    "^src/(cli/bench/completion-stream|cli/chat/chat-server|arena/contestants/remote-contestant|web/wire/call)\\.ts$",
+    "^src/(cli/bench/completion-stream|cli/chat/chat-server|arena/contestants/contestant|web/wire/call)\\.ts$",
   preact: "^src/web/",
   marked: "^src/web/parts/markdown\\.tsx$",
   dompurify: "^src/web/parts/markdown\\.tsx$",
@@ -67,7 +64,7 @@ module.exports = {
       from: { path: pathOf(room) },
       to: {
         path: "^src/",
-        pathNot: [pathOf(room), ...["errors", "at", "json-tree", "write-whole-file", ...allowed].map(pathOf)],
+        pathNot: [pathOf(room), ...[...shared, ...allowed].map(pathOf)],
       },
     })),
     ...Object.entries(doors).map(([vendor, door]) => ({

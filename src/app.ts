@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AdapterLibrary } from "./adapters/adapter-library.js";
 import { Arena } from "./arena/arena.js";
+import type { OwnServer } from "./arena/contestants/contestant.js";
 import { Roster, readRoster } from "./arena/contestants/roster.js";
 import { openStore } from "./arena/store/open-store.js";
 import { convertInThread } from "./convert/convert-in-thread.js";
@@ -13,13 +14,16 @@ import type { ServedModel } from "./engine/served-model.js";
 import { defaultLimits, EngineClient } from "./engine/thread/engine-client.js";
 import { ToastError } from "./errors.js";
 import { manifestFileName, readBackboneManifest } from "./model/model-folder.js";
+import { steeringChoice } from "./openai/steering-field.js";
 import { arenaLimits } from "./server/arena/arena-settings.js";
+import { ownServer } from "./server/arena/own-server.js";
 import { createEdge, openKeys } from "./server/edge/create-edge.js";
 import { createLog, type Log } from "./server/edge/request-log.js";
 import { openTracing } from "./server/edge/tracing.js";
 import { RunningRequests } from "./server/generate/running-requests.js";
 import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
 import { createServerApp } from "./server/server-app.js";
+import type { ServerDeps } from "./server/server-deps.js";
 import type { ServeConfig } from "./settings/serve-config.js";
 
 /** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
@@ -73,7 +77,9 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   });
   let preparing: string | null = config.adaptersDir === null ? null : "loading adapters";
   const registry = new EngineRegistry(engines, { observe, preparing: () => preparing });
-  const arena = await openArena(config, registry, hooks.environment ?? {});
+  const logError: ServerDeps["logError"] = (requestId, error) =>
+    log.error({ requestId, err: error }, "A request failed.");
+  const arena = await openArena(config, ownServer(registry, logError), hooks.environment ?? {});
   const routes = createServerApp({
     registry,
     running,
@@ -86,7 +92,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       limits: arenaLimits(config.battlesPerMinute),
     },
     startedAt: Math.floor(Date.now() / 1000),
-    logError: (requestId, error) => log.error({ requestId, err: error }, "A request failed."),
+    logError,
   });
   // The port first: a port that is taken should not cost the loading of a model.
   const server: HttpServer = await listen((request, bindings) => routes.fetch(request, bindings), {
@@ -137,13 +143,9 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
  * The store is opened by the first battle.
  * @throws ToastError `file_missing`, `invalid_config` when the file of contestants is not right.
  */
-async function openArena(
-  config: ServeConfig,
-  registry: EngineRegistry,
-  environment: NodeJS.ProcessEnv,
-): Promise<Arena> {
-  const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment);
-  return new Arena(new Roster(entries, registry), () => openStore(config));
+async function openArena(config: ServeConfig, own: OwnServer, environment: NodeJS.ProcessEnv): Promise<Arena> {
+  const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment, steeringChoice);
+  return new Arena(new Roster(entries, own), () => openStore(config));
 }
 
 function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }: ServeConfig) {

@@ -3,15 +3,14 @@ import { join } from "node:path";
 import { modelFolders } from "../app.js";
 import { RecordedAnswers } from "../arena/batch/recorded-answers.js";
 import type { BatchContestant } from "../arena/batch/run-batch.js";
-import type { Contestant } from "../arena/contestants/contestant.js";
-import { RemoteContestant } from "../arena/contestants/remote-contestant.js";
+import { Contestant, type OwnServer } from "../arena/contestants/contestant.js";
 import { Roster, type RosterEntry, readRoster } from "../arena/contestants/roster.js";
-import { ServedContestant } from "../arena/contestants/served-contestant.js";
 import { EngineRegistry } from "../engine/engine-registry.js";
 import { EngineClient } from "../engine/thread/engine-client.js";
 import { ToastError } from "../errors.js";
 import { manifestFileName, readModelFolder } from "../model/model-folder.js";
-import type { SteeringChoice } from "../openai/steering-field.js";
+import { steeringChoice } from "../openai/steering-field.js";
+import { ownServer } from "../server/arena/own-server.js";
 import { parseServeConfig } from "../settings/serve-config.js";
 import type { Terminal } from "./terminal.js";
 
@@ -50,7 +49,8 @@ export async function openContestants(
   onStage: (stage: string) => void,
 ): Promise<OpenedContestants> {
   const named = words.map(namedBy);
-  const roster = flags.contestants === undefined ? [] : await readRoster(flags.contestants, terminal.environment);
+  const roster =
+    flags.contestants === undefined ? [] : await readRoster(flags.contestants, terminal.environment, steeringChoice);
   const folders = await foldersOf(named, roster, flags, terminal.environment);
   const engines = folders.map(
     (folder) =>
@@ -66,9 +66,10 @@ export async function openContestants(
   try {
     await Promise.all(engines.map((engine) => engine.ready()));
     const registry = new EngineRegistry(engines);
-    const everybody = new Roster(roster, registry);
+    const own = ownServer(registry, (_, error) => terminal.err(String(error)));
+    const everybody = new Roster(roster, own);
     const opened: BatchContestant[] = [];
-    for (const one of named) opened.push(await open(one, everybody, engines, registry, terminal.environment));
+    for (const one of named) opened.push(await open(one, everybody, engines, registry, own, terminal.environment));
     return { opened, close };
   } catch (error) {
     await close();
@@ -131,6 +132,7 @@ async function open(
   roster: Roster,
   engines: readonly EngineClient[],
   registry: EngineRegistry,
+  own: OwnServer,
   environment: NodeJS.ProcessEnv,
 ): Promise<BatchContestant> {
   switch (named.kind) {
@@ -139,30 +141,27 @@ async function open(
     case "url": {
       const { OPENAI_API_KEY: apiKey = null } = environment;
       const { url, model } = named;
-      return live(
-        new RemoteContestant({ id: model, label: model, url, model, apiKey, template: null, arena: true }),
-        url,
-      );
+      return live(Contestant.remote({ id: model, label: model, url, model, apiKey, template: null, arena: true }), url);
     }
     case "folder": {
       const engine = engines.find(({ folder }) => folder === named.folder);
       const base = await engine?.ready();
       const id = named.adapter === null ? (base?.id ?? "") : `${base?.id}:${named.adapter}`;
-      return served(id, named.strength, registry);
+      return served(id, named.strength, registry, own);
     }
     case "id": {
       const found = roster.find(named.id);
-      if (found.kind === "served" && found.id === found.model) return served(named.id, named.strength, registry);
+      if (found.kind === "served" && found.id === found.model) return served(named.id, named.strength, registry, own);
       return live(found, "");
     }
   }
 }
 
-function served(id: string, strength: number | null, registry: EngineRegistry): BatchContestant {
+function served(id: string, strength: number | null, registry: EngineRegistry, own: OwnServer): BatchContestant {
   const { model } = registry.resolve(id);
-  const steering: SteeringChoice | null = strength === null ? null : { strength };
+  const steering = strength === null ? null : { strength };
   const name = strength === null ? id : `${id}@${strength}`;
-  const contestant = new ServedContestant({ id: name, label: name, model: id, steering, arena: true }, registry);
+  const contestant = Contestant.served({ id: name, label: name, model: id, steering, arena: true }, own);
   const hashes = [model.base.fingerprint, ...model.base.adapters.map(({ fingerprint }) => fingerprint)];
   return live(contestant, hashes.join());
 }

@@ -1,7 +1,7 @@
 import type { FinishReason, Generation, GenerationEvent, Usage } from "../engine/engine.js";
-import { EventQueue } from "../engine/event-queue.js";
 import type { TokenReport } from "../engine/token-report.js";
 import { ToastError } from "../errors.js";
+import { EventQueue } from "../event-queue.js";
 
 /** What the engine says of a request with one prompt or several. Choices are counted through: prompt × n + choice. */
 export type AnswerEvent = GenerationEvent & {

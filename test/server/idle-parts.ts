@@ -3,6 +3,7 @@ import { Arena } from "../../src/arena/arena.js";
 import { Roster } from "../../src/arena/contestants/roster.js";
 import type { EngineRegistry } from "../../src/engine/engine-registry.js";
 import { arenaLimits } from "../../src/server/arena/arena-settings.js";
+import { ownServer } from "../../src/server/arena/own-server.js";
 import type { ServerDeps } from "../../src/server/server-deps.js";
 
 /** Adapters and arena of a server that is asked for neither: no adapters folder, no store. */
@@ -11,7 +12,7 @@ export function idleParts(registry: EngineRegistry): Pick<ServerDeps, "adapters"
   const quiet = () => {};
   const log = { info: quiet, warn: quiet, error: quiet };
   const library = new AdapterLibrary({ hosts: [], directory: null, convert: never, log });
-  const arena = new Arena(new Roster([], registry), never);
+  const arena = new Arena(new Roster([], ownServer(registry, quiet)), never);
   return {
     adapters: { library, maxBytes: 1 },
     arena: { arena, pace: { charactersPerSecond: 1, tickMs: 1 }, limits: arenaLimits(1) },

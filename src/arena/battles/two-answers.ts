@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { EventQueue } from "../../engine/event-queue.js";
-import { linkedAbort } from "../../engine/linked-abort.js";
+import { EventQueue } from "../../event-queue.js";
+import { linkedAbort } from "../../linked-abort.js";
 import type { BattleSide, SideName } from "../battle-record.js";
 import type { AnswerEvent, Contestant, Question } from "../contestants/contestant.js";
 import { EqualPace, type PacedFrame } from "./equal-pace.js";

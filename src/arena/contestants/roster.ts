@@ -1,10 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
-import { steeringChoice } from "../../openai/steering-field.js";
-import type { Contestant } from "./contestant.js";
-import { RemoteContestant, type RemoteEntry } from "./remote-contestant.js";
-import { type ModelCatalog, ServedContestant, type ServedEntry } from "./served-contestant.js";
+import { Contestant, type OwnServer, type RemoteEntry, type ServedEntry, type SteeringChoice } from "./contestant.js";
 
 /** What the operator configured beside the served models. */
 export type RosterEntry =
@@ -22,19 +19,21 @@ const remote = z.strictObject({
   api_key_env: z.string().min(1).optional(),
   template: z.enum(["alpaca", "vicuna"]).optional(),
 });
-const served = z.strictObject({
-  ...common,
-  model: z.string().min(1),
-  steering: steeringChoice.optional(),
-});
+const served = (steering: z.ZodType<SteeringChoice>) =>
+  z.strictObject({ ...common, model: z.string().min(1), steering: steering.optional() });
 const override = z.strictObject(common);
 
 /**
  * Reads `--contestants <file>`: a JSON array. An entry with a `url` is a model behind that URL; one with a `model` only
  * is a served model, steered as `steering` says; one with neither speaks of the served model of that id.
+ * @param steering what a request's steering may be.
  * @throws ToastError `invalid_config`, naming the entry and key at fault.
  */
-export async function readRoster(path: string, environment: NodeJS.ProcessEnv): Promise<readonly RosterEntry[]> {
+export async function readRoster(
+  path: string,
+  environment: NodeJS.ProcessEnv,
+  steering: z.ZodType<SteeringChoice>,
+): Promise<readonly RosterEntry[]> {
   const text = await readFile(path, "utf8").catch((cause) => {
     throw new ToastError("file_missing", `The file of contestants ${path} cannot be read.`, { cause });
   });
@@ -47,7 +46,9 @@ export async function readRoster(path: string, environment: NodeJS.ProcessEnv): 
   if (!Array.isArray(json)) {
     throw new ToastError("invalid_config", `${path} must hold a JSON array of contestants.`);
   }
-  const entries = json.map((value, index) => parseEntry(value, `Contestant ${index + 1} of ${path}`, environment));
+  const entries = json.map((value, index) =>
+    parseEntry(value, `Contestant ${index + 1} of ${path}`, environment, served(steering)),
+  );
   const twice = entries.find((entry, index) => entries.findIndex((other) => other.id === entry.id) < index);
   if (twice !== undefined) {
     throw new ToastError("invalid_config", `${path} has two contestants of the id '${twice.id}'.`);
@@ -55,7 +56,12 @@ export async function readRoster(path: string, environment: NodeJS.ProcessEnv): 
   return entries;
 }
 
-function parseEntry(value: unknown, where: string, environment: NodeJS.ProcessEnv): RosterEntry {
+function parseEntry(
+  value: unknown,
+  where: string,
+  environment: NodeJS.ProcessEnv,
+  servedEntry: ReturnType<typeof served>,
+): RosterEntry {
   const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
   if (keys.includes("url")) {
     const { id, label, url, model, api_key_env, template, arena } = checked(remote, value, where);
@@ -67,7 +73,7 @@ function parseEntry(value: unknown, where: string, environment: NodeJS.ProcessEn
     return { kind: "remote", id, label: label ?? id, url, model, apiKey, template: template ?? null, arena };
   }
   if (keys.includes("model")) {
-    const { id, label, model, steering, arena } = checked(served, value, where);
+    const { id, label, model, steering, arena } = checked(servedEntry, value, where);
     return { kind: "served", id, label: label ?? id, model, steering: steering ?? null, arena };
   }
   const { id, label, arena } = checked(override, value, where);
@@ -88,26 +94,25 @@ function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string)
 /** Everybody who can be compared. Served models are looked up each time: adapters come and go. */
 export class Roster {
   readonly #entries: readonly RosterEntry[];
-  readonly #catalog: ModelCatalog;
+  readonly #own: OwnServer;
 
-  constructor(entries: readonly RosterEntry[], catalog: ModelCatalog) {
+  constructor(entries: readonly RosterEntry[], own: OwnServer) {
     this.#entries = entries;
-    this.#catalog = catalog;
+    this.#own = own;
   }
 
   get contestants(): readonly Contestant[] {
     const named = new Map(this.#entries.map((entry) => [entry.id, entry]));
-    const served = this.#catalog.models
+    const served = this.#own
+      .models()
       .filter(({ id }) => (named.get(id)?.kind ?? "override") === "override")
       .map(({ id }) => {
         const { label = id, arena = true } = named.get(id) ?? {};
-        return new ServedContestant({ id, label, model: id, steering: null, arena }, this.#catalog);
+        return Contestant.served({ id, label, model: id, steering: null, arena }, this.#own);
       });
     const configured = this.#entries
       .filter((entry) => entry.kind !== "override")
-      .map((entry) =>
-        entry.kind === "remote" ? new RemoteContestant(entry) : new ServedContestant(entry, this.#catalog),
-      );
+      .map((entry) => (entry.kind === "remote" ? Contestant.remote(entry) : Contestant.served(entry, this.#own)));
     return [...served, ...configured];
   }
 

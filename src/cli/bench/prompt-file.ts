@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
+import { jsonOf } from "../../foreign-answer.js";
 
 const lineSchema = z
   .looseObject({ instruction: z.string().optional(), prompt: z.string().optional(), text: z.string().optional() })
@@ -25,12 +26,4 @@ export async function readPromptFile(file: string): Promise<readonly string[]> {
     const message = `Line ${number} of ${file} is no JSON object with a string 'instruction', 'prompt' or 'text'.`;
     throw new ToastError("invalid_option", message, { param: "--prompts" });
   });
-}
-
-function jsonOf(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return null;
-  }
 }

@@ -1,6 +1,6 @@
 import { ToastError } from "../../errors.js";
+import { EventQueue } from "../../event-queue.js";
 import type { Generation, GenerationEvent } from "../engine.js";
-import { EventQueue } from "../event-queue.js";
 
 /** One request's way back: a promise of acceptance, then a queue of events for one reader. */
 export class PendingRequest {

@@ -4,7 +4,6 @@ import type { ArenaBoard } from "../../arena/arena.js";
 import { jsonLines } from "../../arena/batch/json-lines.js";
 import { type BattleRecord, recordFromWire, toWire } from "../../arena/battle-record.js";
 import type { Contestant } from "../../arena/contestants/contestant.js";
-import { withSteering } from "../../arena/contestants/served-contestant.js";
 import { ToastError } from "../../errors.js";
 import { toHttpError } from "../../openai/error-envelope.js";
 import { dataFrame, doneFrame } from "../../openai/server-sent-events.js";
@@ -37,7 +36,7 @@ export async function compare({ context, deps, body }: Call<z.output<typeof comp
   const request = compareRequest(await body());
   requireReady(deps.registry);
   const [left, right] = request.contestants.map(({ contestant, steering }) =>
-    withSteering(deps.arena.arena.roster.find(contestant), steering),
+    deps.arena.arena.roster.find(contestant).steeredBy(steering),
   ) as [Contestant, Contestant];
   return stream(context, deps, (signal, onError) => comparisonFrames({ left, right }, request, signal, onError));
 }

@@ -1,6 +1,6 @@
 import type { Generate } from "../../engine/engine.js";
-import { linkedAbort } from "../../engine/linked-abort.js";
 import { ToastError } from "../../errors.js";
+import { linkedAbort } from "../../linked-abort.js";
 
 /**
  * Ends generations that wait too long for their turn, with `server_overloaded`.

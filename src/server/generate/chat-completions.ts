@@ -8,11 +8,10 @@ import {
   parseChatCompletionRequest,
 } from "../../openai/chat-completion-request.js";
 import { readingOf } from "../../openai/tool-calls.js";
-import type { ServerDeps } from "../server-deps.js";
-import { type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
+import { type GenerationDeps, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 
 /** POST /v1/chat/completions. */
-export function handleChatCompletions(context: Context, deps: ServerDeps): Promise<Response> {
+export function handleChatCompletions(context: Context, deps: GenerationDeps): Promise<Response> {
   return handleGeneration(chatCompletions, context, deps);
 }
 

@@ -25,6 +25,9 @@ export interface GenerationEndpoint<Request extends { readonly model: string; re
   frames(head: AnswerHead, call: GenerationCall<Request>): AnswerFrames | Promise<AnswerFrames>;
 }
 
+/** What of the server generating needs. */
+export type GenerationDeps = Pick<ServerDeps, "registry" | "running" | "limits" | "logError">;
+
 export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
 
 /** A request on its way. */
@@ -43,7 +46,7 @@ export interface GenerationCall<Request> {
 export async function handleGeneration<Request extends { readonly model: string; readonly stream: boolean | null }>(
   endpoint: GenerationEndpoint<Request>,
   context: Context,
-  deps: ServerDeps,
+  deps: GenerationDeps,
 ): Promise<Response> {
   const running = deps.running.begin(context.req.raw.signal);
   try {

@@ -1,5 +1,5 @@
-import { linkedAbort } from "../../engine/linked-abort.js";
 import { ToastError } from "../../errors.js";
+import { linkedAbort } from "../../linked-abort.js";
 
 /** One generation between its request and the last byte of its answer. */
 export interface RunningRequest {

@@ -1,11 +1,18 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { completeAnswer, type Question } from "../../../src/arena/contestants/contestant.js";
-import { RemoteContestant, type RemoteEntry } from "../../../src/arena/contestants/remote-contestant.js";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  Contestant,
+  completeAnswer,
+  type Question,
+  type RemoteEntry,
+} from "../../../src/arena/contestants/contestant.js";
 import { Roster, readRoster } from "../../../src/arena/contestants/roster.js";
 import { EngineRegistry } from "../../../src/engine/engine-registry.js";
+import { ToastError } from "../../../src/errors.js";
+import { steeringChoice } from "../../../src/openai/steering-field.js";
+import { ownServer } from "../../../src/server/arena/own-server.js";
 import { ScriptedEngine } from "../../server/scripted-engine.js";
 import { type RemoteServer, say, startRemoteServer } from "./remote-server.js";
 
@@ -25,7 +32,7 @@ describe("a remote contestant", () => {
   });
   afterAll(() => server.close());
   const remote = (entry: Partial<RemoteEntry> = {}) =>
-    new RemoteContestant({
+    Contestant.remote({
       id: "far",
       label: "Far",
       url: server.url,
@@ -138,6 +145,10 @@ describe("a remote contestant", () => {
 
 describe("the roster", () => {
   let folder: string;
+  let engine: ScriptedEngine;
+  beforeEach(() => {
+    engine = new ScriptedEngine();
+  });
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "toast-roster-"));
   });
@@ -145,7 +156,10 @@ describe("the roster", () => {
   const roster = async (entries: unknown, environment: NodeJS.ProcessEnv = {}) => {
     const path = join(folder, "contestants.json");
     await writeFile(path, typeof entries === "string" ? entries : JSON.stringify(entries));
-    return new Roster(await readRoster(path, environment), new EngineRegistry([new ScriptedEngine()]));
+    return new Roster(
+      await readRoster(path, environment, steeringChoice),
+      ownServer(new EngineRegistry([engine]), () => {}),
+    );
   };
 
   it("is every served model, and what the file adds, renames or keeps out of random pairs", async () => {
@@ -197,5 +211,25 @@ describe("the roster", () => {
       finishReason: "stop",
     });
     expect(() => everybody.find("nobody")).toThrow(/no contestant 'nobody'. There are: tiny, tiny:alpaca/);
+  });
+
+  it("a served contestant fails with the server's own errors, before its answer and within it", async () => {
+    const everybody = await roster([]);
+    engine.script = { rejection: new ToastError("context_length_exceeded", "Too long.", { param: "messages" }) };
+    const before = completeAnswer(everybody.find("tiny"), question, never);
+    await expect(before).rejects.toMatchObject({ code: "context_length_exceeded", param: "messages" });
+    engine.script = { failure: { at: 1, error: new ToastError("engine_failed", "It stopped.") } };
+    const within = completeAnswer(everybody.find("tiny"), question, never);
+    await expect(within).rejects.toMatchObject({ code: "engine_failed", message: "It stopped." });
+  });
+
+  it("a served contestant is let go of when the question is taken back", async () => {
+    engine.script = { texts: ["I", "am"], delayMs: Number.POSITIVE_INFINITY };
+    const controller = new AbortController();
+    const answer = completeAnswer((await roster([])).find("tiny"), question, controller.signal);
+    await expect.poll(() => engine.running).toBe(1);
+    controller.abort(new Error("taken back"));
+    await expect(answer).rejects.toThrow("taken back");
+    await expect.poll(() => engine.running).toBe(0);
   });
 });

@@ -11,6 +11,7 @@ import { openStore } from "../../../src/arena/store/open-store.js";
 import { EngineRegistry } from "../../../src/engine/engine-registry.js";
 import { ToastError } from "../../../src/errors.js";
 import { arenaLimits } from "../../../src/server/arena/arena-settings.js";
+import { ownServer } from "../../../src/server/arena/own-server.js";
 import { RunningRequests } from "../../../src/server/generate/running-requests.js";
 import { createServerApp } from "../../../src/server/server-app.js";
 import { type RemoteServer, say, startRemoteServer } from "../../arena/contestants/remote-server.js";
@@ -60,7 +61,10 @@ const build = (
     arena: false,
   };
   const arena = new Arena(
-    new Roster([far, { kind: "override", id: "tiny:poet", label: "tiny:poet", arena: false }], registry),
+    new Roster(
+      [far, { kind: "override", id: "tiny:poet", label: "tiny:poet", arena: false }],
+      ownServer(registry, (_, error) => logged.push(error)),
+    ),
     options.openStore ??
       (() => {
         opened++;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { EventQueue } from "../../src/engine/event-queue.js";
+import { EventQueue } from "../src/event-queue.js";
 
 async function all<Event>(queue: EventQueue<Event>): Promise<Event[]> {
   const events: Event[] = [];
