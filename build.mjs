@@ -54,6 +54,8 @@ function buildServer() {
   });
   if (status !== 0) process.exit(status ?? 1);
   chmodSync(join(dist, "main.js"), 0o755);
+  // Reports have the leaderboard's styles in them.
+  cpSync(join(root, "src", "leaderboard", "leaderboard.css"), join(dist, "leaderboard", "leaderboard.css"));
 }
 
 /** Swagger UI with its licence; src/server/page serves it at /docs. */

@@ -6,10 +6,10 @@ import { type BatchContestant, type BatchPlan, runBatch } from "../arena/batch/r
 import { type RatedItem, ratedItem, readRatedItems, readVerdicts } from "../arena/batch/verdicts.js";
 import { type BattleRecord, toWire } from "../arena/battle-record.js";
 import { leaderboardOf } from "../arena/ratings/leaderboard.js";
-import { percent } from "../arena/report/plots.js";
-import { pValue, reportHtml, verdictSentence } from "../arena/report/report-html.js";
+import { reportHtml, verdictSentence } from "../arena/report/report-html.js";
 import { openStore } from "../arena/store/open-store.js";
 import { ToastError } from "../errors.js";
+import { percent, pValue } from "../leaderboard/board.js";
 import { writeWholeFile } from "../write-whole-file.js";
 import { openContestants } from "./ab-contestants.js";
 import { positiveInteger } from "./positive-integer.js";

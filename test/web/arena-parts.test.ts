@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { meetingOf, ticks } from "../../src/leaderboard/board.js";
 import { type Battle, castVote, newBattle, reveal, withFrame, withoutVote } from "../../src/web/arena/battle.js";
-import { meetingOf, readLeaderboard, ticks } from "../../src/web/arena/leaderboard.js";
+import { readLeaderboard } from "../../src/web/arena/leaderboard.js";
 import { compareEvents } from "../../src/web/compare/compare-frames.js";
 import { emptyAnswer, reduceAnswer } from "../../src/web/wire/answer.js";
 

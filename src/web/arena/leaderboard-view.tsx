@@ -1,13 +1,18 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { Leaderboard } from "../../leaderboard/board.js";
+import { Findings } from "../../leaderboard/findings.js";
+import { RatingsPlot } from "../../leaderboard/ratings-plot.js";
+import { StandingsTable } from "../../leaderboard/standings-table.js";
 import { download } from "../parts/download.js";
-import { percent, short } from "../parts/format.js";
-import { ScrollBox } from "../parts/scroll-box.js";
+import { percent } from "../parts/format.js";
 import { access, announcement, heedProblem } from "../session.js";
 import { call, callJson } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
 import { field, fields, number } from "../wire/read.js";
-import { type Leaderboard, meetingOf, readLeaderboard, type Standing, ticks } from "./leaderboard.js";
+import { readLeaderboard } from "./leaderboard.js";
+import { Pairs, WinMatrix } from "./pair-tables.js";
+import "../../leaderboard/leaderboard.css";
 import "../parts/wide-view.css";
 import "./leaderboard-view.css";
 
@@ -84,212 +89,11 @@ function Board({ board: value }: { readonly board: Leaderboard }) {
         )}
       </div>
       <RatingsPlot contestants={value.contestants} />
-      <ScrollBox label="Ratings">
-        <table>
-          <caption>Ratings</caption>
-          <thead>
-            <tr>
-              <th scope="col">Rank</th>
-              <th scope="col">Contestant</th>
-              <th scope="col">Rating</th>
-              <th scope="col">Interval</th>
-              <th scope="col">Votes</th>
-              <th scope="col">W / L / T / bad</th>
-              <th scope="col">Win rate</th>
-              <th scope="col">At equal length</th>
-              <th scope="col">Mean length</th>
-            </tr>
-          </thead>
-          <tbody>
-            {value.contestants.map((standing) => (
-              <tr key={standing.contestant}>
-                <td>{standing.rank}</td>
-                <th scope="row">{standing.contestant}</th>
-                <td>{whole(standing.rating)}</td>
-                <td>
-                  {whole(standing.low)} – {whole(standing.high)}
-                </td>
-                <td>{standing.battles}</td>
-                <td>
-                  {standing.wins} / {standing.losses} / {standing.ties} / {standing.bothBad}
-                </td>
-                <td>{share(standing.winRate)}</td>
-                <td>{share(standing.lengthControlledWinRate)}</td>
-                <td>{whole(standing.meanCharacters)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </ScrollBox>
+      <StandingsTable contestants={value.contestants} />
       <WinMatrix board={value} />
       <Pairs board={value} />
-      <Findings board={value} />
+      <Findings {...value} />
     </>
-  );
-}
-
-function whole(value: number | null): string {
-  return value === null ? "–" : String(Math.round(value));
-}
-
-function share(value: number | null): string {
-  return value === null ? "–" : percent(value);
-}
-
-const plotWidth = 720;
-const rowHeight = 34;
-const labelWidth = 210;
-
-function RatingsPlot({ contestants }: { readonly contestants: readonly Standing[] }) {
-  const rated = contestants.flatMap(({ contestant, rating, low, high }) =>
-    rating === null ? [] : [{ contestant, rating, low: low ?? rating, high: high ?? rating }],
-  );
-  if (rated.length === 0) return null;
-  const least = Math.min(...rated.map(({ low }) => low));
-  const most = Math.max(...rated.map(({ high }) => high));
-  const margin = Math.max(10, (most - least) * 0.06);
-  const x = (rating: number) =>
-    labelWidth + ((rating - least + margin) / (most - least + 2 * margin)) * (plotWidth - labelWidth - 10);
-  const height = rated.length * rowHeight + 30;
-  const words = rated.map(
-    ({ contestant, rating, low, high }) => `${contestant} ${whole(rating)} (${whole(low)} to ${whole(high)})`,
-  );
-  return (
-    <ScrollBox label="Plot of the ratings">
-      <svg
-        class="ratings"
-        viewBox={`0 0 ${plotWidth} ${height}`}
-        role="img"
-        aria-label={`Ratings: ${words.join("; ")}.`}
-      >
-        {ticks(least - margin, most + margin, 6).map((tick) => (
-          <g key={tick}>
-            <line x1={x(tick)} x2={x(tick)} y1={0} y2={height - 24} class="grid-line" />
-            <text x={x(tick)} y={height - 8} class="tick">
-              {tick}
-            </text>
-          </g>
-        ))}
-        {rated.map(({ contestant, rating, low, high }, row) => {
-          const y = row * rowHeight + rowHeight / 2;
-          return (
-            <g key={contestant}>
-              <text x={labelWidth - 12} y={y + 4} class="row-label">
-                {contestant.length > 30 ? `${contestant.slice(0, 29)}…` : contestant}
-              </text>
-              <line x1={x(low)} x2={x(high)} y1={y} y2={y} class="interval" />
-              <line x1={x(low)} x2={x(low)} y1={y - 5} y2={y + 5} class="interval" />
-              <line x1={x(high)} x2={x(high)} y1={y - 5} y2={y + 5} class="interval" />
-              <circle cx={x(rating)} cy={y} r={5} class="rating-dot">
-                <title>{`${whole(rating)} (${whole(low)} to ${whole(high)})`}</title>
-              </circle>
-            </g>
-          );
-        })}
-      </svg>
-    </ScrollBox>
-  );
-}
-
-function WinMatrix({ board: { contestants, pairs } }: { readonly board: Leaderboard }) {
-  const names = contestants.map(({ contestant }) => contestant);
-  return (
-    <ScrollBox label="Win matrix">
-      <table class="matrix">
-        <caption>How often the row beats the column (a tie is half a win)</caption>
-        <thead>
-          <tr>
-            <td />
-            {names.map((name) => (
-              <th scope="col" key={name}>
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {names.map((row) => (
-            <tr key={row}>
-              <th scope="row">{row}</th>
-              {names.map((column) => {
-                const meeting = row === column ? null : meetingOf(pairs, row, column);
-                if (meeting === null) return <td key={column}>–</td>;
-                return (
-                  <td
-                    key={column}
-                    class={meeting.separable ? "" : "unsure"}
-                    style={{ "--win": meeting.winRate === null ? 0.5 : Number(meeting.winRate.toFixed(3)) }}
-                  >
-                    {share(meeting.winRate)}
-                    <small>
-                      {" "}
-                      of {meeting.battles}
-                      {meeting.separable ? "" : ", not separable"}
-                    </small>
-                  </td>
-                );
-              })}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </ScrollBox>
-  );
-}
-
-function Pairs({ board: { pairs } }: { readonly board: Leaderboard }) {
-  return (
-    <ScrollBox label="Pairs">
-      <table>
-        <caption>Pairs that met, the higher rated first</caption>
-        <thead>
-          <tr>
-            <th scope="col">Pair</th>
-            <th scope="col">Wins</th>
-            <th scope="col">Losses</th>
-            <th scope="col">Ties</th>
-            <th scope="col">Sign test p</th>
-            <th scope="col">Wins at equal length</th>
-            <th scope="col">Separable</th>
-          </tr>
-        </thead>
-        <tbody>
-          {pairs.map((pair) => (
-            <tr key={`${pair.a}|${pair.b}`}>
-              <th scope="row">
-                {pair.a} – {pair.b}
-              </th>
-              <td>{pair.wins}</td>
-              <td>{pair.losses}</td>
-              <td>{pair.ties}</td>
-              <td>{pair.signTestP === null ? "–" : short(pair.signTestP)}</td>
-              <td>{share(pair.lengthControlledWinRate)}</td>
-              <td>{pair.separable ? "yes" : "no"}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </ScrollBox>
-  );
-}
-
-function Findings({ board: { position, notes } }: { readonly board: Leaderboard }) {
-  return (
-    <section class="findings" aria-labelledby="findings">
-      <h2 id="findings">What the votes prove, and what not</h2>
-      <ul>
-        {notes.map((note) => (
-          <li key={note}>{note}</li>
-        ))}
-        <li>
-          Position: the left answer won {position.left} times, the right {position.right} times
-          {position.p === null
-            ? ""
-            : `; ${position.p < 0.05 ? "judges favour a side" : "no sign of a favoured side"} (p = ${short(position.p)})`}
-          .
-        </li>
-      </ul>
-    </section>
   );
 }
 

@@ -309,7 +309,7 @@ describe("toast-serve ab", () => {
     expect(written[0].left.text).toBe(`talker says ${written[0].seed}`);
     expect(new Set(written.map(({ seed }: { seed: number }) => seed)).size).toBe(4);
     const report = await readFile(join(out, "report.html"), "utf8");
-    expect(report).toContain("&#60;b&#62;no&#60;/b&#62;");
+    expect(report).toContain("&lt;b>no&lt;/b>");
     expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)|src=|@import/);
     expect(report).toContain("prefers-color-scheme: dark");
     expect(report.match(/<details>/g)).toHaveLength(4);

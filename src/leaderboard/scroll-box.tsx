@@ -1,5 +1,4 @@
 import type { ComponentChildren } from "preact";
-import "./scroll-box.css";
 
 /** Something wider than a phone: it scrolls by itself, by keyboard too, and the page does not. */
 export function ScrollBox({ label, children }: { readonly label: string; readonly children: ComponentChildren }) {
