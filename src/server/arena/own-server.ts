@@ -13,9 +13,9 @@ import type { ServerDeps } from "../server-deps.js";
  *
  * No key, host, origin or rate is checked here, and no request is recorded, because that has been done: whoever started
  * the comparison came through the edge with a request of its own. Its record is the current one (it follows the calls),
- * so the generations are logged and measured with it, and their tokens count against its caller. Coming through the edge
- * again would need a key of somebody's, count one battle as three requests, and let a limit of one running request end
- * every battle. Nothing but the arena holds this door, and nothing but chat completions is behind it.
+ * so the generations are logged and measured with it, and their tokens count against its caller. To come through the
+ * edge again would need a key of somebody's, count one battle as three requests, and let a limit of one running request
+ * end every battle. Nothing but the arena holds this door, and nothing but chat completions is behind it.
  */
 export function ownServer(registry: EngineRegistry, logError: ServerDeps["logError"]): OwnServer {
   const app = new Hono<RequestEnvironment>();
