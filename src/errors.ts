@@ -45,6 +45,8 @@ export type ErrorCode =
   | "adapter_mismatch"
   | "invalid_adapter"
   | "adapter_exists"
+  | "invalid_vector"
+  | "vector_exists"
   | "output_exists"
   | "disk_full"
   | "write_failed"

@@ -21,7 +21,7 @@ import { inScratchFolder, isEmptyFolder, makeFolder, publishFolder, removeFolder
 import type { SourceModel } from "./source-model.js";
 
 /** Raised whenever the same source becomes another folder: copies that were made earlier are then made anew. */
-export const conversionVersion = 1;
+export const conversionVersion = 2;
 
 export interface ConvertOptions {
   /**

@@ -1,11 +1,11 @@
 import type { Quantization } from "../model/manifest.js";
+import { rotationBlock } from "../model/rotation.js";
 import { blockOrderParts, decoderInputs, decoderOutputs } from "../model/tensor-names.js";
 import type { Calibration } from "./calibration/calibration.js";
 import { DecoderWeights, type NormGain, type ProductWeights } from "./decoder-weights.js";
 import { type BuiltGraph, GraphBuilder, microsoft, type Value } from "./graph-builder.js";
 import { type LinearInput, type LinearLayers, linearLayers, rotate } from "./linear-layers.js";
 import type { LlamaConfig } from "./llama-config.js";
-import { rotationBlock } from "./quantize/rotation.js";
 import { rotaryTable } from "./rotary-table.js";
 import { layInParts } from "./weight-layout.js";
 import { rotated, tensors } from "./weight-source.js";
@@ -67,6 +67,7 @@ export function decoderGraph(
     b.input(decoderInputs.blockOrder(part), "int64", [`P${part}`]),
   );
   const topDownValues = b.input(decoderInputs.topDownValues, "float32", [layers, "R", "T", kvSize]);
+  const residualAdditions = b.input(decoderInputs.residualAdditions, "float32", [layers, "A", hiddenSize]);
   const logitRows = b.input(decoderInputs.logitRows, "int64", ["N"]);
 
   const [rows, tokens] = b.nodeOf("Split", [b.node("Shape", [ids])], ["row_count", "token_count"], {
@@ -94,11 +95,18 @@ export function decoderGraph(
       label: "head_shape",
     }),
   };
-  const layerValues = b.nodeOf(
-    "Split",
-    [b.node("Reshape", [topDownValues, b.int64([layers, -1, kvSize])])],
-    Array.from({ length: layers }, (_, layer) => `top_down_values.${layer}`),
-    { attributes: { axis: { int: 0 }, num_outputs: { int: layers } } },
+  const byLayer = (name: string, values: Value): readonly Value[] =>
+    b.nodeOf(
+      "Split",
+      [values],
+      Array.from({ length: layers }, (_, layer) => `${name}.${layer}`),
+      { attributes: { axis: { int: 0 }, num_outputs: { int: layers } } },
+    );
+  const layerValues = byLayer("top_down_values", b.node("Reshape", [topDownValues, b.int64([layers, -1, kvSize])]));
+  // [L·A,D]: each layer's share is [A,D], and broadcast to all rows where A is 1.
+  const layerAdditions = byLayer(
+    "residual_additions",
+    b.node("Reshape", [residualAdditions, b.int64([-1, hiddenSize])]),
   );
   const linears = linearLayers(b, quantization, b.node("Mul", [rows, tokens]));
   const weights = new DecoderWeights(config, quantization, calibration);
@@ -107,18 +115,21 @@ export function decoderGraph(
   const flatIds = b.node("Reshape", [ids, b.int64([-1])]);
   let stream: Stream = { sum: embed(b, config, quantization, basis, flatIds), branch: null };
   for (const [layer, topDown] of layerValues.entries()) {
+    const addition = layerAdditions[layer];
+    if (addition === undefined) throw new Error(`layer ${layer} has no share of the additions`);
     stream = b.scope(`layers.${layer}`, () =>
-      decoderLayer(b, config, weights, linears, shared, layer, stream, topDown),
+      decoderLayer(b, config, weights, linears, shared, layer, stream, topDown, addition),
     );
   }
-  const hidden = stream.branch === null ? stream.sum : b.node("Add", [stream.sum, stream.branch]);
+  if (stream.branch === null) throw new Error("a decoder has at least one layer");
+  const hidden = b.node("Add", [stream.sum, stream.branch], { output: decoderOutputs.layerOutput(layers - 1) });
   const batchShape = b.node("Concat", [rows, tokens, b.int64([-1])], { attributes: { axis: { int: 0 } } });
   const trained = rotate(b, hidden, hiddenSize, basis);
   const hiddenStates = b.node("Reshape", [trained, batchShape], { output: decoderOutputs.hiddenStates });
 
   const wanted = b.node("Gather", [trained, logitRows]);
   const finalNorm = { name: "model.norm.weight", rows: tensors("model.norm.weight") };
-  const { normed } = addAndNorm(b, config, { sum: wanted, branch: null }, finalNorm);
+  const normed = norm(b, config, wanted, finalNorm);
   const headLinears = linearLayers(b, headQuantization(quantization), b.node("Shape", [logitRows]));
   const headTensor = config.tiedEmbeddings ? embeddingTensor : "lm_head.weight";
   const head = { name: headTensor, outSize: vocabSize, inSize: hiddenSize, source: tensors(headTensor) };
@@ -126,6 +137,9 @@ export function decoderGraph(
 
   b.output(logits, "float32", ["N", vocabSize]);
   b.output(hiddenStates, "float32", ["R", "T", hiddenSize]);
+  for (let layer = 0; layer < layers; layer++) {
+    b.output({ name: decoderOutputs.layerOutput(layer) }, "float32", ["M", hiddenSize]);
+  }
   for (let layer = 0; layer < layers; layer++) {
     const dims = ["R", kvHeads, "T", headDim];
     b.output({ name: decoderOutputs.newKey(layer) }, "float32", dims);
@@ -180,7 +194,12 @@ interface Stream {
   readonly branch: Value | null;
 }
 
-/** topDown: float32 [1,M,kv] */
+/**
+ * topDown: float32 [1,M,kv]; addition: float32 [A,D]
+ *
+ * The addition joins the branch that is still open: so the sum that the next norm makes anyway is the layer's output, and
+ * x + 0 is x.
+ */
 function decoderLayer(
   b: GraphBuilder,
   config: LlamaConfig,
@@ -190,39 +209,48 @@ function decoderLayer(
   layer: number,
   stream: Stream,
   topDown: Value,
+  addition: Value,
 ): Stream {
-  const before = addAndNorm(b, config, stream, weights.norm(layer, "attention"));
+  const layerBefore = layer === 0 ? undefined : decoderOutputs.layerOutput(layer - 1);
+  const before = addAndNorm(b, config, stream, weights.norm(layer, "attention"), layerBefore);
   const attended = b.scope("attention", () =>
     attention(b, config, weights, linears, shared, layer, before.normed, topDown),
   );
   const between = addAndNorm(b, config, { sum: before.sum, branch: attended }, weights.norm(layer, "mlp"));
-  return {
-    sum: between.sum,
-    branch: b.scope("mlp", () => feedForward(b, config, weights, linears, layer, between.normed)),
-  };
+  const fed = b.scope("mlp", () => feedForward(b, config, weights, linears, layer, between.normed));
+  return { sum: between.sum, branch: b.node("Add", [fed, addition], { label: "with_addition" }) };
+}
+
+/**
+ * RMSNorm.
+ * @see https://arxiv.org/abs/1910.07467
+ */
+function norm(b: GraphBuilder, config: LlamaConfig, rows: Value, gain: NormGain): Value {
+  const attributes = { axis: { int: -1 }, epsilon: { float: config.rmsNormEps }, stash_type: { int: 1 } };
+  return b.node("SimplifiedLayerNormalization", [rows, gainOf(b, config, gain)], { attributes });
+}
+
+function gainOf(b: GraphBuilder, config: LlamaConfig, { name, rows }: NormGain): Value {
+  return b.weight(name, "float32", [config.hiddenSize], { kind: "float32", rows });
 }
 
 /**
  * Adds the open branch to the residual stream and takes the RMSNorm of the sum, in one node.
- * @see https://arxiv.org/abs/1910.07467
+ * @param sumName the sum's exact name, where it is a graph output.
  */
 function addAndNorm(
   b: GraphBuilder,
   config: LlamaConfig,
   { sum, branch }: Stream,
-  { name, rows }: NormGain,
+  gain: NormGain,
+  sumName?: string,
 ): { normed: Value; sum: Value } {
-  const gain = b.weight(name, "float32", [config.hiddenSize], { kind: "float32", rows });
-  const epsilon = { float: config.rmsNormEps };
-  if (branch === null) {
-    const attributes = { axis: { int: -1 }, epsilon, stash_type: { int: 1 } };
-    return { normed: b.node("SimplifiedLayerNormalization", [sum, gain], { attributes }), sum };
-  }
+  if (branch === null) return { normed: norm(b, config, sum, gain), sum };
   const [normed, , , added] = b.nodeOf(
     "SkipSimplifiedLayerNormalization",
-    [sum, branch, gain],
-    ["normed", null, null, "sum"],
-    { domain: microsoft, attributes: { epsilon } },
+    [sum, branch, gainOf(b, config, gain)],
+    ["normed", null, null, sumName === undefined ? "sum" : { output: sumName }],
+    { domain: microsoft, attributes: { epsilon: { float: config.rmsNormEps } } },
   );
   return { normed, sum: added };
 }

@@ -1,9 +1,14 @@
 import type { Quantization } from "../model/manifest.js";
+import { rotationBlock } from "../model/rotation.js";
 import type { Calibration, NormPart } from "./calibration/calibration.js";
 import type { Product } from "./calibration/layer-graph.js";
 import type { LlamaConfig } from "./llama-config.js";
-import { rotationBlock } from "./quantize/rotation.js";
 import { type RowSource, rotated, rotatedOutputs, scaled, tensors } from "./weight-source.js";
+
+/** Channels of the residual stream that are turned together; 1: it is as the model was trained. */
+export function residualRotation({ hiddenSize }: Pick<LlamaConfig, "hiddenSize">, quantization: Quantization): number {
+  return quantization === "int8" ? rotationBlock(hiddenSize) : 1;
+}
 
 /** A float32 vector of a norm. */
 export interface NormGain {
@@ -25,7 +30,7 @@ export interface ProductWeights {
 /**
  * What the decoder's graph multiplies with, made of the source's tensors.
  *
- * With int8 products the residual stream is kept *turned* (quantize/rotation.ts): whatever writes to it (the embedding
+ * With int8 products the residual stream is kept *turned* (model/rotation.ts): whatever writes to it (the embedding
  * table, o, down) writes turned values, whatever reads it (q, k, v, gate, up) has turned weights, and its channels are
  * alike enough for one scale a row. The root mean square of a norm is the same either way, so the norm's gain moves
  * into the weights behind it; in its place stands what a calibration wants the channels divided by. All of this happens
@@ -34,13 +39,13 @@ export interface ProductWeights {
 export class DecoderWeights {
   readonly #config: LlamaConfig;
   readonly #calibration: Calibration | null;
-  /** Channels of the residual stream that are turned together; 1: it is as the model was trained. */
+  /** See `residualRotation`. */
   readonly basis: number;
 
   constructor(config: LlamaConfig, quantization: Quantization, calibration: Calibration | null) {
     this.#config = config;
     this.#calibration = calibration;
-    this.basis = quantization === "int8" ? rotationBlock(config.hiddenSize) : 1;
+    this.basis = residualRotation(config, quantization);
   }
 
   /** The gain of the norm before attention or MLP. */

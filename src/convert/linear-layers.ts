@@ -1,7 +1,7 @@
 import type { Quantization } from "../model/manifest.js";
+import { hadamardMatrix, rotationBlock } from "../model/rotation.js";
 import { type GraphBuilder, microsoft, type Value } from "./graph-builder.js";
 import { blockSize, blocksOfRow } from "./quantize/quantize-blocks.js";
-import { hadamardMatrix, rotationBlock } from "./quantize/rotation.js";
 import { type RowSource, rotated } from "./weight-source.js";
 
 /** Rows on their way into one or more linear layers: as they are, or quantized once for all of them. */
@@ -33,7 +33,7 @@ export interface LinearLayers {
   prepare(rows: Value): LinearInput;
   /**
    * The same for rows in which few channels are far larger than the others: quantized, they are turned first, and so
-   * are the weights that they meet (see quantize/rotation.ts).
+   * are the weights that they meet (see model/rotation.ts).
    */
   prepareRotated(rows: Value, size: number): LinearInput;
   /**

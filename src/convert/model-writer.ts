@@ -16,6 +16,7 @@ import { type AdapterWeights, adapterGraph, adapterQuantization } from "./adapte
 import type { Calibration } from "./calibration/calibration.js";
 import type { ReportTo } from "./convert-progress.js";
 import { decoderGraph } from "./decoder-graph.js";
+import { residualRotation } from "./decoder-weights.js";
 import type { LlamaConfig } from "./llama-config.js";
 import { OutputFile } from "./output-file.js";
 import { createFolder, makeFolder, writeJson } from "./output-folder.js";
@@ -93,6 +94,7 @@ export async function createModelFolder(
       backboneSha256: backbone.backboneSha256,
       architecture: architectureOf(backbone.config),
       quantization: backbone.quantization,
+      rotation: residualRotation(backbone.config, backbone.quantization),
       tokens: backbone.tokens,
       chatTemplate: backbone.chatTemplate,
       sampling: backbone.sampling,

@@ -1,4 +1,4 @@
-import { rotateColumns, rotateRows } from "./quantize/rotation.js";
+import { rotateColumns, rotateRows } from "../model/rotation.js";
 import type { RowSource, TensorRows } from "./weight-source.js";
 
 /**

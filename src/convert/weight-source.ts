@@ -7,7 +7,7 @@ export type RowSource =
   | { readonly kind: "computed"; readonly compute: () => Float32Array | Promise<Float32Array> }
   /** Each column times its factor, of the one row of `by`. */
   | { readonly kind: "scaled"; readonly rows: RowSource; readonly by: RowSource }
-  /** Each run of `block` values of a row turned (see quantize/rotation.ts). */
+  /** Each run of `block` values of a row turned (see model/rotation.ts). */
   | { readonly kind: "rotated"; readonly rows: RowSource; readonly block: number }
   /** Each run of `block` rows turned: the outputs of a linear layer instead of its inputs. */
   | { readonly kind: "rotated_outputs"; readonly rows: RowSource; readonly block: number };

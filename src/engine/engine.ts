@@ -1,3 +1,5 @@
+import type { ControlVector } from "../steering/control-vector.js";
+import type { Steering } from "../steering/steering.js";
 import type { EngineStatus } from "./engine-status.js";
 import type { GenerationRequest } from "./generation-request.js";
 import type { ModelInfo } from "./model-info.js";
@@ -61,6 +63,39 @@ export type EnginePhase =
       readonly model?: ModelInfo | null;
     }
   | { readonly kind: "closed" };
+
+/** What {@link VectorEngine.layerOutputs} reads, beside the prompts. */
+export interface LayerOutputOptions {
+  /** Ends the work, within one step. */
+  readonly signal: AbortSignal;
+  /** Means over so many of each prompt's last tokens, or over all where it has fewer; default 1: the last one alone. */
+  readonly lastTokens?: number;
+  /** In the pass that decides; default: plain. */
+  readonly steering?: Steering;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** The engine as control vectors see it: what they are made of, and what is steered by them. */
+export interface VectorEngine {
+  /**
+   * The residual stream behind every layer, in the channels that the model was trained with. Prompts are computed one by one, as
+   * requests for no tokens are: running streams take turns with them.
+   * @param prompts token ids.
+   * @returns for each prompt float32 [L,D].
+   * @throws ToastError `invalid_request` for ids that the vocabulary does not have or a `lastTokens` below 1,
+   * `context_length_exceeded`, `server_overloaded`; the signal's reason when it aborts.
+   */
+  layerOutputs(prompts: readonly (readonly number[])[], options: LayerOutputOptions): Promise<readonly Float32Array[]>;
+  /**
+   * Copied. Requests can name it from now on, and `phase` does.
+   * @param mode what becomes of one that has the name: `add` is refused then, `replace` leaves it to the requests that
+   * have it.
+   * @throws ToastError `invalid_vector`, `vector_exists`
+   */
+  addVector(vector: ControlVector, mode: "add" | "replace"): Promise<void>;
+  /** New requests do not find it any more; those that have it keep it. @throws ToastError `model_not_found` */
+  removeVector(name: string): Promise<void>;
+}
 
 /** The engine of one model folder, seen from the HTTP thread. Knows nothing of HTTP or of OpenAI's wire format. */
 export interface Engine {

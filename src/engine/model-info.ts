@@ -1,4 +1,5 @@
 import type { AdapterPresentation, SamplingDefaults } from "../model/manifest.js";
+import type { LayerRange } from "../steering/steering.js";
 
 /** One served adapter, as the engine reports it. */
 export interface AdapterInfo {
@@ -10,11 +11,22 @@ export interface AdapterInfo {
   readonly fingerprint: string;
 }
 
+/** One control vector that requests can name. */
+export interface VectorInfo {
+  readonly name: string;
+  /** That it has directions for, both ends included; what a request gets that names none. */
+  readonly layers: LayerRange;
+  /** Short content hash: names what steered an answer (`system_fingerprint`). */
+  readonly fingerprint: string;
+}
+
 /** One loaded model folder. */
 export interface ModelInfo {
   /** The base's model id. */
   readonly id: string;
   readonly layers: number;
+  /** D */
+  readonly hiddenSize: number;
   readonly contextLength: number;
   readonly vocabSize: number;
   readonly quantization: string;
@@ -23,4 +35,5 @@ export interface ModelInfo {
   readonly licence: string | null;
   readonly fingerprint: string;
   readonly adapters: readonly AdapterInfo[];
+  readonly vectors: readonly VectorInfo[];
 }

@@ -44,6 +44,7 @@ export async function scoreTokens(
               tokenIds: ids,
               logits: "all",
               topDown: await topDown(decoder, feedback, bottomUp, ids, pass),
+              addition: null,
             };
       const [result] = await decoder.step([row]);
       if (result === undefined) throw new Error("a step has one result for each row");

@@ -1,4 +1,5 @@
 import type { TokenSteering } from "../steering/token-steering.js";
+import type { VectorProjection } from "../steering/vector-stack.js";
 
 /** A token and how likely it was. */
 export interface TokenLogprob {
@@ -36,6 +37,11 @@ export interface TokenReport {
    * where it was not asked for, and in a plain request.
    */
   readonly steering: TokenSteering | null;
+  /**
+   * Likewise: how far each control vector of the stack lies along the residual stream. Empty where it was not asked for,
+   * and without vectors.
+   */
+  readonly vectors: readonly VectorProjection[];
   /** Of a generated token: whether the bottom-up pass had guessed it; none: it had not been asked. */
   readonly draft: "accepted" | "refused" | "none";
 }

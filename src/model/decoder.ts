@@ -21,12 +21,22 @@ interface RowOf<Kind extends LaneKind> {
   /** The T tokens that follow the lane's computed ones. */
   readonly tokenIds: readonly number[];
   readonly logits: WantedLogits;
+  /** Whether the outputs of all layers are wanted; each is copied. */
+  readonly layerOutputs?: boolean;
 }
 
-/** One lane's share of a forward. A steered row cannot be written down without its top-down values. */
+/** One lane's share of a forward. A steered row cannot be written down without saying what steers it. */
 export type DecoderRow =
-  | (RowOf<"bottomUp"> & { readonly topDown?: never })
-  | (RowOf<"steered"> & { readonly topDown: RowTopDown });
+  | (RowOf<"bottomUp"> & { readonly topDown?: never; readonly addition?: never })
+  | (RowOf<"steered"> & {
+      /** Null: no adapter. */
+      readonly topDown: RowTopDown | null;
+      /**
+       * float32 [L,D] that each of the row's tokens gets added behind the layers, in the channels in which the residual
+       * stream is kept (see VectorStack). Null: no control vectors.
+       */
+      readonly addition: Float32Array | null;
+    });
 
 /** Views into arrays made by the step that returned them; nothing overwrites them later. */
 export interface RowResult {
@@ -34,6 +44,8 @@ export interface RowResult {
   readonly hiddenStates: Float32Array;
   /** float32 [N,V] of the tokens whose logits were wanted: N is 0, 1 or T. */
   readonly logits: Float32Array;
+  /** Of each layer float32 [T,D], in the channels in which the residual stream is kept; empty when not wanted. */
+  readonly layerOutputs: readonly Float32Array[];
 }
 
 /** The frozen backbone: runs any mix of rows of either pass in one forward, and keeps their caches. */
@@ -43,11 +55,26 @@ export class Decoder {
   readonly #session: OnnxSession;
   /** Used again by every forward: fresh arrays of this size cost more than what is written into them. */
   #topDownValues = new Float32Array(0);
+  #additions = new Float32Array(0);
+  /** float32 [L,D], never written to. */
+  readonly #noAddition: Float32Array;
+  readonly #outputs: readonly string[];
+  readonly #layerOutputs: readonly string[];
 
   private constructor(session: OnnxSession, architecture: Architecture) {
     this.#session = session;
     this.architecture = architecture;
     this.cache = new KvCache(architecture);
+    const { layers, hiddenSize } = architecture;
+    const ofLayers = (name: (layer: number) => string) => Array.from({ length: layers }, (_, layer) => name(layer));
+    this.#noAddition = new Float32Array(layers * hiddenSize);
+    this.#layerOutputs = ofLayers(decoderOutputs.layerOutput);
+    this.#outputs = [
+      decoderOutputs.logits,
+      decoderOutputs.hiddenStates,
+      ...ofLayers(decoderOutputs.newKey),
+      ...ofLayers(decoderOutputs.newValue),
+    ];
   }
 
   /** @throws ToastError `engine_failed` */
@@ -126,6 +153,7 @@ export class Decoder {
         data: this.#topDown(rows, newTokens),
         dims: [layers, count, newTokens, kvSize],
       },
+      [decoderInputs.residualAdditions]: this.#residualAdditions(rows, newTokens),
       [decoderInputs.logitRows]: { type: "int64", data: BigInt64Array.from(logitRows), dims: [logitRows.length] },
     };
     for (const [part, order] of past.orders.entries()) {
@@ -137,7 +165,9 @@ export class Decoder {
       feeds[decoderInputs.pastValue(layer)] = { type: "float32", data: value, dims: pastDims };
     }
 
-    const outputs = await this.#session.run(feeds);
+    const readsLayers = rows.some(({ layerOutputs }) => layerOutputs === true);
+    const fetches = readsLayers ? [...this.#outputs, ...this.#layerOutputs] : this.#outputs;
+    const outputs = await this.#session.run(feeds, fetches);
     const output = (name: string): Float32Array => {
       const data = outputs[name];
       if (data === undefined) throw new Error(`the decoder graph has no output ${name}`);
@@ -155,7 +185,8 @@ export class Decoder {
     }
     for (const lane of lanes) this.cache.advance(lane, newTokens);
 
-    return this.#results(rows, output(decoderOutputs.logits), output(decoderOutputs.hiddenStates));
+    const layerOutputs = readsLayers ? this.#layerOutputs.map(output) : [];
+    return this.#results(rows, output(decoderOutputs.logits), output(decoderOutputs.hiddenStates), layerOutputs);
   }
 
   /** @returns float32 [L,R,T,kv], zeros for bottom-up rows; valid until the next forward. */
@@ -167,17 +198,18 @@ export class Decoder {
     if (this.#topDownValues.length < size) this.#topDownValues = new Float32Array(size);
     const all = this.#topDownValues.subarray(0, size);
     for (const [r, row] of rows.entries()) {
-      if (row.topDown !== undefined && row.topDown.values.length !== layers * row.topDown.total * kvSize) {
-        const { values, total } = row.topDown;
+      const topDown = row.topDown ?? null;
+      if (topDown !== null && topDown.values.length !== layers * topDown.total * kvSize) {
+        const { values, total } = topDown;
         throw new Error(`top-down values have ${values.length} elements, ${layers * total * kvSize} are needed`);
       }
       for (let layer = 0; layer < layers; layer++) {
         const to = (layer * rows.length + r) * rowSize;
-        if (row.topDown === undefined) {
+        if (topDown === null) {
           all.fill(0, to, to + rowSize);
           continue;
         }
-        const { values, total, from } = row.topDown;
+        const { values, total, from } = topDown;
         const start = (layer * total + from) * kvSize;
         all.set(values.subarray(start, start + rowSize), to);
       }
@@ -185,8 +217,42 @@ export class Decoder {
     return all;
   }
 
-  /** Cuts the outputs, logits [N,V] and hiddenStates [R,T,D], into what is each row's. */
-  #results(rows: readonly DecoderRow[], logits: Float32Array, hiddenStates: Float32Array): RowResult[] {
+  /** float32 [L,A,D], zeros where nothing is added; valid until the next forward. */
+  #residualAdditions(rows: readonly DecoderRow[], newTokens: number): TensorValue {
+    const { layers, hiddenSize } = this.architecture;
+    const [first] = rows;
+    const shared = first?.addition ?? null;
+    for (const { addition } of rows) {
+      if (addition && addition.length !== layers * hiddenSize) {
+        throw new Error(`an addition has ${addition.length} elements, ${layers * hiddenSize} are needed`);
+      }
+    }
+    // Nearly always: one stream, a chunk of one prompt, or nobody with vectors. The graph spreads it over the tokens.
+    if (rows.every(({ addition }) => (addition ?? null) === shared)) {
+      return { type: "float32", data: shared ?? this.#noAddition, dims: [layers, 1, hiddenSize] };
+    }
+    const tokens = rows.length * newTokens;
+    const size = layers * tokens * hiddenSize;
+    if (this.#additions.length < size) this.#additions = new Float32Array(size);
+    const all = this.#additions.subarray(0, size);
+    for (const [r, row] of rows.entries()) {
+      const addition = row.addition ?? this.#noAddition;
+      for (let layer = 0; layer < layers; layer++) {
+        const own = addition.subarray(layer * hiddenSize, (layer + 1) * hiddenSize);
+        const to = (layer * tokens + r * newTokens) * hiddenSize;
+        for (let t = 0; t < newTokens; t++) all.set(own, to + t * hiddenSize);
+      }
+    }
+    return { type: "float32", data: all, dims: [layers, tokens, hiddenSize] };
+  }
+
+  /** Cuts the outputs, logits [N,V], hiddenStates [R,T,D] and of each layer [R·T,D], into what is each row's. */
+  #results(
+    rows: readonly DecoderRow[],
+    logits: Float32Array,
+    hiddenStates: Float32Array,
+    layerOutputs: readonly Float32Array[],
+  ): RowResult[] {
     const { hiddenSize, vocabSize } = this.architecture;
     let nextLogits = 0;
     return rows.map((row, r) => {
@@ -196,6 +262,7 @@ export class Decoder {
       return {
         hiddenStates: hiddenStates.subarray(r * size, (r + 1) * size),
         logits: logits.subarray(firstLogits * vocabSize, nextLogits * vocabSize),
+        layerOutputs: row.layerOutputs ? layerOutputs.map((values) => values.subarray(r * size, (r + 1) * size)) : [],
       };
     });
   }

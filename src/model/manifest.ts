@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 
-/** Versions of the on-disk formats. A reader refuses any other. Backbones: 2 has weights in several files. */
-export const backboneVersion = 2;
+/**
+ * Versions of the on-disk formats. A reader refuses any other. Backbones: 2 has weights in several files, 3 a graph that
+ * control vectors can steer.
+ */
+export const backboneVersion = 3;
 export const adapterVersion = 1;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected a lower-case hex sha256");
@@ -52,6 +55,8 @@ export const backboneManifestSchema = z.strictObject({
     contextLength: z.int().positive(),
   }),
   quantization: z.enum(quantizations),
+  /** Channels of the residual stream that are kept turned together (see rotation.ts); 1: none are. */
+  rotation: z.int().positive(),
   tokens: z.strictObject({
     bos: specialToken.nullable(),
     /** Generation stops at any of these. */

@@ -70,10 +70,14 @@ export class OnnxSession {
   }
 
   /**
+   * @param fetches names of the outputs that are wanted; default: all.
    * @returns float32 outputs by name; each is a fresh array that the caller owns.
    * @throws ToastError `engine_failed`
    */
-  async run(feeds: Readonly<Record<string, TensorValue>>): Promise<Readonly<Record<string, Float32Array>>> {
+  async run(
+    feeds: Readonly<Record<string, TensorValue>>,
+    fetches: readonly string[] = this.outputNames,
+  ): Promise<Readonly<Record<string, Float32Array>>> {
     const tensors: Record<string, ort.Tensor> = {};
     for (const [name, value] of Object.entries(feeds)) {
       tensors[name] = new ort.Tensor(value.type, value.data, value.dims);
@@ -81,7 +85,7 @@ export class OnnxSession {
     let outputs: ort.InferenceSession.ReturnType;
     const startedAt = performance.now();
     try {
-      outputs = await this.#session.run(tensors);
+      outputs = await this.#session.run(tensors, fetches);
     } catch (cause) {
       throw new ToastError("engine_failed", `onnxruntime failed in ${this.#path}: ${messageOf(cause)}`, { cause });
     } finally {

@@ -29,6 +29,11 @@ export const decoderInputs = {
   blockOrder: (part: number) => `block_order.${part}`,
   /** float32 [L,R,T,kv]: added to the value projection's output of every layer; zeros for a bottom-up row. */
   topDownValues: "top_down_values",
+  /**
+   * float32 [L,A,D]: added to the residual stream behind every layer, in the channels in which it is kept (the
+   * manifest's `rotation`); zeros for a row that no control vector steers. A is 1 where all new tokens get the same, or R·T.
+   */
+  residualAdditions: "residual_additions",
   /** int64 [N]: which of the R·T new tokens (row-major) want logits; N ≥ 1. */
   logitRows: "logit_rows",
   /** float32 [P,KV,S,Hd] */
@@ -56,6 +61,11 @@ export const decoderOutputs = {
   logits: "logits",
   /** float32 [R,T,D]: the last decoder layer's output, before the final norm. */
   hiddenStates: "hidden_states",
+  /**
+   * float32 [M,D], M = R·T: the residual stream behind a layer, the addition included, in the channels in which it is
+   * kept. Outputs that are not asked for are not copied.
+   */
+  layerOutput: (layer: number) => `layer_outputs.${layer}`,
   /** float32 [R,KV,T,Hd]: only the new rows, keys already rotated. */
   newKey: (layer: number) => `new_key_values.${layer}.key`,
   /** float32 [R,KV,T,Hd]: only the new rows, top-down values already added. */

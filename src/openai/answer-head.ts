@@ -1,11 +1,18 @@
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";
 import type { ServedModel } from "../engine/served-model.js";
-import type { Steering } from "../steering/steering.js";
+import { type Steering, type VectorUse, vectorsOf } from "../steering/steering.js";
 
 /** What steered an answer, as the client is told; null: nothing, the base model spoke. */
+const layerRange = z.tuple([z.int(), z.int()]);
+
 export const steeringReportSchema = z
-  .object({ adapter: z.string(), strength: z.number(), layers: z.tuple([z.int(), z.int()]) })
+  .object({
+    adapter: z.string().nullable().describe("Null, as strength and layers are, where control vectors alone steered."),
+    strength: z.number().nullable(),
+    layers: layerRange.nullable(),
+    vectors: z.array(z.object({ name: z.string(), strength: z.number(), layers: layerRange })),
+  })
   .nullable()
   .describe("What steered the answer; null: nothing, the base model spoke.");
 
@@ -50,17 +57,32 @@ function reportOf(steering: Steering): SteeringReport {
   switch (steering.kind) {
     case "plain":
       return null;
+    case "vectors":
+      return { adapter: null, strength: null, layers: null, vectors: reportOfVectors(steering.vectors) };
     case "steered":
-      return { adapter: steering.adapter, strength: steering.strength, layers: [...steering.layers] };
+      return {
+        adapter: steering.adapter,
+        strength: steering.strength,
+        layers: [...steering.layers],
+        vectors: reportOfVectors(steering.vectors),
+      };
   }
 }
 
-/** Everything beside the request that decides the text: weights, adapter, strength, layers. */
+function reportOfVectors(vectors: readonly VectorUse[]): NonNullable<SteeringReport>["vectors"] {
+  return vectors.map(({ name, strength, layers }) => ({ name, strength, layers: [...layers] }));
+}
+
+/** Everything beside the request that decides the text: weights, adapter and control vectors, with strength and layers. */
 export function systemFingerprint({ base }: ServedModel, steering: Steering): string {
   const hash = createHash("sha256").update(base.fingerprint);
   if (steering.kind === "steered") {
     const adapter = base.adapters.find(({ name }) => name === steering.adapter);
     hash.update(`:${adapter?.fingerprint ?? steering.adapter}:${steering.strength}:${steering.layers.join("-")}`);
+  }
+  for (const { name, strength, layers } of vectorsOf(steering)) {
+    const vector = base.vectors.find((known) => known.name === name);
+    hash.update(`+${vector?.fingerprint ?? name}:${strength}:${layers.join("-")}`);
   }
   return `fp_${hash.digest("hex").slice(0, 12)}`;
 }

@@ -81,6 +81,8 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_adapter: badRequest,
   // Not 409, which clients retry.
   adapter_exists: badRequest,
+  invalid_vector: badRequest,
+  vector_exists: badRequest,
   output_exists: badRequest,
   disk_full: ownFault,
   write_failed: ownFault,

@@ -92,6 +92,17 @@ const explainedPromptToken = z.object({
     .nullable()
     .describe("clamp(cos(hidden state, task embedding), 0, 1); null where nothing steered."),
   gains: z.array(z.number()).describe("For each layer the root mean square of what was added to the values."),
+  vectors: z
+    .array(
+      z.object({
+        name: z.string(),
+        before: z.array(z.number().nullable()).describe("Without what the control vectors added behind the layer."),
+        after: z.array(z.number().nullable()),
+      }),
+    )
+    .describe(
+      "For each control vector, in the order of `steering.vectors`, how far the residual stream reaches along it behind each of its layers; null where it has no direction.",
+    ),
 });
 
 const explainedToken = explainedPromptToken.extend({
@@ -120,17 +131,26 @@ export function promptExplanation(reports: readonly TokenReport[]): z.output<typ
   return { tokens: reports.map(explained) };
 }
 
-function explained({ id, bytes, steering }: TokenReport) {
+function explained({ id, bytes, steering, vectors }: TokenReport) {
   return {
     id,
     text: tokenText({ bytes }),
     bytes: [...bytes],
     relevance: steering === null ? null : rounded(steering.relevance),
     gains: steering === null ? [] : steering.layerGains.map(rounded),
+    vectors: vectors.map(({ name, before, after }) => ({
+      name,
+      before: before.map(roundedOrNull),
+      after: after.map(roundedOrNull),
+    })),
   };
 }
 
 /** More digits would say nothing of what was looked at, and triple the size. */
 function rounded(value: number): number {
   return Number(value.toPrecision(4));
+}
+
+function roundedOrNull(value: number | null): number | null {
+  return value === null ? null : rounded(value);
 }

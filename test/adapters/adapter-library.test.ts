@@ -236,7 +236,7 @@ async function startLong(host: EngineClient): Promise<AbortController> {
   const generation = await host.generate(
     {
       prompt: { kind: "text", text: "Once", addSpecialTokens: true },
-      steering: { kind: "steered", adapter: "poet", strength: 1, layers: [0, 1] },
+      steering: { kind: "steered", adapter: "poet", strength: 1, layers: [0, 1], vectors: [] },
       sampling: {
         temperature: 1,
         topP: 1,

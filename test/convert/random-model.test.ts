@@ -83,7 +83,7 @@ describe("makeRandomModel", () => {
         const { events } = await engine.generate(
           {
             prompt: { kind: "chat", messages: [{ role: "user", content: "Grüße!" }] },
-            steering: { kind: "steered", adapter: "random", strength: 1, layers: [0, 1] },
+            steering: { kind: "steered", adapter: "random", strength: 1, layers: [0, 1], vectors: [] },
             sampling: {
               temperature: 0,
               topP: 1,

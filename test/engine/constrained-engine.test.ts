@@ -46,7 +46,7 @@ const constraints: readonly NonNullable<GenerationRequest["constraint"]>[] = [
     param: "tools",
   },
 ];
-const steered: Steering = { kind: "steered", adapter: "alpaca", strength: 1, layers: [0, 5] };
+const steered: Steering = { kind: "steered", adapter: "alpaca", strength: 1, layers: [0, 5], vectors: [] };
 
 function request(seed: number): GenerationRequest {
   return {

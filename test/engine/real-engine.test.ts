@@ -102,6 +102,7 @@ async function run(
     {
       started: () => {},
       prompt: () => {},
+      layerMeans: () => {},
       delta: () => {},
       finished: () => {},
       errored: (_, error) => errors.push(error),
@@ -126,7 +127,13 @@ function golden() {
 }
 
 function steered(strength = 1): Steering {
-  return { kind: "steered", adapter: "tiny", strength, layers: [0, (loaded.get("none")?.layers ?? 1) - 1] };
+  return {
+    kind: "steered",
+    adapter: "tiny",
+    strength,
+    layers: [0, (loaded.get("none")?.layers ?? 1) - 1],
+    vectors: [],
+  };
 }
 
 function requestOf(promptIds: readonly number[], steering: Steering, maxTokens = 65) {
@@ -135,6 +142,7 @@ function requestOf(promptIds: readonly number[], steering: Steering, maxTokens =
     textContext: [],
     maxTokens,
     steering,
+    stack: null,
     sampling: greedy,
     choices: 1,
     stopStrings: [],

@@ -68,6 +68,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
             adapter: pick(["alpaca", "alpaca", "mirror"]),
             strength: pick([0.5, 1, 1, 1.5]),
             layers: next() < 0.7 ? [0, lastLayer] : [1, 2],
+            vectors: [],
           };
     return {
       requestId: String(index),
@@ -75,6 +76,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
       textContext: [],
       maxTokens: 4 + Math.floor(next() ** 2 * 300),
       steering,
+      stack: null,
       sampling: {
         temperature: pick([0, 0.7, 1]),
         topP: pick([1, 0.9]),
@@ -133,6 +135,7 @@ function startLoop(limits: EngineLimits) {
     { ...model, adapters: adaptersOf(model), eosIds, limits },
     {
       started: () => {},
+      layerMeans: () => {},
       // Reports are part of what has to be the same, to the last bit.
       prompt: (requestId, reports) => {
         const name = nameOf(requestId, 0);

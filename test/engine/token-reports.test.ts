@@ -51,6 +51,7 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
     adapter: "tiny",
     strength,
     layers: range,
+    vectors: [],
   });
 
   function startLoop(overrides: { readonly prefixBytes?: number; readonly chunkTokens?: number } = {}) {
@@ -76,6 +77,7 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
       },
       {
         started: () => {},
+        layerMeans: () => {},
         prompt: (requestId, reports) => answerOf(requestId).prompt.push(...reports),
         delta: ({ requestId }, _, __, reports) => answerOf(requestId).reports.push(...reports),
         finished: ({ requestId }, reason, usage) =>
@@ -92,6 +94,7 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
           textContext: [],
           maxTokens: 64,
           steering: { kind: "plain" },
+          stack: null,
           sampling: {
             temperature: 0,
             topP: 1,

@@ -47,6 +47,7 @@ describe.each(Object.entries(shapes))("an int8 decoder with %s, behind pasts of 
       tokenIds,
       logits: "last",
       topDown: { values: topDownValues, total: tokens, from: 0 },
+      addition: Float32Array.from({ length: layers * decoder.architecture.hiddenSize }, randomNormals(seed + 1)),
     };
   }
 

@@ -15,7 +15,7 @@ import { scriptedModel } from "../server/scripted-engine.js";
 
 const [base, alpaca, poet] = servedModelsOf(scriptedModel) as [ServedModel, ServedModel, ServedModel];
 const plain: Steering = { kind: "plain" };
-const steered: Steering = { kind: "steered", adapter: "alpaca", strength: 0.5, layers: [0, 3] };
+const steered: Steering = { kind: "steered", adapter: "alpaca", strength: 0.5, layers: [0, 3], vectors: [] };
 const now = new Date(1_700_000_000_123);
 const usage = { promptTokens: 3, cachedTokens: 1, completionTokens: 2 };
 

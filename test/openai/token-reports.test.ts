@@ -13,6 +13,7 @@ const report: TokenReport = {
     { id: 1, bytes: nothing, special: "<s>", logprob: -2 },
   ],
   steering: null,
+  vectors: [],
   draft: "none",
 };
 const beginning: TokenReport = { ...report, id: 1, bytes: nothing, special: "<s>", logprob: null, top: [] };

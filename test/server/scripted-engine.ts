@@ -5,10 +5,12 @@ import type { ModelInfo } from "../../src/engine/model-info.js";
 import type { TextAnswers, TextQuestion } from "../../src/engine/text-questions.js";
 import { ToastError } from "../../src/errors.js";
 import { noPresentation } from "../../src/model/manifest.js";
+import { vectorsOf } from "../../src/steering/steering.js";
 
 export const scriptedModel: ModelInfo = {
   id: "tiny",
   layers: 4,
+  hiddenSize: 8,
   contextLength: 64,
   vocabSize: 100,
   quantization: "none",
@@ -24,6 +26,10 @@ export const scriptedModel: ModelInfo = {
       fingerprint: "a".repeat(16),
     },
     { name: "poet", stage: "pretuned", licence: null, presentation: noPresentation, fingerprint: "c".repeat(16) },
+  ],
+  vectors: [
+    { name: "happy", layers: [1, 2], fingerprint: "d".repeat(12) },
+    { name: "formal", layers: [0, 3], fingerprint: "e".repeat(12) },
   ],
 };
 
@@ -184,7 +190,10 @@ export class ScriptedEngine implements Engine {
 }
 
 function textsOf(script: Script, request: GenerationRequest): readonly string[] {
-  return script.texts ?? ["I", " am", request.steering.kind === "plain" ? " plain" : ` ${request.steering.adapter}`];
+  if (script.texts !== undefined) return script.texts;
+  const { steering } = request;
+  const vectors = vectorsOf(steering).map(({ name, strength }) => ` ${strength} ${name}`);
+  return ["I", " am", steering.kind === "steered" ? ` ${steering.adapter}` : " plain", ...vectors];
 }
 
 /** Ends early when the request is cancelled, as the worker does. */

@@ -201,7 +201,7 @@ describe("POST /v1/chat/completions", () => {
     const { chat, engine } = buildApp();
     await chat({ ...question, steering: { strength: 0.5, layers: [1, 2] }, max_tokens: 2, seed: 5, temperature: 0 });
     expect(engine.requests[0]).toMatchObject({
-      steering: { kind: "steered", adapter: "alpaca", strength: 0.5, layers: [1, 2] },
+      steering: { kind: "steered", adapter: "alpaca", strength: 0.5, layers: [1, 2], vectors: [] },
       maxTokens: 2,
       sampling: { seed: 5, temperature: 0 },
     });

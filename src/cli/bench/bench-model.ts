@@ -82,7 +82,7 @@ export class BenchModel {
       steering:
         way === "plain" || this.adapter === null
           ? { kind: "plain" }
-          : { kind: "steered", adapter: this.adapter, strength: 1, layers },
+          : { kind: "steered", adapter: this.adapter, strength: 1, layers, vectors: [] },
       sampling: {
         temperature: options.temperature,
         topP: 1,

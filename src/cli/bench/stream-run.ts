@@ -117,7 +117,11 @@ function gapsWithin(arrivals: readonly Arrival[], from: number, to: number): rea
   });
 }
 
-function stepsBetween(before: EngineStatus, after: EngineStatus, steering: "plain" | "steered"): StepFigures {
+function stepsBetween(
+  before: EngineStatus,
+  after: EngineStatus,
+  steering: GenerationRequest["steering"]["kind"],
+): StepFigures {
   const lane = steering === "plain" ? "bottomUp" : "steered";
   return {
     forwards: after.forwards - before.forwards,

@@ -1,9 +1,9 @@
 import type { OnnxSession, TensorValue } from "../../model/onnx-session.js";
+import { rotateRows, rotationBlock } from "../../model/rotation.js";
 import type { LlamaConfig } from "../llama-config.js";
 import { llamaTensors } from "../llama-tensors.js";
 import { openGraph } from "../open-graph.js";
 import { errorSpread } from "../quantize/compensated-rounding.js";
-import { rotateRows, rotationBlock } from "../quantize/rotation.js";
 import { rotaryTable } from "../rotary-table.js";
 import { floatRows, scaleColumns, wholeRows } from "../row-stream.js";
 import { type TensorRows, tensors } from "../weight-source.js";

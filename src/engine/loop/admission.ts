@@ -1,6 +1,7 @@
 import { type RequestField, ToastError } from "../../errors.js";
 import type { CompiledConstraint } from "../../grammar/matcher.js";
 import type { Steering } from "../../steering/steering.js";
+import type { VectorStack } from "../../steering/vector-stack.js";
 import { type GenerationRequest, maxLogprobs } from "../generation-request.js";
 import type { Schedule } from "./scheduler.js";
 
@@ -30,6 +31,10 @@ export interface AdmittedRequest extends Omit<GenerationRequest, "prompt" | "max
    * meanwhile.
    */
   readonly steering: Steering;
+  /** What its control vectors add, likewise those of the moment at which it came; null when it has none. */
+  readonly stack: VectorStack | null;
+  /** Of a request that is made to look into the model: over how many of the prompt's last tokens. */
+  readonly layerMeans?: number;
   readonly constraint: CompiledConstraint | null;
 }
 

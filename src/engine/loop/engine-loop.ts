@@ -26,6 +26,8 @@ export interface LoopListener {
   started(requestId: string, queueMs: number): void;
   /** Before any delta of a request that wants to know of its prompt. */
   prompt(requestId: string, reports: readonly TokenReport[]): void;
+  /** Before the end of a request that looks into the model: float32 [L,D], as the residual stream is kept. */
+  layerMeans(requestId: string, means: Float32Array): void;
   delta(choice: ChoiceId, text: string, tokens: number, reports: readonly TokenReport[]): void;
   finished(choice: ChoiceId, reason: FinishReason, usage: Usage): void;
   /** The request has failed, and with it all its choices that had not finished. */
@@ -243,7 +245,11 @@ export class EngineLoop {
       this.#startFollowers(running, logits);
     }
     const draft = this.#settleDraft(running, tokenId);
-    const token = sequence.push(tokenId, likelihood, { steering: running.lastSteering, draft });
+    const token = sequence.push(tokenId, likelihood, {
+      steering: running.lastSteering,
+      vectors: running.lastVectors,
+      draft,
+    });
     const { text, tokens, reports, finished } = token;
     if (text !== "" || reports.length > 0) this.#listener.delta(sequence.choiceId, text, tokens, reports);
     if (finished !== null) this.#end(group, { kind: "finished", sequence, reason: finished });
@@ -273,7 +279,7 @@ export class EngineLoop {
 
   /** Keeps the bottom-up row of a draft that came true, takes that of any other back. */
   #settleDraft({ lanes }: RunningSequence, tokenId: number): TokenReport["draft"] {
-    if (lanes.kind === "plain" || lanes.draft === null) return "none";
+    if (lanes.kind !== "steered" || lanes.draft === null) return "none";
     const isRight = lanes.draft === tokenId;
     if (isRight) this.#counters.draft("accepted");
     else this.#parts.decoder.cache.rollBack(lanes.bottomUp, 1);
@@ -289,7 +295,7 @@ export class EngineLoop {
   #draft({ lanes, sequence }: RunningSequence, { from, count }: PlannedRow, logits: Float32Array): void {
     const { request, endIds, output } = sequence;
     // A row that was a wrong draft's has been taken back.
-    if (lanes.kind === "plain" || lanes.bottomUp.computed < from + count) return;
+    if (lanes.kind !== "steered" || lanes.bottomUp.computed < from + count) return;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (output.tokens + 1 >= request.maxTokens) return;
     const draft = this.#sample(sequence, logits);
@@ -306,6 +312,8 @@ export class EngineLoop {
   /** Of a request for no tokens: the prompt is all that there is. */
   #finishPrompt(group: RequestGroup): void {
     this.#emitPrompt(group);
+    const means = group.layerMeans?.mean() ?? null;
+    if (means !== null) this.#listener.layerMeans(group.id, means);
     for (const sequence of [...group.open]) this.#end(group, { kind: "finished", sequence, reason: "length" });
   }
 

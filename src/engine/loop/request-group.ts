@@ -5,6 +5,7 @@ import { drawRules } from "../../sampling/logits-processors.js";
 import type { SamplingParams } from "../../sampling/sampling-params.js";
 import type { Tokenizer } from "../../text/tokenizer.js";
 import type { Usage } from "../engine.js";
+import { LayerMeans } from "../output/layer-means.js";
 import { OutputProcessor, type ProcessedToken } from "../output/output-processor.js";
 import { PromptReport } from "../output/prompt-report.js";
 import type { TokenFacts } from "../output/token-facts.js";
@@ -20,6 +21,8 @@ export class RequestGroup {
   followers: readonly Sequence[];
   /** What is to be reported of the prompt, until it is. */
   promptReport: PromptReport | null;
+  /** Of a request that is made to look into the model. */
+  readonly layerMeans: LayerMeans | null;
   /** Prompt tokens that were found in the prefix cache when the request left the queue; null before. */
   cachedTokens: number | null = null;
   /** On the clock of `performance.now()`. */
@@ -36,6 +39,8 @@ export class RequestGroup {
     this.open = new Set([this.first, ...this.followers]);
     const { promptLogprobs, explain } = request.report;
     this.promptReport = promptLogprobs !== null || explain ? new PromptReport(request.promptIds, request.report) : null;
+    const { layerMeans, promptIds } = request;
+    this.layerMeans = layerMeans === undefined ? null : new LayerMeans(promptIds.length, layerMeans);
   }
 
   get id(): string {
@@ -45,6 +50,20 @@ export class RequestGroup {
   /** Whether logits of every token of the prompt are needed: what is in the prefix cache has none. */
   get needsPromptLogits(): boolean {
     return this.promptReport?.needsLogits === true;
+  }
+
+  /** Whether it tells of each token how far its control vectors lie along the stream. */
+  get projectsVectors(): boolean {
+    return this.request.report.explain && this.request.stack !== null;
+  }
+
+  /**
+   * Of how many of the first tokens the deciding lane may be taken from the prefix cache, which has keys and values, but
+   * neither logits nor what lay behind the layers.
+   */
+  get mostRestored(): number {
+    if (this.needsPromptLogits || this.projectsVectors) return 0;
+    return this.layerMeans?.first ?? Number.POSITIVE_INFINITY;
   }
 
   /** @returns the choices that have not begun, which begin now. */
@@ -112,7 +131,7 @@ export class Sequence {
   }
 
   get laneCount(): 1 | 2 {
-    return this.request.steering.kind === "plain" ? 1 : 2;
+    return this.request.steering.kind === "steered" ? 2 : 1;
   }
 
   get usage(): Usage {
@@ -131,7 +150,7 @@ export class Sequence {
   push(
     tokenId: number,
     likelihood: LogProbabilities | null,
-    { steering, draft }: Pick<TokenFacts, "steering" | "draft">,
+    facts: Pick<TokenFacts, "steering" | "vectors" | "draft">,
   ): ProcessedToken {
     this.tokenIds.push(tokenId);
     this.rules.append(tokenId);
@@ -139,7 +158,7 @@ export class Sequence {
     const place = this.#matcher?.isComplete === true ? "last" : "within";
     const { logprob, top } = likelihood ?? { logprob: null, top: [] };
     const isReported = likelihood !== null || this.request.report.explain;
-    return this.output.push(tokenId, isReported ? { logprob, top, steering, draft } : null, place);
+    return this.output.push(tokenId, isReported ? { logprob, top, ...facts } : null, place);
   }
 
   /** Frees what its grammar holds. */

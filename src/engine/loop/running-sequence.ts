@@ -4,6 +4,7 @@ import type { Adapter } from "../../steering/adapter.js";
 import type { FedBack, Feedback, FeedbackMember } from "../../steering/feedback.js";
 import { HiddenStates } from "../../steering/hidden-states.js";
 import type { TokenSteering } from "../../steering/token-steering.js";
+import type { VectorProjection, VectorStack } from "../../steering/vector-stack.js";
 import type { Sequence } from "./request-group.js";
 import type { SequenceView } from "./scheduler.js";
 import type { PlannedRow } from "./step-plan.js";
@@ -11,9 +12,11 @@ import type { PlannedRow } from "./step-plan.js";
 /** What the loop needs of an adapter; scripted in the scheduling tests. */
 export type LoopAdapter = Pick<Adapter, "topDown" | "graphMs">;
 
-/** A plain sequence has one lane, a steered one two; there is no third way. */
+/** An adapter needs two lanes; everything else has one. */
 export type Lanes =
   | { readonly kind: "plain"; readonly bottomUp: Lane<"bottomUp"> }
+  /** Control vectors alone. */
+  | { readonly kind: "vectors"; readonly steered: Lane<"steered">; readonly stack: VectorStack }
   | {
       readonly kind: "steered";
       readonly bottomUp: Lane<"bottomUp">;
@@ -21,6 +24,7 @@ export type Lanes =
       readonly adapter: LoopAdapter;
       /** float32 [L] */
       readonly gains: Float32Array;
+      readonly stack: VectorStack | null;
       /** A guess of the next token, whose bottom-up row goes along with the steered row that decides about it. */
       draft: number | null;
     };
@@ -32,6 +36,8 @@ export class RunningSequence {
   readonly hiddenStates: HiddenStates;
   /** What the steered pass did with the last token that it read; null when nobody asked, and in a plain request. */
   lastSteering: TokenSteering | null = null;
+  /** The same of its control vectors; empty when nobody asked, and without vectors. */
+  lastVectors: readonly VectorProjection[] = [];
 
   /** @param hiddenSize D */
   constructor(sequence: Sequence, lanes: Lanes, hiddenSize: number) {
@@ -45,7 +51,9 @@ export class RunningSequence {
   }
 
   get allLanes(): readonly Lane[] {
-    return this.lanes.kind === "plain" ? [this.lanes.bottomUp] : [this.lanes.bottomUp, this.lanes.steered];
+    const { lanes } = this;
+    if (lanes.kind === "plain") return [lanes.bottomUp];
+    return lanes.kind === "vectors" ? [lanes.steered] : [lanes.bottomUp, lanes.steered];
   }
 
   /** The lane whose logits the text is sampled from. */
@@ -54,9 +62,10 @@ export class RunningSequence {
   }
 
   lane({ lane, sequenceId }: PlannedRow): Lane {
-    if (lane === "bottomUp") return this.lanes.bottomUp;
-    if (this.lanes.kind === "steered") return this.lanes.steered;
-    throw new Error(`sequence ${sequenceId} is plain and has no steered lane`);
+    const { lanes } = this;
+    if (lane === "bottomUp" && lanes.kind !== "vectors") return lanes.bottomUp;
+    if (lane === "steered" && lanes.kind !== "plain") return lanes.steered;
+    throw new Error(`sequence ${sequenceId} (${lanes.kind}) has no ${lane} lane`);
   }
 
   view(): SequenceView {
@@ -66,41 +75,57 @@ export class RunningSequence {
       prompt: sequence.request.promptIds.length,
       promptLogits: sequence.group.needsPromptLogits ? "all" : "last",
       tokens: sequence.tokenIds.length,
-      bottomUp: lanes.bottomUp.computed,
-      steered:
-        lanes.kind === "plain"
-          ? { kind: "plain" }
-          : { kind: "steered", computed: lanes.steered.computed, draft: lanes.draft === null ? "none" : "waiting" },
+      bottomUp: lanes.kind === "vectors" ? 0 : lanes.bottomUp.computed,
+      steered: steeredView(lanes),
     };
   }
 
   /** What a steered row's top-down values are made of; null for a bottom-up row. */
   feedbackMember({ lane, from, count }: Pick<PlannedRow, "lane" | "from" | "count">): FeedbackMember | null {
-    if (lane === "bottomUp" || this.lanes.kind === "plain") return null;
+    if (lane === "bottomUp" || this.lanes.kind !== "steered") return null;
     const { adapter, gains } = this.lanes;
     const { explain } = this.sequence.request.report;
     return { adapter, hiddenStates: this.hiddenStates.view(from, count), gains, explain };
   }
 
-  /** @param topDown of a steered row; null for a bottom-up one. */
+  /** @param topDown of a row that an adapter steers; null for any other. */
   decoderRow(row: PlannedRow, topDown: RowTopDown | null): DecoderRow {
     const { lanes, sequence } = this;
     const known = sequence.tokenIds.slice(row.from, row.from + row.count);
     const draft = lanes.kind === "steered" && known.length < row.count ? lanes.draft : null;
-    const shared = { tokenIds: draft === null ? known : [...known, draft], logits: row.logits };
-    if (row.lane === "bottomUp") return { lane: lanes.bottomUp, ...shared };
+    const tokenIds = draft === null ? known : [...known, draft];
+    const shared = { tokenIds, logits: row.logits, layerOutputs: this.#readsLayers(row) };
+    if (row.lane === "bottomUp" && lanes.kind !== "vectors") return { lane: lanes.bottomUp, ...shared };
+    if (lanes.kind === "vectors") return { lane: lanes.steered, topDown, addition: lanes.stack.addition, ...shared };
     if (lanes.kind === "plain" || topDown === null) {
       throw new Error(`the steered row of sequence ${sequence.id} has no top-down values`);
     }
-    return { lane: lanes.steered, topDown, ...shared };
+    return { lane: lanes.steered, topDown, addition: lanes.stack?.addition ?? null, ...shared };
+  }
+
+  /** Whether somebody wants to know what lies behind the layers at these tokens, in the lane that decides. */
+  #readsLayers({ lane, from, count }: PlannedRow): boolean {
+    if (lane !== this.sampledLane) return false;
+    const { group } = this.sequence;
+    return group.projectsVectors || (group.layerMeans !== null && from + count > group.layerMeans.first);
   }
 
   /** Keeps of a computed row what later steps and reports are made of. */
-  record({ lane, from }: PlannedRow, { hiddenStates }: RowResult, fedBack: FedBack | null): void {
+  record({ lane, from, count }: PlannedRow, { hiddenStates, layerOutputs }: RowResult, fedBack: FedBack | null): void {
     if (lane === "bottomUp") this.hiddenStates.set(from, hiddenStates);
+    if (layerOutputs.length > 0) this.#recordLayers(from, count, layerOutputs);
     if (fedBack === null) return;
     this.lastSteering = fedBack.steering.at(-1) ?? this.lastSteering;
     this.sequence.group.promptReport?.addSteering(from, fedBack.steering);
+  }
+
+  #recordLayers(from: number, count: number, layerOutputs: readonly Float32Array[]): void {
+    const { group } = this.sequence;
+    group.layerMeans?.add(from, count, layerOutputs);
+    if (!group.projectsVectors || this.lanes.kind === "plain" || this.lanes.stack === null) return;
+    const projections = this.lanes.stack.project(layerOutputs);
+    this.lastVectors = projections.at(-1) ?? this.lastVectors;
+    group.promptReport?.addVectors(from, projections);
   }
 
   /**
@@ -117,5 +142,16 @@ export class RunningSequence {
       if (chunk === null || member === null) return;
       group.promptReport.addSteering(chunk.from, (await feedback.ofOne(member)).steering);
     }
+  }
+}
+
+function steeredView(lanes: Lanes): SequenceView["steered"] {
+  switch (lanes.kind) {
+    case "plain":
+      return { kind: "plain" };
+    case "vectors":
+      return { kind: "vectors", computed: lanes.steered.computed };
+    case "steered":
+      return { kind: "steered", computed: lanes.steered.computed, draft: lanes.draft === null ? "none" : "waiting" };
   }
 }

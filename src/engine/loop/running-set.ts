@@ -74,6 +74,7 @@ export class RunningSet {
     }
     to.hiddenStates.set(0, from.hiddenStates.view(0, tokens));
     to.lastSteering = from.lastSteering;
+    to.lastVectors = from.lastVectors;
   }
 
   /** Keeps what the sequence has computed for later requests that begin with the same tokens. */
@@ -148,11 +149,14 @@ export class RunningSet {
     return canStart(occupancy, needed, this.#parts.limits);
   }
 
-  #allocate({ request: { steering } }: Sequence): Lanes {
+  #allocate({ request: { steering, stack } }: Sequence): Lanes {
     const { cache, architecture } = this.#parts.decoder;
     switch (steering.kind) {
       case "plain":
         return { kind: "plain", bottomUp: cache.allocate("bottomUp") };
+      case "vectors":
+        if (stack === null) throw new Error("a request with control vectors was admitted without them");
+        return { kind: "vectors", steered: cache.allocate("steered"), stack };
       case "steered": {
         const adapter = this.#parts.adapters.get(steering.adapter);
         if (adapter === undefined) throw new Error(`adapter ${steering.adapter} was admitted but is not loaded`);
@@ -162,6 +166,7 @@ export class RunningSet {
           steered: cache.allocate("steered"),
           adapter,
           gains: layerGains(steering, architecture.layers),
+          stack,
           draft: null,
         };
       }

@@ -22,12 +22,13 @@ export interface SequenceView {
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
   /**
-   * Tokens computed in the bottom-up lane; `tokens + 1` never outlives a step: a draft is accepted or taken back in it.
+   * Tokens computed in the bottom-up lane, 0 where there is none; `tokens + 1` never outlives a step: a draft is accepted or taken back in it.
    */
   readonly bottomUp: number;
-  /** The steered lane, or why there is none. */
+  /** The steered lane, or why there is none. With control vectors alone it is the only one, and waits for no other. */
   readonly steered:
     | { readonly kind: "plain" }
+    | { readonly kind: "vectors"; readonly computed: number }
     | {
         readonly kind: "steered";
         readonly computed: number;
@@ -72,10 +73,12 @@ export function planStep(
 
 function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly PlannedRow[] {
   const { tokens, bottomUp, steered } = sequence;
-  if (steered.kind === "plain") {
-    if (bottomUp === tokens) return [];
-    const count = chunk(sequence, bottomUp, tokens, options);
-    return [bottomUpRow(sequence, count, sampledLogits(sequence, bottomUp, count))];
+  if (steered.kind !== "steered") {
+    const from = steered.kind === "plain" ? bottomUp : steered.computed;
+    if (from === tokens) return [];
+    const count = chunk(sequence, from, tokens, options);
+    const lane = steered.kind === "plain" ? "bottomUp" : "steered";
+    return [{ sequenceId: sequence.id, lane, from, count, logits: sampledLogits(sequence, from, count) }];
   }
   // A draft is of use where it rides with a steered row of one token.
   const drafts = options.schedule === "draftAhead";

@@ -1,4 +1,6 @@
-import { blockTokens, type KvCache } from "../../model/kv-cache.js";
+import { blockTokens, type KvCache, type Lane } from "../../model/kv-cache.js";
+import type { HiddenStates } from "../../steering/hidden-states.js";
+import type { VectorStack } from "../../steering/vector-stack.js";
 import type { AdmittedRequest, EngineLimits } from "./admission.js";
 import { PrefixCache, type PrefixKey } from "./prefix-cache.js";
 import type { RunningSequence } from "./running-sequence.js";
@@ -43,20 +45,28 @@ export class SequencePrefixes {
    */
   restore({ sequence, lanes, hiddenStates }: RunningSequence): number {
     const { request, tokenIds, group } = sequence;
-    // Logits are not kept: a lane that has to give those of all tokens computes all tokens.
-    const needsLogits = group.needsPromptLogits;
-    const most = needsLogits && lanes.kind === "plain" ? 0 : tokenIds.length - 1;
-    const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, most);
-    let reused = bottomUp.tokens;
-    if (lanes.kind === "steered") {
-      // A steered lane never is ahead of its bottom-up lane.
-      const most = needsLogits ? 0 : bottomUp.tokens;
-      const steered = this.#prefixes.find(steeredPrefix(request, lanes.gains), tokenIds, most);
-      this.#prefixes.restore(steered, lanes.steered, null);
-      reused = steered.tokens;
+    const most = Math.min(group.mostRestored, tokenIds.length - 1);
+    switch (lanes.kind) {
+      case "plain": {
+        const hit = this.#prefixes.find(bottomUpPrefix, tokenIds, most);
+        this.#prefixes.restore(hit, lanes.bottomUp, hiddenStates);
+        return hit.tokens;
+      }
+      case "vectors": {
+        const hit = this.#prefixes.find(vectorsPrefix(lanes.stack), tokenIds, most);
+        this.#prefixes.restore(hit, lanes.steered, null);
+        return hit.tokens;
+      }
+      case "steered": {
+        const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, tokenIds.length - 1);
+        // A steered lane never is ahead of its bottom-up lane.
+        const behind = Math.min(most, bottomUp.tokens);
+        const steered = this.#prefixes.find(steeredPrefix(request, lanes), tokenIds, behind);
+        this.#prefixes.restore(steered, lanes.steered, null);
+        this.#prefixes.restore(bottomUp, lanes.bottomUp, hiddenStates);
+        return steered.tokens;
+      }
     }
-    this.#prefixes.restore(bottomUp, lanes.bottomUp, hiddenStates);
-    return reused;
   }
 
   /** Keeps what a sequence has computed, as far as there is room beside the lanes in use. */
@@ -66,29 +76,37 @@ export class SequencePrefixes {
     const free = cacheBytes - this.#cache.blocksInUse * this.#cache.blockBytes;
     const maxBytes = Math.min(prefixBytes, Math.max(0, free));
     if (maxBytes === 0) return;
-    const computed = (tokens: number) => ({
-      tokenIds,
-      prompt: request.promptIds.length,
-      computed: Math.min(tokens, tokenIds.length),
-    });
-    this.#prefixes.remember(bottomUpPrefix, computed(lanes.bottomUp.computed), lanes.bottomUp, hiddenStates, maxBytes);
-    if (lanes.kind === "plain") return;
-    this.#prefixes.remember(
-      steeredPrefix(request, lanes.gains),
-      computed(lanes.steered.computed),
-      lanes.steered,
-      null,
-      maxBytes,
-    );
+    const keep = (key: PrefixKey, lane: Lane, states: HiddenStates | null) => {
+      const computed = Math.min(lane.computed, tokenIds.length);
+      const tokens = { tokenIds, prompt: request.promptIds.length, computed };
+      this.#prefixes.remember(key, tokens, lane, states, maxBytes);
+    };
+    if (lanes.kind === "vectors") {
+      keep(vectorsPrefix(lanes.stack), lanes.steered, null);
+      return;
+    }
+    keep(bottomUpPrefix, lanes.bottomUp, hiddenStates);
+    if (lanes.kind === "steered") keep(steeredPrefix(request, lanes), lanes.steered, null);
   }
 }
 
-/** Bottom-up lanes are everybody's; steered ones depend on the adapter and on how strongly each layer is steered. */
+/**
+ * Bottom-up lanes are everybody's; steered ones depend on the adapter, on how strongly it steers each layer, and on what the
+ * control vectors add, whatever they are called.
+ */
 const bottomUpPrefix: PrefixKey = "bottomUp";
 
-export function steeredPrefix({ steering }: Pick<AdmittedRequest, "steering">, gains: Float32Array): PrefixKey {
-  if (steering.kind === "plain") throw new Error("a plain request has no steered lane");
-  return `${prefixOf(steering.adapter)}${gains.join(" ")}`;
+function vectorsPrefix({ key }: VectorStack): PrefixKey {
+  return `vectors ${key}`;
+}
+
+export function steeredPrefix(
+  { steering }: Pick<AdmittedRequest, "steering">,
+  { gains, stack }: { readonly gains: Float32Array; readonly stack: VectorStack | null },
+): PrefixKey {
+  if (steering.kind !== "steered") throw new Error("a request without an adapter has no steered lane beside another");
+  const added = stack === null ? "" : ` ${vectorsPrefix(stack)}`;
+  return `${prefixOf(steering.adapter)}${gains.join(" ")}${added}`;
 }
 
 export function isSteeredBy(key: PrefixKey, adapter: string): boolean {

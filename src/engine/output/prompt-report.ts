@@ -1,5 +1,6 @@
 import { logProbabilities } from "../../sampling/log-probabilities.js";
 import type { TokenSteering } from "../../steering/token-steering.js";
+import type { VectorProjection } from "../../steering/vector-stack.js";
 import { IncrementalDetokenizer } from "../../text/incremental-detokenizer.js";
 import type { Tokenizer } from "../../text/tokenizer.js";
 import type { ReportRequest } from "../generation-request.js";
@@ -18,7 +19,7 @@ export class PromptReport {
   constructor(promptIds: readonly number[], wanted: ReportRequest) {
     this.#promptIds = promptIds;
     this.#wanted = wanted;
-    this.#facts = promptIds.map(() => ({ logprob: null, top: [], steering: null, draft: "none" }));
+    this.#facts = promptIds.map(() => ({ logprob: null, top: [], steering: null, vectors: [], draft: "none" }));
   }
 
   /** Whether every token of the prompt has to be computed, with its logits. */
@@ -41,6 +42,11 @@ export class PromptReport {
   /** Of the tokens from `from` on. */
   addSteering(from: number, steering: readonly TokenSteering[]): void {
     for (const [index, of] of steering.entries()) this.#add(from + index, { steering: of });
+  }
+
+  /** Of the tokens from `from` on. */
+  addVectors(from: number, vectors: readonly (readonly VectorProjection[])[]): void {
+    for (const [index, of] of vectors.entries()) this.#add(from + index, { vectors: of });
   }
 
   /** The first run of at most `most` tokens of which no steering is known; null when there is none. */

@@ -3,15 +3,17 @@ import { totalmem } from "node:os";
 import { Worker } from "node:worker_threads";
 import { serverLoading, ToastError } from "../../errors.js";
 import { blockTokens } from "../../model/kv-cache.js";
-import type { Engine, EnginePhase, Generation } from "../engine.js";
+import type { ControlVector } from "../../steering/control-vector.js";
+import { vectorsOf } from "../../steering/steering.js";
+import type { Engine, EnginePhase, Generation, LayerOutputOptions, VectorEngine } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
 import type { GenerationRequest } from "../generation-request.js";
 import type { EngineLimits } from "../loop/admission.js";
-import type { AdapterInfo, ModelInfo } from "../model-info.js";
+import type { AdapterInfo, ModelInfo, VectorInfo } from "../model-info.js";
 import type { TextAnswers, TextQuestion } from "../text-questions.js";
 import { Calls } from "./calls.js";
 import type { EngineWorkerOptions } from "./engine-worker.js";
-import type { AdapterToLoad, EngineCall, EngineCommand, EngineEvent } from "./messages.js";
+import type { AdapterToLoad, EngineCall, EngineCommand, EngineEvent, SteeringFingerprints } from "./messages.js";
 import { PendingRequest } from "./pending-request.js";
 
 export interface EngineClientOptions {
@@ -42,7 +44,7 @@ const closeTimeoutMs = 5_000;
  * The HTTP thread's end of the messages. Starts a worker thread for one model folder, which loads in the background:
  * `phase` and `ready()` say when it can be used.
  */
-export class EngineClient implements Engine {
+export class EngineClient implements Engine, VectorEngine {
   /** The model folder. */
   readonly folder: string;
   readonly #worker: Worker;
@@ -96,15 +98,22 @@ export class EngineClient implements Engine {
     const requestId = randomUUID();
     const pending = new PendingRequest(request.choices, signal, () => this.#send({ kind: "cancel", requestId }));
     this.#requests.set(requestId, pending);
-    this.#send({ kind: "generate", requestId, request, adapterFingerprint: this.#fingerprintOf(request) });
+    this.#send({ kind: "generate", requestId, request, fingerprints: this.#fingerprintsOf(request) });
     pending.watchSignal();
     return pending.accepted;
   }
 
-  /** Read in the turn in which the request was made, so it is the one that its answer will name. */
-  #fingerprintOf({ steering }: GenerationRequest): string | null {
-    if (steering.kind === "plain" || this.#phase.kind !== "ready") return null;
-    return this.#phase.model.adapters.find(({ name }) => name === steering.adapter)?.fingerprint ?? null;
+  /** Read in the turn in which the request was made, so they are those that its answer will name. */
+  #fingerprintsOf({ steering }: GenerationRequest): SteeringFingerprints {
+    if (this.#phase.kind !== "ready") return { adapter: null, vectors: new Map() };
+    const { adapters, vectors } = this.#phase.model;
+    const names = new Set(vectorsOf(steering).map(({ name }) => name));
+    const known = vectors.filter(({ name }) => names.has(name));
+    const adapter = steering.kind === "steered" ? steering.adapter : null;
+    return {
+      adapter: adapters.find(({ name }) => name === adapter)?.fingerprint ?? null,
+      vectors: new Map(known.map(({ name, fingerprint }) => [name, fingerprint])),
+    };
   }
 
   /**
@@ -127,6 +136,41 @@ export class EngineClient implements Engine {
       this.#unloading.set(callId, name);
       if (this.#phase.kind === "ready") this.#setAdapters(this.#phase.model.adapters);
     });
+  }
+
+  async addVector(vector: ControlVector, mode: "add" | "replace"): Promise<void> {
+    this.#requireReady();
+    await this.#call({ kind: "addVector", vector, mode });
+  }
+
+  async removeVector(name: string): Promise<void> {
+    this.#requireReady();
+    await this.#call({ kind: "removeVector", name });
+  }
+
+  async layerOutputs(
+    prompts: readonly (readonly number[])[],
+    { signal, lastTokens = 1, steering = { kind: "plain" }, onProgress = () => {} }: LayerOutputOptions,
+  ): Promise<readonly Float32Array[]> {
+    const outputs: Float32Array[] = [];
+    for (const promptIds of prompts) {
+      signal.throwIfAborted();
+      this.#requireReady();
+      const requestId = randomUUID();
+      const cancel = () => this.#send({ kind: "cancel", requestId });
+      const call = this.#call<Float32Array>({ kind: "layerOutputs", requestId, promptIds, lastTokens, steering });
+      signal.addEventListener("abort", cancel, { once: true });
+      try {
+        outputs.push(await call);
+      } catch (cause) {
+        signal.throwIfAborted();
+        throw cause;
+      } finally {
+        signal.removeEventListener("abort", cancel);
+      }
+      onProgress(outputs.length, prompts.length);
+    }
+    return outputs;
   }
 
   async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
@@ -163,6 +207,10 @@ export class EngineClient implements Engine {
     const gone = new Set(this.#unloading.values());
     const model = { ...this.#phase.model, adapters: adapters.filter(({ name }) => !gone.has(name)) };
     this.#setPhase({ kind: "ready", model });
+  }
+
+  #setVectors(vectors: readonly VectorInfo[]): void {
+    if (this.#phase.kind === "ready") this.#setPhase({ kind: "ready", model: { ...this.#phase.model, vectors } });
   }
 
   /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
@@ -203,6 +251,9 @@ export class EngineClient implements Engine {
       case "adapters":
         this.#unloading.delete(event.callId);
         this.#setAdapters(event.adapters);
+        break;
+      case "vectors":
+        this.#setVectors(event.vectors);
         break;
       case "reply":
         this.#calls.resolve(event.callId, event.reply);

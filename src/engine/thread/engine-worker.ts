@@ -1,23 +1,63 @@
 import { ToastError } from "../../errors.js";
 import { type AdapterManifest, fingerprintOf } from "../../model/manifest.js";
 import type { ModelFolder } from "../../model/model-folder.js";
+import { rotateRows } from "../../model/rotation.js";
+import type { ControlVector } from "../../steering/control-vector.js";
+import { type Steering, vectorsOf } from "../../steering/steering.js";
 import type { ChatTemplate } from "../../text/chat-template.js";
-import type { GenerationRequest } from "../generation-request.js";
+import { type GenerationRequest, ordinaryText } from "../generation-request.js";
 import { type LoadedModel, loadAdapter, loadModel } from "../load-model.js";
-import { admitLength, checkTokens, type EngineLimits } from "../loop/admission.js";
+import { type AdmittedRequest, admitLength, checkTokens, type EngineLimits } from "../loop/admission.js";
 import { EngineLoop } from "../loop/engine-loop.js";
 import type { AdapterInfo, ModelInfo } from "../model-info.js";
 import { answerQuestion, type TextAnswers, type TextQuestion } from "../text-questions.js";
 import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
 import { ConstraintCompiler } from "./constraint-compiler.js";
-import type { AdapterToLoad, EngineCall, EngineCommand, EngineEvent, EngineReply } from "./messages.js";
+import type {
+  AdapterToLoad,
+  EngineCall,
+  EngineCommand,
+  EngineEvent,
+  EngineReply,
+  LayerOutputsCall,
+  SteeringFingerprints,
+} from "./messages.js";
 import { PromptEncoder } from "./prompt-encoder.js";
+import { VectorSet } from "./vector-set.js";
 
 export interface EngineWorkerOptions {
   readonly folder: string;
   readonly threads?: number | undefined;
   readonly limits: EngineLimits;
 }
+
+/** Who waits for the layer outputs of one prompt. */
+interface LayerRead {
+  resolve(means: Float32Array): void;
+  reject(error: ToastError): void;
+}
+
+const cancelled = new ToastError("server_draining", "The reading of layer outputs was cancelled.");
+
+/** Nothing but the prompt is computed. */
+const layerRequest = {
+  sampling: {
+    temperature: 0,
+    topP: 1,
+    topK: null,
+    minP: 0,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    repetitionPenalty: 1,
+    logitBias: [],
+    seed: 0,
+  },
+  choices: 1,
+  maxTokens: 0,
+  stopStrings: [],
+  ignoreEos: false,
+  ...ordinaryText,
+} satisfies Omit<GenerationRequest, "prompt" | "steering">;
 
 type GenerateCommand = Extract<EngineCommand, { kind: "generate" }>;
 
@@ -27,9 +67,12 @@ export class EngineWorker {
   readonly #loaded: LoadedModel;
   readonly #prompts: PromptEncoder;
   readonly #adapters = new AdapterSet();
+  readonly #vectors: VectorSet;
   readonly #constraints: ConstraintCompiler;
   readonly #loop: EngineLoop;
   readonly #send: (event: EngineEvent) => void;
+  /** Requests that look into the model, by id, and who waits for what they see. */
+  readonly #layerReads = new Map<string, LayerRead>();
   /** Loads that are under way: the thread must not end in one. */
   readonly #loads = new Set<Promise<unknown>>();
 
@@ -39,6 +82,7 @@ export class EngineWorker {
     this.#send = send;
     this.#prompts = new PromptEncoder(loaded.tokenizer, manifest);
     this.#constraints = new ConstraintCompiler(loaded);
+    this.#vectors = new VectorSet(manifest.architecture, manifest.rotation);
     for (const { manifest: own } of adapters) {
       const adapter = loaded.adapters.get(own.name);
       if (adapter === undefined) throw new Error(`adapter ${own.name} is in the folder but was not loaded`);
@@ -48,15 +92,18 @@ export class EngineWorker {
     this.#loop = new EngineLoop(
       { ...loaded, adapters: this.#adapters.byKey, eosIds: new Set(manifest.tokens.eos.map(({ id }) => id)), limits },
       {
-        started: (requestId, queueMs) => send({ kind: "started", requestId, queueMs }),
+        started: (requestId, queueMs) => {
+          if (!this.#layerReads.has(requestId)) send({ kind: "started", requestId, queueMs });
+        },
         prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
         delta: (id, text, tokens, reports) => send({ kind: "delta", ...id, text, tokens, reports }),
+        layerMeans: (requestId, means) => this.#layerReads.get(requestId)?.resolve(means),
         finished: (id, reason, usage) => {
-          send({ kind: "finished", ...id, reason, usage });
+          if (!this.#endLayerRead(id.requestId, cancelled)) send({ kind: "finished", ...id, reason, usage });
           this.#adapters.settle(this.#loop);
         },
         errored: (requestId, error) => {
-          send({ kind: "errored", requestId, error: error.toData() });
+          if (!this.#endLayerRead(requestId, error)) send({ kind: "errored", requestId, error: error.toData() });
           this.#adapters.settle(this.#loop);
         },
       },
@@ -113,6 +160,12 @@ export class EngineWorker {
       }
       case "unloadAdapter":
         return this.#unload(callId, call.name);
+      case "addVector":
+        return this.#addVector(call.vector, call.mode);
+      case "removeVector":
+        return this.#removeVector(call.name);
+      case "layerOutputs":
+        return this.#layerOutputs(call);
       case "ask":
         return this.#ask(call.question);
     }
@@ -144,6 +197,54 @@ export class EngineWorker {
     return new Promise((resolve) => this.#adapters.retire(version, this.#loop, () => resolve(null)));
   }
 
+  #addVector(vector: ControlVector, mode: AdapterToLoad["mode"]): null {
+    if (mode === "add" && this.#vectors.find(vector.name) !== undefined) {
+      const message = `Model ${this.model.id} has a control vector ${vector.name} already.`;
+      throw new ToastError("vector_exists", message, { param: "name" });
+    }
+    this.#vectors.put(vector);
+    this.#send({ kind: "vectors", vectors: this.#vectors.infos });
+    return null;
+  }
+
+  #removeVector(name: string): null {
+    if (!this.#vectors.delete(name)) throw this.#unknownVector(name);
+    this.#send({ kind: "vectors", vectors: this.#vectors.infos });
+    return null;
+  }
+
+  /**
+   * A request for no tokens that nobody hears of but the caller.
+   * @returns float32 [L,D], in the channels that the model was trained with.
+   */
+  async #layerOutputs({ requestId, promptIds, lastTokens, steering }: LayerOutputsCall): Promise<Float32Array> {
+    if (!Number.isInteger(lastTokens) || lastTokens < 1) {
+      const message = `Layer outputs of the last ${lastTokens} tokens were asked for; ask for those of 1 at least.`;
+      throw new ToastError("invalid_request", message, { param: "lastTokens" });
+    }
+    const request = { ...layerRequest, prompt: { kind: "tokens", ids: promptIds }, steering } as const;
+    const read = new Promise<Float32Array>((resolve, reject) => {
+      this.#layerReads.set(requestId, { resolve, reject });
+    });
+    try {
+      const fingerprints = { adapter: null, vectors: new Map() };
+      const admitted = this.#admitted({ kind: "generate", requestId, request, fingerprints });
+      this.#loop.add({ ...admitted, layerMeans: lastTokens });
+    } catch (error) {
+      this.#layerReads.delete(requestId);
+      throw error;
+    }
+    const means = await read;
+    rotateRows(means, this.#loaded.folder.manifest.rotation);
+    return means;
+  }
+
+  /** @param error for a request that has ended without having seen anything. @returns whether it was one that looks. */
+  #endLayerRead(requestId: string, error: ToastError): boolean {
+    this.#layerReads.get(requestId)?.reject(error);
+    return this.#layerReads.delete(requestId);
+  }
+
   #refuseTaken(name: string, mode: AdapterToLoad["mode"]): void {
     if (mode === "replace" || this.#adapters.find(name) === undefined) return;
     throw new ToastError("adapter_exists", `Model ${this.model.id} has an adapter ${name} already.`, { param: "name" });
@@ -162,6 +263,28 @@ export class EngineWorker {
     return new ToastError("model_not_found", `Model ${this.model.id} has no adapter ${name}. It has: ${names}.`, {
       field: "steering.adapter",
     });
+  }
+
+  /** @throws ToastError `model_not_found`, `server_loading` when another one has just taken its place */
+  #checkVectors(steering: Steering, fingerprints: SteeringFingerprints["vectors"]): void {
+    for (const { name } of vectorsOf(steering)) {
+      const known = this.#vectors.find(name);
+      if (known === undefined) throw this.#unknownVector(name);
+      const meant = fingerprints.get(name) ?? known.fingerprint;
+      if (meant === known.fingerprint) continue;
+      throw new ToastError("server_loading", `The control vector ${name} is being replaced. Try again in a moment.`);
+    }
+  }
+
+  #unknownVector(name: string): ToastError {
+    const names = this.#vectors.infos.map((info) => info.name).join(", ") || "none";
+    return new ToastError(
+      "model_not_found",
+      `Model ${this.model.id} has no control vector ${name}. It has: ${names}.`,
+      {
+        param: "steering.vectors",
+      },
+    );
   }
 
   #ask(question: TextQuestion): TextAnswers[keyof TextAnswers] {
@@ -194,24 +317,32 @@ export class EngineWorker {
   }
 
   /** @throws ToastError for a request that cannot be honoured */
-  #enqueue({ requestId, request, adapterFingerprint }: GenerateCommand): void {
+  #enqueue(command: GenerateCommand): void {
+    const admitted = this.#admitted(command);
+    this.#loop.add(admitted);
+    this.#send({ kind: "accepted", requestId: command.requestId, promptTokens: admitted.promptIds.length });
+  }
+
+  /** @throws ToastError for a request that cannot be honoured */
+  #admitted({ requestId, request, fingerprints }: GenerateCommand): AdmittedRequest {
     const { prompt, steering } = request;
-    const version = steering.kind === "plain" ? null : this.#versionOf(steering.adapter, adapterFingerprint);
+    const version = steering.kind === "steered" ? this.#versionOf(steering.adapter, fingerprints.adapter) : null;
+    this.#checkVectors(steering, fingerprints.vectors);
     const promptIds = this.#prompts.encode(prompt, version === null ? this.#prompts.baseTemplate : version.template);
     const maxTokens = admitLength(promptIds.length, request.maxTokens, this.model.contextLength);
     checkTokens(request, maxTokens, this.model.vocabSize);
     const constraint = request.constraint === null ? null : this.#constraints.compile(request.constraint);
-    this.#loop.add({
+    return {
       ...request,
       requestId,
       promptIds,
       // A chat's text is one of its own; a completion goes on from its prompt. Eight ids hold any unfinished character.
       textContext: isTextOfItsOwn(request) ? [] : promptIds.slice(-8),
       maxTokens,
-      steering: steering.kind === "plain" || version === null ? steering : { ...steering, adapter: version.key },
+      steering: steering.kind !== "steered" || version === null ? steering : { ...steering, adapter: version.key },
+      stack: this.#vectors.stackOf(steering),
       constraint,
-    });
-    this.#send({ kind: "accepted", requestId, promptTokens: promptIds.length });
+    };
   }
 }
 
@@ -229,6 +360,7 @@ function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]):
   return {
     id: manifest.id,
     layers: manifest.architecture.layers,
+    hiddenSize: manifest.architecture.hiddenSize,
     contextLength: manifest.architecture.contextLength,
     vocabSize: manifest.architecture.vocabSize,
     quantization: manifest.quantization,
@@ -236,6 +368,7 @@ function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]):
     licence: manifest.licence,
     fingerprint: fingerprintOf(manifest.files.weights),
     adapters,
+    vectors: [],
   };
 }
 

@@ -1,8 +1,10 @@
 import type { ErrorData } from "../../errors.js";
+import type { ControlVector } from "../../steering/control-vector.js";
+import type { Steering } from "../../steering/steering.js";
 import type { GenerationEvent } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
 import type { GenerationRequest } from "../generation-request.js";
-import type { AdapterInfo, ModelInfo } from "../model-info.js";
+import type { AdapterInfo, ModelInfo, VectorInfo } from "../model-info.js";
 import type { TextAnswers, TextQuestion } from "../text-questions.js";
 
 /** HTTP thread → engine worker. */
@@ -11,24 +13,43 @@ export type EngineCommand =
       readonly kind: "generate";
       readonly requestId: string;
       readonly request: GenerationRequest;
-      /**
-       * Of the adapter that the response will name: one that has replaced it meanwhile must not answer in its place.
-       */
-      readonly adapterFingerprint: string | null;
+      readonly fingerprints: SteeringFingerprints;
     }
   | { readonly kind: "cancel"; readonly requestId: string }
   | { readonly kind: "call"; readonly callId: number; readonly call: EngineCall }
   | { readonly kind: "shutdown" };
+
+/**
+ * Of the adapter and the control vectors that the response will name: one that has replaced another meanwhile must not
+ * answer in its place.
+ */
+export interface SteeringFingerprints {
+  readonly adapter: string | null;
+  /** By name. */
+  readonly vectors: ReadonlyMap<string, string>;
+}
 
 /** What the HTTP thread asks for and waits for; each call has one `reply` or `refusal`. */
 export type EngineCall =
   | { readonly kind: "inspect" }
   | { readonly kind: "loadAdapter"; readonly adapter: AdapterToLoad }
   | { readonly kind: "unloadAdapter"; readonly name: string }
+  | { readonly kind: "addVector"; readonly vector: ControlVector; readonly mode: AdapterToLoad["mode"] }
+  | { readonly kind: "removeVector"; readonly name: string }
+  | ({ readonly kind: "layerOutputs" } & LayerOutputsCall)
   | { readonly kind: "ask"; readonly question: TextQuestion };
 
-/** Null: done as it was asked for. */
-export type EngineReply = EngineStatus | TextAnswers[keyof TextAnswers] | null;
+/** One prompt's layer outputs; cancelled as a request is. */
+export interface LayerOutputsCall {
+  readonly requestId: string;
+  readonly promptIds: readonly number[];
+  /** Mean over so many of its last tokens. */
+  readonly lastTokens: number;
+  readonly steering: Steering;
+}
+
+/** Null: done as it was asked for. Numbers: a prompt's layer outputs, [L,D]. */
+export type EngineReply = EngineStatus | TextAnswers[keyof TextAnswers] | Float32Array | null;
 
 /** A converted adapter folder that is to be served while the engine runs. */
 export interface AdapterToLoad {
@@ -58,5 +79,7 @@ export type EngineEvent =
   | { readonly kind: "errored"; readonly requestId: string; readonly error: ErrorData }
   /** The adapters from now on, changed by the call; always before that call's reply. */
   | { readonly kind: "adapters"; readonly callId: number; readonly adapters: readonly AdapterInfo[] }
+  /** The control vectors from now on; always before the reply to the call that changed them. */
+  | { readonly kind: "vectors"; readonly vectors: readonly VectorInfo[] }
   | { readonly kind: "reply"; readonly callId: number; readonly reply: EngineReply }
   | { readonly kind: "refusal"; readonly callId: number; readonly error: ErrorData };

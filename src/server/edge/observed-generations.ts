@@ -87,7 +87,7 @@ export function observed(generate: Generate, base: string, { listeners, keepText
 
 function beginFacts(base: string, request: GenerationRequest, keepText: boolean): GenerationFacts {
   return {
-    modelName: request.steering.kind === "plain" ? base : `${base}:${request.steering.adapter}`,
+    modelName: request.steering.kind !== "steered" ? base : `${base}:${request.steering.adapter}`,
     request,
     begunAt: performance.now(),
     promptTokens: 0,

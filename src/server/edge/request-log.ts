@@ -61,7 +61,10 @@ function generationFields(
   const total = (read: (facts: GenerationFacts) => number) => generations.reduce((sum, facts) => sum + read(facts), 0);
   return {
     model: first.modelName,
-    ...(steering.kind === "plain" ? {} : { adapter: steering.adapter, strength: steering.strength }),
+    ...(steering.kind === "steered" ? { adapter: steering.adapter, strength: steering.strength } : {}),
+    ...(steering.kind === "plain" || steering.vectors.length === 0
+      ? {}
+      : { vectors: steering.vectors.map(({ name, strength }) => ({ name, strength })) }),
     promptTokens: total((facts) => facts.promptTokens),
     cachedTokens: total((facts) => facts.cachedTokens),
     completionTokens: total((facts) => facts.completionTokens),

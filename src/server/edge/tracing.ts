@@ -141,12 +141,18 @@ function generationAttributes(
     "gen_ai.usage.cache_read.input_tokens": total((facts) => facts.cachedTokens),
     "gen_ai.usage.output_tokens": total((facts) => facts.completionTokens),
     "gen_ai.response.finish_reasons": generations.flatMap(({ reasons }) => reasons),
-    ...(steering.kind === "plain"
+    ...(steering.kind !== "steered"
       ? {}
       : {
           "toast_serve.steering.adapter": steering.adapter,
           "toast_serve.steering.strength": steering.strength,
           "toast_serve.steering.layers": [...steering.layers],
+        }),
+    ...(steering.kind === "plain" || steering.vectors.length === 0
+      ? {}
+      : {
+          "toast_serve.steering.vectors": steering.vectors.map(({ name }) => name),
+          "toast_serve.steering.vector_strengths": steering.vectors.map(({ strength }) => strength),
         }),
   };
 }

@@ -99,7 +99,7 @@ describe("a talk at a terminal", () => {
     chat.type("/quit\r");
     expect(await chat.code).toBe(0);
     expect(engine.requests[0]).toMatchObject({
-      steering: { kind: "steered", adapter: "poet", strength: 2, layers: [1, 2] },
+      steering: { kind: "steered", adapter: "poet", strength: 2, layers: [1, 2], vectors: [] },
       sampling: { temperature: 0, seed: 3 },
     });
   });

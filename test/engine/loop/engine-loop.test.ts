@@ -55,7 +55,7 @@ class ScriptedDecoder implements LoopDecoder {
       const states: number[] = [];
       for (const [t, token] of row.tokenIds.entries()) {
         let state = mix(this.#stateOf(row.lane), token);
-        if (row.topDown !== undefined) {
+        if (row.topDown) {
           const { values, total, from } = row.topDown;
           const added = Array.from({ length: layers }, (_, l) => values[l * total + from + t] ?? 0);
           for (const value of added) state = mix(state, Math.round(value));
@@ -67,7 +67,7 @@ class ScriptedDecoder implements LoopDecoder {
       const logitsFrom = (first: number): Float32Array =>
         joined(states.slice(first).map((state, t) => logitsOf(row.tokenIds[first + t] ?? 0, state)));
       const first = { none: states.length, last: states.length - 1, all: 0 }[row.logits];
-      return { hiddenStates, logits: logitsFrom(first) };
+      return { hiddenStates, logits: logitsFrom(first), layerOutputs: [] };
     });
   }
 
@@ -175,6 +175,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
         starts.push(requestId);
         expect(queueMs).toBeGreaterThanOrEqual(0);
       },
+      layerMeans: () => {},
       prompt: (requestId, reports) => {
         expect(outcome(requestId)).toEqual(nothingYet());
         outcome(requestId).prompt.push(...reports);
@@ -205,9 +206,9 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
 function request(index: number): AdmittedRequest {
   const steerings: Steering[] = [
     { kind: "plain" },
-    { kind: "steered", adapter: "one", strength: 1, layers: [0, 1] },
-    { kind: "steered", adapter: "two", strength: 2, layers: [0, 1] },
-    { kind: "steered", adapter: "one", strength: 1, layers: [1, 1] },
+    { kind: "steered", adapter: "one", strength: 1, layers: [0, 1], vectors: [] },
+    { kind: "steered", adapter: "two", strength: 2, layers: [0, 1], vectors: [] },
+    { kind: "steered", adapter: "one", strength: 1, layers: [1, 1], vectors: [] },
   ];
   const maxTokens = 1 + (mix(index, 9) % 20);
   return {
@@ -217,6 +218,7 @@ function request(index: number): AdmittedRequest {
     textContext: [],
     maxTokens,
     steering: steerings[index % steerings.length] ?? { kind: "plain" },
+    stack: null,
     sampling: {
       temperature: index % 3 === 0 ? 0 : 1,
       topP: 1,
@@ -300,8 +302,8 @@ describe("EngineLoop", () => {
       await idle();
       return decoder.tokensComputed - before;
     };
-    const one: Steering = { kind: "steered", adapter: "one", strength: 1, layers: [0, 1] };
-    const two: Steering = { kind: "steered", adapter: "two", strength: 1, layers: [0, 1] };
+    const one: Steering = { kind: "steered", adapter: "one", strength: 1, layers: [0, 1], vectors: [] };
+    const two: Steering = { kind: "steered", adapter: "two", strength: 1, layers: [0, 1], vectors: [] };
     expect(await ask("first", one, promptIds)).toBeGreaterThanOrEqual(600);
     // Two full blocks of 128 in both lanes; then 44 of the prompt and the answer.
     expect(await ask("again", one, promptIds)).toBeLessThan(2 * (44 + 20) + 20);

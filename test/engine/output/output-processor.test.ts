@@ -15,7 +15,13 @@ interface Asked {
 
 const ordinary: Asked = { textContext: [], stopStrings: [], minTokens: 0, maxTokens: 1000 };
 /** Tells the tokens apart. */
-const factsOf = (index: number): TokenFacts => ({ logprob: -index, top: [], steering: null, draft: "none" });
+const factsOf = (index: number): TokenFacts => ({
+  logprob: -index,
+  top: [],
+  steering: null,
+  vectors: [],
+  draft: "none",
+});
 
 /** Pushes ids until the text ends. */
 function run(tokenizer: Tokenizer, asked: Partial<Asked>, ids: readonly number[], endIds: readonly number[] = []) {

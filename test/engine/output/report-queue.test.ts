@@ -11,6 +11,7 @@ const report = (id: number, text: string | readonly number[]): TokenReport => ({
   logprob: null,
   top: [],
   steering: null,
+  vectors: [],
   draft: "none",
 });
 const queueOf = (...texts: readonly (string | readonly number[])[]): ReportQueue => {

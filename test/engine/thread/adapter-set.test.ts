@@ -80,9 +80,10 @@ describe("the adapters of an engine", () => {
 });
 
 describe("steered prefixes", () => {
-  const steering = (adapter: string) => ({ kind: "steered", adapter, strength: 1, layers: [0, 1] }) as const;
+  const steering = (adapter: string) =>
+    ({ kind: "steered", adapter, strength: 1, layers: [0, 1], vectors: [] }) as const;
   const keyOf = (adapter: string, gains: readonly number[]) =>
-    steeredPrefix({ steering: steering(adapter) }, Float32Array.from(gains));
+    steeredPrefix({ steering: steering(adapter) }, { gains: Float32Array.from(gains), stack: null });
 
   it("belong to one version of an adapter, and to its gains", () => {
     const keys = [keyOf("poet@aaa.0", [1, 1]), keyOf("poet@bbb.1", [1, 1]), keyOf("poet@aaa.0", [1, 0])];

@@ -15,7 +15,7 @@ afterAll(() => close());
 const text = "The dog finds a friend";
 const request: GenerationRequest = {
   prompt: { kind: "text", text, addSpecialTokens: true },
-  steering: { kind: "steered", adapter: "alpaca", strength: 1, layers: [0, 1] },
+  steering: { kind: "steered", adapter: "alpaca", strength: 1, layers: [0, 1], vectors: [] },
   sampling: {
     temperature: 0,
     topP: 1,

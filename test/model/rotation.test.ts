@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { hadamardMatrix, rotateColumns, rotateRows, rotationBlock } from "../../../src/convert/quantize/rotation.js";
-import { randomNormals } from "../tiny-folder.js";
+import { hadamardMatrix, rotateColumns, rotateRows, rotationBlock } from "../../src/model/rotation.js";
+import { randomNormals } from "../convert/tiny-folder.js";
 
 const normals = (count: number, seed = 1) => Float32Array.from({ length: count }, randomNormals(seed));
 
