@@ -14,6 +14,7 @@ from torch import Tensor
 
 from toast.adapter_file import AdapterFacts, save_adapter
 from toast.checkpoint import load_model, save_model
+from toast.control_vectors import VectorUse, generate_with_vectors, layer_outputs, stack_additions
 from toast.files import write_atomically, write_json
 from toast.generate import generate_plain, generate_steered
 from toast.hashing import backbone_hash
@@ -25,7 +26,8 @@ from toast.tokenizer import BEGIN, END, load_tokenizer
 DESCRIPTION = """\
 Write tiny model folders (random weights, real shapes), each with an adapter and golden.safetensors: logits, hidden
 states, relevance and top-down values of both passes in float32, and 64 greedy tokens with the logits they were chosen
-from. Also tokenizer_oracle.json: strings with the ids and the decoded text of the Python tokenizers library.
+from; the same with two control vectors, alone and over the adapter. Also tokenizer_oracle.json: strings with the ids
+and the decoded text of the Python tokenizers library.
 
 Seeds are fixed, and were searched (--search) so that the golden values can tell right from wrong: the best token leads
 the second by more than 0.01 at every greedy step, the text does not run in place, and relevance is mixed.
@@ -67,12 +69,15 @@ class Variant:
     shards: int = 1
     lite: bool = False
     features: Features = "raw"
+    vector_seed: int = 0
     newer_config: bool = False  # rope_parameters instead of rope_theta and rope_scaling
 
 
 VARIANTS = {
-    "mha": Variant(SHARED, seed=1),
-    "gqa": Variant(replace(SHARED, hidden_size=64, num_key_value_heads=2, head_dim=16), seed=8, dtype=torch.bfloat16),
+    "mha": Variant(SHARED, seed=1, vector_seed=6),
+    "gqa": Variant(
+        replace(SHARED, hidden_size=64, num_key_value_heads=2, head_dim=16), seed=8, dtype=torch.bfloat16, vector_seed=2
+    ),
     "tied": Variant(
         replace(
             SHARED,
@@ -82,6 +87,7 @@ VARIANTS = {
             rope_scaling=RopeScaling(kind="linear", factor=2.0),
         ),
         seed=7,
+        vector_seed=2,
         shards=2,
         newer_config=True,
     ),
@@ -100,6 +106,7 @@ VARIANTS = {
             ),
         ),
         seed=46,
+        vector_seed=7,
     ),
     "head-dim-8": Variant(replace(SHARED, hidden_size=40, num_key_value_heads=2, head_dim=8), seed=8, lite=True),
     "hidden-64-ffn-172": Variant(
@@ -112,9 +119,10 @@ VARIANTS = {
             tie_word_embeddings=True,
         ),
         seed=11,
+        vector_seed=1,
     ),
     "unit-rms": Variant(
-        replace(SHARED, hidden_size=40, num_key_value_heads=2, head_dim=8), seed=6, features="unit_rms"
+        replace(SHARED, hidden_size=40, num_key_value_heads=2, head_dim=8), seed=6, features="unit_rms", vector_seed=1
     ),
 }
 
@@ -261,15 +269,65 @@ def golden_values(model: SteeredModel, ids: list[int]) -> dict[str, Tensor]:
     }
 
 
-def weakness(values: dict[str, Tensor]) -> str | None:
-    """Why these values would make a poor test, or None."""
-    for lane in ("plain", "steered"):
+def random_stack(model: SteeredModel, ids: list[int], seed: int) -> list[VectorUse]:
+    """Two vectors, about a third as long as the layers' outputs: one everywhere, one that is taken away in the last."""
+    backbone = model.backbone
+    generator = torch.Generator().manual_seed(seed)
+    zeros = torch.zeros(backbone.config.num_hidden_layers, backbone.config.hidden_size)  # (L, D)
+    with torch.inference_mode():
+        outputs = layer_outputs(backbone.model, backbone.embed(torch.tensor([ids])), zeros)
+    sizes = torch.stack([output.square().mean().sqrt() for output in outputs])[:, None]  # (L, 1)
+    last = len(zeros) - 1
+    directions = [sizes * torch.empty_like(zeros).normal_(0.0, 0.4, generator=generator) for _ in range(2)]
+    return [VectorUse(directions[0], 0.8, (0, last)), VectorUse(directions[1], -0.5, (last, last))]
+
+
+def vector_values(model: SteeredModel, ids: list[int], stack: list[VectorUse]) -> dict[str, Tensor]:
+    """The part of golden.safetensors that control vectors have to do with, computed in float32."""
+    additions = stack_additions(stack)  # (L, D)
+    backbone = model.backbone
+    values = {"vector_directions": torch.stack([use.directions for use in stack])}  # (2, L, D)
+    with torch.inference_mode():
+        embedded = backbone.embed(torch.tensor([ids]))  # (1, T, D)
+        top_down = model(torch.tensor([ids])).top_down_values  # (L, 1, T, D)
+        alone = layer_outputs(backbone.model, embedded, additions)
+        over_adapter = layer_outputs(backbone.model, embedded, additions, top_down)
+        values["vectors_layer_outputs"] = torch.stack(alone)[:, 0]  # (L, T, D)
+        values["vectors_logits"] = backbone.head(alone[-1])[0]  # (T, V)
+        values["steered_vectors_logits"] = backbone.head(over_adapter[-1])[0]  # (T, V)
+    for name, adapter in (("vectors", False), ("steered_vectors", True)):
+        greedy_ids, logits = generate_with_vectors(model, ids, GREEDY_TOKENS, additions, adapter=adapter)
+        values[f"greedy_{name}_ids"], values[f"greedy_{name}_logits"] = torch.tensor(greedy_ids), logits
+    return values
+
+
+def weakness_of_vectors(values: dict[str, Tensor], others: dict[str, Tensor]) -> str | None:
+    """The same of what control vectors made. ``others``: what was made without them."""
+    problem = weakness_of_texts(values, ("vectors", "steered_vectors"))
+    if problem is not None:
+        return problem
+    for name, without in (("vectors", "plain"), ("steered_vectors", "steered")):
+        if torch.equal(values[f"greedy_{name}_ids"], others[f"greedy_{without}_ids"]):
+            return f"vectors do not change the {without} text"
+    return None
+
+
+def weakness_of_texts(values: dict[str, Tensor], lanes: tuple[str, ...]) -> str | None:
+    for lane in lanes:
         gap = smallest_gap(values[f"greedy_{lane}_logits"])
         if gap <= SMALLEST_GAP:
             return f"the best {lane} token leads by only {gap:.4f}"
         distinct = len(set(values[f"greedy_{lane}_ids"].tolist()))
         if distinct < FEWEST_DISTINCT:
             return f"the {lane} text has only {distinct} different tokens"
+    return None
+
+
+def weakness(values: dict[str, Tensor]) -> str | None:
+    """Why these values would make a poor test, or None."""
+    problem = weakness_of_texts(values, ("plain", "steered"))
+    if problem is not None:
+        return problem
     relevance = values["relevance"]
     zero = float((relevance == 0).float().mean())
     if not 0.1 <= float(relevance.mean()) <= 0.8 or not 0.05 <= zero <= 0.8:
@@ -299,6 +357,15 @@ def search(variant: Variant, ids: list[int], limit: int) -> int:
     raise RuntimeError(f"none of the first {limit} seeds will do")
 
 
+def search_vectors(model: SteeredModel, ids: list[int], limit: int) -> int:
+    """The first seed of control vectors whose golden values have no weakness."""
+    others = golden_values(model, ids)
+    for seed in range(limit):
+        if weakness_of_vectors(vector_values(model, ids, random_stack(model, ids, seed)), others) is None:
+            return seed
+    raise RuntimeError(f"none of the first {limit} seeds of control vectors will do")
+
+
 def write_variant(name: str, out: Path, tokenizer_folder: Path, ids: list[int]) -> None:
     """Write one folder. Raises RuntimeError when its seed no longer gives values that test anything."""
     variant = VARIANTS[name]
@@ -320,8 +387,11 @@ def write_variant(name: str, out: Path, tokenizer_folder: Path, ids: list[int]) 
     facts = AdapterFacts(backbone_hash(folder), "initial", "alpaca", "MIT")
     save_adapter(built.adapter, folder / "adapter.safetensors", facts)
     # Read back, so that the values belong to the files and not to what was meant to be in them.
-    values = golden_values(SteeredModel(load_model(folder).eval(), built.adapter), ids)
-    problem = weakness(values)
+    model = SteeredModel(load_model(folder).eval(), built.adapter)
+    values = golden_values(model, ids)
+    of_vectors = vector_values(model, ids, random_stack(model, ids, variant.vector_seed))
+    problem = weakness(values) or weakness_of_vectors(of_vectors, values)
+    values |= of_vectors
     if problem is not None:
         raise RuntimeError(f"{name}: {problem}; find another seed with --search")
     kept = {key: value.contiguous().clone() for key, value in values.items()}
@@ -360,7 +430,9 @@ def main() -> None:
     ids = [tokenizer.token_to_id(BEGIN), *tokenizer.encode(PROMPT, add_special_tokens=False).ids][:40]
     for name in [arguments.only] if arguments.only else VARIANTS:
         if arguments.search:
-            print(f"{name}: seed {search(VARIANTS[name], ids, 5000)}", flush=True)
+            seed = search(VARIANTS[name], ids, 5000)
+            vector_seed = search_vectors(build(VARIANTS[name], seed, ids), ids, 5000)
+            print(f"{name}: seed {seed}, vector_seed {vector_seed}", flush=True)
         else:
             write_variant(name, arguments.out, tokenizer_folder, ids)
             print(f"{name} -> {arguments.out / name}")

@@ -8,10 +8,13 @@ const layerRange = z.tuple([z.int(), z.int()]);
 
 export const steeringReportSchema = z
   .object({
-    adapter: z.string().nullable().describe("Null, as strength and layers are, where control vectors alone steered."),
-    strength: z.number().nullable(),
-    layers: layerRange.nullable(),
-    vectors: z.array(z.object({ name: z.string(), strength: z.number(), layers: layerRange })),
+    adapter: z.string().optional().describe("Left out, with strength and layers, where control vectors alone steered."),
+    strength: z.number().optional(),
+    layers: layerRange.optional(),
+    vectors: z
+      .array(z.object({ name: z.string(), strength: z.number(), layers: layerRange }))
+      .optional()
+      .describe("Left out where none steered."),
   })
   .nullable()
   .describe("What steered the answer; null: nothing, the base model spoke.");
@@ -58,19 +61,17 @@ function reportOf(steering: Steering): SteeringReport {
     case "plain":
       return null;
     case "vectors":
-      return { adapter: null, strength: null, layers: null, vectors: reportOfVectors(steering.vectors) };
-    case "steered":
-      return {
-        adapter: steering.adapter,
-        strength: steering.strength,
-        layers: [...steering.layers],
-        vectors: reportOfVectors(steering.vectors),
-      };
+      return reportOfVectors(steering.vectors);
+    case "steered": {
+      const { adapter, strength, layers, vectors } = steering;
+      return { adapter, strength, layers: [...layers], ...reportOfVectors(vectors) };
+    }
   }
 }
 
-function reportOfVectors(vectors: readonly VectorUse[]): NonNullable<SteeringReport>["vectors"] {
-  return vectors.map(({ name, strength, layers }) => ({ name, strength, layers: [...layers] }));
+function reportOfVectors(vectors: readonly VectorUse[]): Pick<NonNullable<SteeringReport>, "vectors"> {
+  if (vectors.length === 0) return {};
+  return { vectors: vectors.map(({ name, strength, layers }) => ({ name, strength, layers: [...layers] })) };
 }
 
 /** Everything beside the request that decides the text: weights, adapter and control vectors, with strength and layers. */

@@ -53,9 +53,9 @@ export const steeringField = z
 
 export type SteeringField = z.output<typeof steeringField>;
 
-/** What of it can be chosen beforehand, as a contestant's is. What was left out stays out. */
+/** What of it can be chosen beforehand, as a contestant's is (its record has no vectors). What was left out stays out. */
 export type SteeringChoice = z.output<typeof steeringChoice>;
-export const steeringChoice = steeringField.omit({ explain: true }).transform((choice) => {
+export const steeringChoice = steeringField.omit({ explain: true, vectors: true }).transform((choice) => {
   const given = Object.entries(choice).filter(([, value]) => value !== null);
   return Object.fromEntries(given) as Partial<{ [Key in keyof typeof choice]: NonNullable<(typeof choice)[Key]> }>;
 });

@@ -100,8 +100,9 @@ const explainedPromptToken = z.object({
         after: z.array(z.number().nullable()),
       }),
     )
+    .optional()
     .describe(
-      "For each control vector, in the order of `steering.vectors`, how far the residual stream reaches along it behind each of its layers; null where it has no direction.",
+      "For each control vector, in the order of `steering.vectors`, how far the residual stream reaches along it behind each of its layers; null where it has no direction. Left out where none steered.",
     ),
 });
 
@@ -138,11 +139,15 @@ function explained({ id, bytes, steering, vectors }: TokenReport) {
     bytes: [...bytes],
     relevance: steering === null ? null : rounded(steering.relevance),
     gains: steering === null ? [] : steering.layerGains.map(rounded),
-    vectors: vectors.map(({ name, before, after }) => ({
-      name,
-      before: before.map(roundedOrNull),
-      after: after.map(roundedOrNull),
-    })),
+    ...(vectors.length === 0
+      ? {}
+      : {
+          vectors: vectors.map(({ name, before, after }) => ({
+            name,
+            before: before.map(roundedOrNull),
+            after: after.map(roundedOrNull),
+          })),
+        }),
   };
 }
 

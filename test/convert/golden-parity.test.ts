@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
 import { SafetensorsReader } from "../../src/convert/safetensors-reader.js";
 import type { Architecture } from "../../src/model/manifest.js";
+import { VectorStack } from "../../src/steering/vector-stack.js";
 import { Golden } from "./golden.js";
 import { AdapterDriver, GraphDriver, type RowCache } from "./graph-driver.js";
 
@@ -90,6 +91,80 @@ describe.each(variants)("the converted model %s against PyTorch", (variant) => {
       }
       expect(ids).toEqual(golden.ids(`greedy_${pass}_ids`));
     }
+  });
+
+  /** float32 [L,D] of the two vectors of write_golden_values.py: 0.8 of one in all layers, -0.5 of the other in the last. */
+  const additions = (): Float32Array => {
+    const { layers, hiddenSize } = architecture;
+    const directions = golden.floats("vector_directions");
+    const [first, second] = [0, 1].map((index) => {
+      const all = directions.subarray(index * layers * hiddenSize, (index + 1) * layers * hiddenSize);
+      const rows = Array.from({ length: layers }, (_, layer) =>
+        all.slice(layer * hiddenSize, (layer + 1) * hiddenSize),
+      );
+      return new Map(rows.entries());
+    });
+    const stack = [
+      { name: "first", strength: 0.8, layers: [0, layers - 1], directions: first ?? new Map() },
+      { name: "second", strength: -0.5, layers: [layers - 1, layers - 1], directions: second ?? new Map() },
+    ] as const;
+    return new VectorStack(stack, architecture).addition;
+  };
+
+  it("adds control vectors behind its layers, alone and over the adapter, and tells what lies there", async () => {
+    const added = additions();
+    const alone = await decoder.step([prompt], [decoder.emptyCache()], [null], 0, [added]);
+    expect(distance(alone.logits[0], golden.floats("vectors_logits"))).toBeLessThan(bound);
+    const behind = golden.floats("vectors_layer_outputs");
+    const size = prompt.length * architecture.hiddenSize;
+    for (const [layer, values] of alone.layers.entries()) {
+      expect(distance(values, behind.subarray(layer * size, (layer + 1) * size))).toBeLessThan(bound);
+    }
+    const { topDownValues } = await steer(golden.floats("bottom_up_hidden"));
+    const over = await decoder.step([prompt], [decoder.emptyCache()], [topDownValues], 0, [added]);
+    expect(distance(over.logits[0], golden.floats("steered_vectors_logits"))).toBeLessThan(bound);
+  });
+
+  it("greedily generates the same 64 tokens with control vectors, alone and over the adapter", async () => {
+    const added = additions();
+    const size = architecture.vocabSize;
+    for (const way of ["vectors", "steered_vectors"] as const) {
+      const [bottomUp, deciding] = lanes();
+      const logits = golden.floats(`greedy_${way}_logits`);
+      const decide = async (ids: readonly number[]): Promise<Float32Array> => {
+        const { hidden } = way === "vectors" ? { hidden: [] } : await decoder.step([ids], [bottomUp]);
+        const topDown = hidden[0] === undefined ? null : (await steer(hidden[0])).topDownValues;
+        const { logits: all } = await decoder.step([ids], [deciding], [topDown], 0, [added]);
+        return all[0]?.slice(-size) ?? new Float32Array();
+      };
+      const ids: number[] = [];
+      let output = await decide(prompt);
+      for (let step = 0; step < 64; step++) {
+        expect(distance(output, logits.subarray(step * size, (step + 1) * size))).toBeLessThan(bound);
+        const id = output.indexOf(Math.max(...output));
+        ids.push(id);
+        output = await decide([id]);
+      }
+      expect(ids).toEqual(golden.ids(`greedy_${way}_ids`));
+    }
+  });
+
+  it("gives rows without control vectors their own bits beside one that has some", async () => {
+    const added = additions();
+    const ids = prompt.slice(0, 12);
+    const step = (stacks: readonly (Float32Array | null)[]) =>
+      decoder.step(
+        stacks.map(() => ids),
+        stacks.map(() => decoder.emptyCache()),
+        stacks.map(() => null),
+        0,
+        stacks,
+      );
+    const zeros = new Float32Array(added.length);
+    const [plain, beside, none] = [await step([null, null]), await step([added, null]), await step([zeros, null])];
+    expect(beside.logits[1]).toEqual(plain.logits[1]);
+    expect(none.logits).toEqual(plain.logits);
+    expect(beside.logits[0]).not.toEqual(plain.logits[0]);
   });
 });
 

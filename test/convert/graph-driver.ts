@@ -22,6 +22,8 @@ export interface StepOutput {
   readonly logits: Float32Array[];
   /** [R] of [T·D] */
   readonly hidden: Float32Array[];
+  /** [L] of [R·T,D] */
+  readonly layers: Float32Array[];
 }
 
 const capacity = 256;
@@ -51,6 +53,7 @@ export class GraphDriver {
    * One forward; the caches grow by T.
    * @param ids [R][T]
    * @param topDown float32 [L,T,kv] of each row; null: a bottom-up row.
+   * @param additions float32 [L,D] of each row; null: nothing is added to it.
    * @param pad past slots fed beyond those needed, in vectors of 16.
    */
   async step(
@@ -58,6 +61,7 @@ export class GraphDriver {
     caches: readonly RowCache[],
     topDown: readonly (Float32Array | null)[] = caches.map(() => null),
     pad = 0,
+    additions: readonly (Float32Array | null)[] = caches.map(() => null),
   ): Promise<StepOutput> {
     const { layers, kvHeads, headDim, hiddenSize, vocabSize } = this.#architecture;
     const rows = ids.length;
@@ -78,6 +82,14 @@ export class GraphDriver {
         top.set(values.subarray(layer * size, (layer + 1) * size), (layer * rows + row) * size);
       }
     }
+    // One share for all tokens where the rows' are alike, as the engine feeds it, else one for each.
+    const shares = additions.every((one) => one === additions[0]) ? 1 : rows * tokens;
+    const added = new Float32Array(layers * shares * hiddenSize);
+    for (let at = 0; at < layers * shares; at++) {
+      const layer = Math.floor(at / shares);
+      const own = additions[Math.floor((at % shares) / tokens)];
+      if (own) added.set(own.subarray(layer * hiddenSize, (layer + 1) * hiddenSize), at * hiddenSize);
+    }
     const int64 = (values: readonly number[], dims: readonly number[]): ort.Tensor =>
       new ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
     const feeds: Record<string, ort.Tensor> = {
@@ -85,6 +97,7 @@ export class GraphDriver {
       [decoderInputs.positionIds]: int64(positions, [rows, tokens]),
       [decoderInputs.pastMask]: new ort.Tensor("float32", mask, [rows, 1, 1, slots]),
       [decoderInputs.topDownValues]: new ort.Tensor("float32", top, [layers, rows, tokens, kvSize]),
+      [decoderInputs.residualAdditions]: new ort.Tensor("float32", added, [layers, shares, hiddenSize]),
       [decoderInputs.logitRows]: int64([...positions.keys()], [rows * tokens]),
     };
     const pastOf = (arrays: readonly Float32Array[]): ort.Tensor => {
@@ -129,6 +142,7 @@ export class GraphDriver {
     return {
       logits: cut(data(decoderOutputs.logits), tokens * vocabSize),
       hidden: cut(data(decoderOutputs.hiddenStates), tokens * hiddenSize),
+      layers: Array.from({ length: layers }, (_, layer) => data(decoderOutputs.layerOutput(layer))),
     };
   }
 }

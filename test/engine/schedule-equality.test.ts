@@ -6,7 +6,8 @@ import type { AdmittedRequest, EngineLimits } from "../../src/engine/loop/admiss
 import { EngineLoop } from "../../src/engine/loop/engine-loop.js";
 import type { LoopAdapter } from "../../src/engine/loop/running-sequence.js";
 import type { TokenReport } from "../../src/engine/token-report.js";
-import type { Steering } from "../../src/steering/steering.js";
+import type { Steering, VectorUse } from "../../src/steering/steering.js";
+import { VectorStack } from "../../src/steering/vector-stack.js";
 import { builtinTemplates } from "../../src/text/builtin-templates.js";
 import { ChatTemplate } from "../../src/text/chat-template.js";
 import { toastTiny } from "../support/toast-tiny.js";
@@ -60,15 +61,19 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
     );
     const content = words.join(" ");
     const prompt = template.render([{ role: "user", content }], { addGenerationPrompt: true });
+    const vectors =
+      next() < 0.4 ? [{ name: pick(["up", "down"]), strength: pick([0.5, -1]), layers: [1, lastLayer] as const }] : [];
     const steering: Steering =
       next() < 0.25
-        ? { kind: "plain" }
+        ? vectors.length === 0
+          ? { kind: "plain" }
+          : { kind: "vectors", vectors }
         : {
             kind: "steered",
             adapter: pick(["alpaca", "alpaca", "mirror"]),
             strength: pick([0.5, 1, 1, 1.5]),
             layers: next() < 0.7 ? [0, lastLayer] : [1, 2],
-            vectors: [],
+            vectors,
           };
     return {
       requestId: String(index),
@@ -76,7 +81,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
       textContext: [],
       maxTokens: 4 + Math.floor(next() ** 2 * 300),
       steering,
-      stack: null,
+      stack: vectors.length === 0 ? null : stackOf(vectors),
       sampling: {
         temperature: pick([0, 0.7, 1]),
         topP: pick([1, 0.9]),
@@ -100,6 +105,20 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
       },
     };
   });
+}
+
+/** Of two control vectors with a direction in every layer, about a third as long as what they are added to. */
+function stackOf(uses: readonly VectorUse[]): VectorStack {
+  const { layers, hiddenSize } = model.folder.manifest.architecture;
+  const directionsOf = (name: string) =>
+    new Map(
+      Array.from({ length: layers }, (_, layer) => {
+        const next = random(name.length + layer);
+        return [layer, Float32Array.from({ length: hiddenSize }, () => (next() - 0.5) * (layer + 1))] as const;
+      }),
+    );
+  const vectors = uses.map((use) => ({ ...use, directions: directionsOf(use.name) }));
+  return new VectorStack(vectors, { layers, hiddenSize });
 }
 
 /** The adapter, and one that steers the other way: a second one for this backbone. */

@@ -177,6 +177,29 @@ describe("an unstreamed answer", () => {
     expect(answerHead("chatcmpl", base, plain, now).steering).toBeNull();
   });
 
+  it("says which control vectors steered it, beside the adapter or alone, and names their content in its fingerprint", () => {
+    const vectors = [{ name: "happy", strength: 0.8, layers: [1, 2] as const }];
+    const head = (steering: Steering, model = base) => answerHead("chatcmpl", model, steering, now);
+    expect(head({ kind: "vectors", vectors }).steering).toEqual({ vectors });
+    const adapter = { adapter: "alpaca", strength: 0.5, layers: [0, 3] };
+    expect(head({ ...steered, vectors } as Steering).steering).toEqual({ ...adapter, vectors });
+    const [happy, formal] = scriptedModel.vectors;
+    const remade = {
+      ...base,
+      base: { ...scriptedModel, vectors: [{ ...happy, fingerprint: "f" }, formal] },
+    } as ServedModel;
+    const prints = [
+      head(plain),
+      head(steered),
+      head({ kind: "vectors", vectors }),
+      head({ kind: "vectors", vectors: [{ name: "happy", strength: 0.7, layers: [1, 2] }] }),
+      head({ kind: "vectors", vectors: [{ name: "happy", strength: 0.8, layers: [1, 1] }] }),
+      head({ ...steered, vectors } as Steering),
+      head({ kind: "vectors", vectors }, remade),
+    ].map(({ systemFingerprint }) => systemFingerprint);
+    expect(new Set(prints).size).toBe(prints.length);
+  });
+
   it("has an id of its own, and a fingerprint that covers weights, adapter, strength and layers", () => {
     const print = (steering: Steering) => answerHead("chatcmpl", base, steering, now).systemFingerprint;
     expect(answerHead("chatcmpl", base, plain, now).id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);

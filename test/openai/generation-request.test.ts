@@ -128,6 +128,36 @@ describe("steering", () => {
     ["strength 0 is the base model", "tiny:alpaca", { strength: 0 }, { kind: "plain" }],
     ["strength 0 needs no adapter", "tiny", { strength: 0 }, { kind: "plain" }],
     ["minus nothing is nothing", "tiny:alpaca", { strength: -0 }, { kind: "plain" }],
+    ["vectors alone", "tiny", { vectors: [{ name: "happy" }] }, { kind: "vectors", vectors: [happy(1, [1, 2])] }],
+    [
+      "vectors beside the id's adapter, in the order of the request",
+      "tiny:alpaca",
+      {
+        strength: 0.5,
+        vectors: [
+          { name: "formal", strength: -4, layers: [3, 3] },
+          { name: "happy", strength: 0.8 },
+        ],
+      },
+      {
+        ...steered("alpaca", 0.5, all),
+        vectors: [{ name: "formal", strength: -4, layers: [3, 3] }, happy(0.8, [1, 2])],
+      },
+    ],
+    [
+      "vectors of strength 0 are left out, and an adapter of strength 0",
+      "tiny:alpaca",
+      {
+        strength: 0,
+        vectors: [
+          { name: "formal", strength: 0 },
+          { name: "happy", strength: 2, layers: [2, 3] },
+        ],
+      },
+      { kind: "vectors", vectors: [happy(2, [2, 3])] },
+    ],
+    ["strength 0 of everything is the base", "tiny", { vectors: [{ name: "happy", strength: 0 }] }, { kind: "plain" }],
+    ["no vectors are none", "tiny", { vectors: [] }, { kind: "plain" }],
   ])("%s", (_, id, steering, expected) => {
     expect(translate({ steering }, id).steering).toEqual(expected);
   });
@@ -138,11 +168,32 @@ describe("steering", () => {
     ["a strength without an adapter", "tiny", { strength: 1 }, "steering.adapter"],
     ["layers without an adapter", "tiny", { layers: [0, 1] }, "steering.adapter"],
     ["layers beyond the last", "tiny:alpaca", { layers: [0, 4] }, "steering.layers"],
+    ["an unknown vector", "tiny", { vectors: [{ name: "nobody" }] }, "steering.vectors[0].name"],
+    ["an unknown vector at strength 0", "tiny", { vectors: [{ name: "x", strength: 0 }] }, "steering.vectors[0].name"],
+    [
+      "a vector's layers beyond the last",
+      "tiny",
+      { vectors: [{ name: "happy" }, { name: "formal", layers: [0, 4] }] },
+      "steering.vectors[1].layers",
+    ],
+    [
+      "layers without a direction",
+      "tiny",
+      { vectors: [{ name: "happy", layers: [3, 3] }] },
+      "steering.vectors[0].layers",
+    ],
+    ["a vector's strength of 9", "tiny", { vectors: [{ name: "happy", strength: 9 }] }, "steering.vectors[0].strength"],
+    ["a vector without a name", "tiny", { vectors: [{ strength: 1 }] }, "steering.vectors[0].name"],
+    ["nine vectors", "tiny", { vectors: new Array(9).fill({ name: "happy" }) }, "steering.vectors"],
   ])("refuses %s", (_, id, steering, param) => {
     expect(() => translate({ steering }, id)).toThrow(expect.objectContaining({ code: "invalid_request", param }));
   });
 
   function steered(adapter: string, strength: number, layers: readonly number[]) {
-    return { kind: "steered", adapter, strength, layers };
+    return { kind: "steered", adapter, strength, layers, vectors: [] };
+  }
+
+  function happy(strength: number, layers: readonly number[]) {
+    return { name: "happy", strength, layers };
   }
 });

@@ -10,7 +10,8 @@ import type { TokenReport } from "../../../src/engine/token-report.js";
 import { ToastError } from "../../../src/errors.js";
 import type { DecoderRow, RowResult } from "../../../src/model/decoder.js";
 import { KvCache, type Lane } from "../../../src/model/kv-cache.js";
-import type { Steering } from "../../../src/steering/steering.js";
+import { type Steering, type VectorUse, vectorsOf } from "../../../src/steering/steering.js";
+import { VectorStack } from "../../../src/steering/vector-stack.js";
 import { Tokenizer } from "../../../src/text/tokenizer.js";
 
 const architecture = {
@@ -53,6 +54,7 @@ class ScriptedDecoder implements LoopDecoder {
     return rows.map((row): RowResult => {
       const hiddenStates = new Float32Array(row.tokenIds.length);
       const states: number[] = [];
+      const layerOutputs = Array.from({ length: row.layerOutputs ? layers : 0 }, () => new Float32Array(hiddenStates));
       for (const [t, token] of row.tokenIds.entries()) {
         let state = mix(this.#stateOf(row.lane), token);
         if (row.topDown) {
@@ -60,14 +62,18 @@ class ScriptedDecoder implements LoopDecoder {
           const added = Array.from({ length: layers }, (_, l) => values[l * total + from + t] ?? 0);
           for (const value of added) state = mix(state, Math.round(value));
         }
+        for (const value of row.addition ?? []) state = mix(state, Math.round(1000 * value));
         hiddenStates[t] = state % 9973;
+        for (const [layer, outputs] of layerOutputs.entries()) {
+          outputs[t] = ((state >>> layer) % 997) + (row.addition?.[layer] ?? 0);
+        }
         states.push(state);
         this.#append(row.lane, state);
       }
       const logitsFrom = (first: number): Float32Array =>
         joined(states.slice(first).map((state, t) => logitsOf(row.tokenIds[first + t] ?? 0, state)));
       const first = { none: states.length, last: states.length - 1, all: 0 }[row.logits];
-      return { hiddenStates, logits: logitsFrom(first), layerOutputs: [] };
+      return { hiddenStates, logits: logitsFrom(first), layerOutputs };
     });
   }
 
@@ -151,6 +157,7 @@ const nameOf = (requestId: string, choice: number) => (choice === 0 ? requestId 
 function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
+  const means = new Map<string, Float32Array>();
   /** Request ids, in the order in which they left the queue. */
   const starts: string[] = [];
   const drafts: string[] = [];
@@ -175,7 +182,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
         starts.push(requestId);
         expect(queueMs).toBeGreaterThanOrEqual(0);
       },
-      layerMeans: () => {},
+      layerMeans: (requestId, values) => means.set(requestId, values),
       prompt: (requestId, reports) => {
         expect(outcome(requestId)).toEqual(nothingYet());
         outcome(requestId).prompt.push(...reports);
@@ -200,8 +207,27 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
     do await nextTurn();
     while (loop.status().running + loop.status().waiting > 0);
   };
-  return { loop, decoder, outcomes, starts, drafts, idle };
+  return { loop, decoder, outcomes, starts, drafts, means, idle };
 }
+
+const directions = {
+  happy: new Map([
+    [0, Float32Array.of(3)],
+    [1, Float32Array.of(5)],
+  ]),
+  sad: new Map([[1, Float32Array.of(-7)]]),
+};
+
+/** What the engine makes of a request's control vectors when it is admitted. */
+function stackOf(steering: Steering): VectorStack | null {
+  const uses = vectorsOf(steering);
+  if (uses.length === 0) return null;
+  const vectors = uses.map((use) => ({ ...use, directions: directions[use.name as keyof typeof directions] }));
+  return new VectorStack(vectors, architecture);
+}
+
+const happy: VectorUse = { name: "happy", strength: 0.5, layers: [0, 1] };
+const sad: VectorUse = { name: "sad", strength: -2, layers: [1, 1] };
 
 function request(index: number): AdmittedRequest {
   const steerings: Steering[] = [
@@ -209,7 +235,11 @@ function request(index: number): AdmittedRequest {
     { kind: "steered", adapter: "one", strength: 1, layers: [0, 1], vectors: [] },
     { kind: "steered", adapter: "two", strength: 2, layers: [0, 1], vectors: [] },
     { kind: "steered", adapter: "one", strength: 1, layers: [1, 1], vectors: [] },
+    { kind: "vectors", vectors: [happy] },
+    { kind: "vectors", vectors: [happy, sad] },
+    { kind: "steered", adapter: "one", strength: 1, layers: [0, 1], vectors: [happy] },
   ];
+  const steering = steerings[index % steerings.length] ?? { kind: "plain" };
   const maxTokens = 1 + (mix(index, 9) % 20);
   return {
     requestId: `request-${index}`,
@@ -217,8 +247,8 @@ function request(index: number): AdmittedRequest {
     promptIds: Array.from({ length: 1 + (mix(index, 7) % 17) }, (_, i) => 4 + (mix(index, i) % 60)),
     textContext: [],
     maxTokens,
-    steering: steerings[index % steerings.length] ?? { kind: "plain" },
-    stack: null,
+    steering,
+    stack: stackOf(steering),
     sampling: {
       temperature: index % 3 === 0 ? 0 : 1,
       topP: 1,
@@ -298,7 +328,15 @@ describe("EngineLoop", () => {
     const promptIds = Array.from({ length: 300 }, (_, i) => 4 + (mix(1, i) % 60));
     const ask = async (name: string, steering: Steering, ids: readonly number[]) => {
       const before = decoder.tokensComputed;
-      loop.add({ ...request(0), requestId: name, promptIds: ids, maxTokens: 20, steering, ignoreEos: true });
+      loop.add({
+        ...request(0),
+        requestId: name,
+        promptIds: ids,
+        maxTokens: 20,
+        steering,
+        stack: stackOf(steering),
+        ignoreEos: true,
+      });
       await idle();
       return decoder.tokensComputed - before;
     };
@@ -312,6 +350,14 @@ describe("EngineLoop", () => {
     expect(await ask("base", { kind: "plain" }, promptIds)).toBeLessThan(44 + 20 + 1);
     expect(outcomes.get("again")).toEqual(outcomes.get("first"));
     expect(loop.status().prefixTokens).toEqual({ queried: 1200, hit: 256 + 0 + 256 });
+    // Control vectors are one pass, whose keys and values are nobody else's; by content, not by name or order.
+    const vectors: Steering = { kind: "vectors", vectors: [happy, sad] };
+    expect(await ask("vectors", vectors, promptIds)).toBe(300 + 19);
+    expect(await ask("vectors again", { kind: "vectors", vectors: [sad, happy] }, promptIds)).toBe(44 + 19);
+    expect(await ask("other strength", { kind: "vectors", vectors: [happy] }, promptIds)).toBe(300 + 19);
+    expect(await ask("over an adapter", { ...one, vectors: [happy] }, promptIds)).toBeGreaterThan(300);
+    expect(outcomes.get("vectors again")).toEqual(outcomes.get("vectors"));
+    expect(outcomes.get("over an adapter")?.text).not.toBe(outcomes.get("first")?.text);
     expect(loop.status().violations).toEqual([]);
   });
 
@@ -401,15 +447,70 @@ describe("EngineLoop", () => {
     await idle();
   });
 
-  it("gives other text for another adapter, strength or layer range", async () => {
+  it("gives other text for another adapter, strength, layer range or stack of control vectors", async () => {
     const texts = new Set<string>();
-    for (const steering of [request(0), request(1), request(2), request(3)].map((r) => r.steering)) {
+    for (const { steering, stack } of [0, 1, 2, 3, 4, 5, 6].map(request)) {
       const { loop, outcomes, idle } = startLoop();
-      loop.add({ ...request(5), maxTokens: 20, steering });
+      loop.add({ ...request(5), maxTokens: 20, steering, stack });
       await idle();
       texts.add(outcomes.get("request-5")?.text ?? "");
     }
-    expect(texts.size).toBe(4);
+    expect(texts.size).toBe(7);
+  });
+
+  it("tells how far control vectors lie along the stream, before and behind what they add", async () => {
+    const { loop, outcomes, idle } = startLoop({ chunkTokens: 64 });
+    const steering: Steering = { kind: "vectors", vectors: [sad, happy] };
+    const promptIds = Array.from({ length: 140 }, (_, i) => 4 + (mix(3, i) % 60));
+    const asked = { ...request(1), promptIds, steering, stack: stackOf(steering), maxTokens: 5, ignoreEos: true };
+    loop.add({ ...asked, requestId: "first" });
+    await idle();
+    const { prompt, reports } = outcomes.get("first") ?? nothingYet();
+    expect([prompt.length, reports.length]).toEqual([140, 5]);
+    for (const { vectors } of [...prompt, ...reports]) {
+      // One channel: the unit of a positive direction is 1, of a negative one -1. Layer 1 gets 0.5 · 5 + 2 · 7.
+      expect(vectors.map(({ name, before }) => [name, before.length])).toEqual([
+        ["sad", 1],
+        ["happy", 2],
+      ]);
+      const gaps = vectors.map(({ before, after }) => after.map((value, at) => (value ?? 0) - (before[at] ?? 0)));
+      expect(gaps).toEqual([[-16.5], [1.5, 16.5]]);
+    }
+    // What the prefix cache has is computed again: it does not know what lay behind the layers.
+    loop.add({ ...asked, requestId: "again" });
+    await idle();
+    expect(outcomes.get("again")).toEqual(outcomes.get("first"));
+  });
+
+  it("looks behind the layers at a prompt's last tokens, whatever is in the prefix cache", async () => {
+    const { loop, decoder, outcomes, means, idle } = startLoop({ chunkTokens: 64 });
+    const promptIds = Array.from({ length: 140 }, (_, i) => 4 + (mix(4, i) % 60));
+    const look = async (requestId: string, layerMeans: number) => {
+      const before = decoder.tokensComputed;
+      const plain = { ...request(0), steering: { kind: "plain" }, stack: null } as const;
+      loop.add({ ...plain, requestId, promptIds, maxTokens: 0, layerMeans });
+      await idle();
+      expect(outcomes.get(requestId)?.end).toBe("length 140+0");
+      return decoder.tokensComputed - before;
+    };
+    expect(await look("all", 1000)).toBe(140);
+    expect(await look("last", 1)).toBe(12);
+    expect(await look("all again", 140)).toBe(140);
+    expect(means.get("all again")).toEqual(means.get("all"));
+    expect(means.get("last")).not.toEqual(means.get("all"));
+    expect(await look("last two blocks", 13)).toBe(140);
+  });
+
+  it("computes control vectors alone in one pass", async () => {
+    const { loop, idle } = startLoop({ schedule: "draftAhead" });
+    loop.add({ ...request(4), promptIds: [5, 6, 7], maxTokens: 9, ignoreEos: true });
+    await idle();
+    const { forwards, rows, drafts } = loop.status();
+    expect({ forwards, rows, drafts }).toEqual({
+      forwards: 9,
+      rows: { bottomUp: 0, steered: 9 },
+      drafts: { proposed: 0, accepted: 0 },
+    });
   });
 
   it("counts two forwards for a steered token and one for a plain one, in the sequential schedule", async () => {
@@ -496,8 +597,8 @@ describe("EngineLoop", () => {
         ({ steering }, at) => steering?.relevance === promptOf("cold")?.[at]?.steering?.relevance,
       ),
     ).toBe(true);
-    expect(await ask("plain", 4, null)).toBe(44);
-    expect(await ask("plain scored", 4, 2)).toBe(300);
+    expect(await ask("plain", 0, null)).toBe(44);
+    expect(await ask("plain scored", 0, 2)).toBe(300);
     expect(promptOf("plain")?.every(({ steering }) => steering === null)).toBe(true);
   });
 
