@@ -197,8 +197,8 @@ interface Stream {
 /**
  * topDown: float32 [1,M,kv]; addition: float32 [A,D]
  *
- * The addition joins the branch that is still open: so the sum that the next norm makes anyway is the layer's output, and
- * x + 0 is x.
+ * The addition joins the branch that is still open: so the sum that the next norm makes anyway is the layer's output,
+ * and x + 0 is x.
  */
 function decoderLayer(
   b: GraphBuilder,

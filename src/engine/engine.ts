@@ -78,8 +78,8 @@ export interface LayerOutputOptions {
 /** The engine as control vectors see it: what they are made of, and what is steered by them. */
 export interface VectorEngine {
   /**
-   * The residual stream behind every layer, in the channels that the model was trained with. Prompts are computed one by one, as
-   * requests for no tokens are: running streams take turns with them.
+   * The residual stream behind every layer, in the channels that the model was trained with. Prompts are computed one
+   * by one, as requests for no tokens are: running streams take turns with them.
    * @param prompts token ids.
    * @returns for each prompt float32 [L,D].
    * @throws ToastError `invalid_request` for ids that the vocabulary does not have or a `lastTokens` below 1,

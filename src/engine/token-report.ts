@@ -38,8 +38,8 @@ export interface TokenReport {
    */
   readonly steering: TokenSteering | null;
   /**
-   * Likewise: how far each control vector of the stack lies along the residual stream. Empty where it was not asked for,
-   * and without vectors.
+   * Likewise: how far each control vector of the stack lies along the residual stream. Empty where it was not asked
+   * for, and without vectors.
    */
   readonly vectors: readonly VectorProjection[];
   /** Of a generated token: whether the bottom-up pass had guessed it; none: it had not been asked. */

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 
 /**
- * Versions of the on-disk formats. A reader refuses any other. Backbones: 2 has weights in several files, 3 a graph that
- * control vectors can steer.
+ * Versions of the on-disk formats. A reader refuses any other. Backbones: 2 has weights in several files, 3 a graph
+ * that control vectors can steer.
  */
 export const backboneVersion = 3;
 export const adapterVersion = 1;

@@ -31,7 +31,8 @@ export const decoderInputs = {
   topDownValues: "top_down_values",
   /**
    * float32 [L,A,D]: added to the residual stream behind every layer, in the channels in which it is kept (the
-   * manifest's `rotation`); zeros for a row that no control vector steers. A is 1 where all new tokens get the same, or R·T.
+   * manifest's `rotation`); zeros for a row that no control vector steers. A is 1 where all new tokens get the same, or
+   * R·T.
    */
   residualAdditions: "residual_additions",
   /** int64 [N]: which of the R·T new tokens (row-major) want logits; N ≥ 1. */

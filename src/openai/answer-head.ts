@@ -74,7 +74,9 @@ function reportOfVectors(vectors: readonly VectorUse[]): Pick<NonNullable<Steeri
   return { vectors: vectors.map(({ name, strength, layers }) => ({ name, strength, layers: [...layers] })) };
 }
 
-/** Everything beside the request that decides the text: weights, adapter and control vectors, with strength and layers. */
+/**
+ * Everything beside the request that decides the text: weights, adapter and control vectors, with strength and layers.
+ */
 export function systemFingerprint({ base }: ServedModel, steering: Steering): string {
   const hash = createHash("sha256").update(base.fingerprint);
   if (steering.kind === "steered") {

@@ -53,7 +53,9 @@ export const steeringField = z
 
 export type SteeringField = z.output<typeof steeringField>;
 
-/** What of it can be chosen beforehand, as a contestant's is (its record has no vectors). What was left out stays out. */
+/**
+ * What of it can be chosen beforehand, as a contestant's is (its record has no vectors). What was left out stays out.
+ */
 export type SteeringChoice = z.output<typeof steeringChoice>;
 export const steeringChoice = steeringField.omit({ explain: true, vectors: true }).transform((choice) => {
   const given = Object.entries(choice).filter(([, value]) => value !== null);
@@ -61,9 +63,9 @@ export const steeringChoice = steeringField.omit({ explain: true, vectors: true 
 });
 
 /**
- * The body's `steering` over the model id's adapter. Strength 0 *is* the plain base model: an adapter of strength 0 becomes
- * the variant that costs one pass, a vector of strength 0 is left out, and where nothing is left the text cannot differ
- * from the base's by a bit.
+ * The body's `steering` over the model id's adapter. Strength 0 *is* the plain base model: an adapter of strength 0
+ * becomes the variant that costs one pass, a vector of strength 0 is left out, and where nothing is left the text
+ * cannot differ from the base's by a bit.
  * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
 export function resolveSteering(steering: SteeringField | null, model: ServedModel): Steering {

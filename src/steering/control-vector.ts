@@ -6,8 +6,8 @@ import { type Architecture, modelIdPattern } from "../model/manifest.js";
  * A control vector: for some layers a direction that is added to the residual stream behind them, times a strength that
  * each request chooses.
  *
- * @see https://github.com/vgel/repeng, and llama.cpp (src/llama-adapter.cpp), where the tensor `direction.N` of a file is
- * what is added to the output of layer N, counted from 0; layer 0 has none there.
+ * @see https://github.com/vgel/repeng, and llama.cpp (src/llama-adapter.cpp), where the tensor `direction.N` of a file
+ * is what is added to the output of layer N, counted from 0; layer 0 has none there.
  */
 export interface ControlVector {
   /** What requests call it. */

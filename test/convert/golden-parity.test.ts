@@ -93,7 +93,10 @@ describe.each(variants)("the converted model %s against PyTorch", (variant) => {
     }
   });
 
-  /** float32 [L,D] of the two vectors of write_golden_values.py: 0.8 of one in all layers, -0.5 of the other in the last. */
+  /**
+   * float32 [L,D] of the two vectors of write_golden_values.py: 0.8 of one in all layers, -0.5 of the other in the
+   * last.
+   */
   const additions = (): Float32Array => {
     const { layers, hiddenSize } = architecture;
     const directions = golden.floats("vector_directions");

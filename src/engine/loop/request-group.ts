@@ -58,8 +58,8 @@ export class RequestGroup {
   }
 
   /**
-   * Of how many of the first tokens the deciding lane may be taken from the prefix cache, which has keys and values, but
-   * neither logits nor what lay behind the layers.
+   * Of how many of the first tokens the deciding lane may be taken from the prefix cache, which has keys and values,
+   * but neither logits nor what lay behind the layers.
    */
   get mostRestored(): number {
     if (this.needsPromptLogits || this.projectsVectors) return 0;

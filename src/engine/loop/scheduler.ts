@@ -22,7 +22,8 @@ export interface SequenceView {
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
   /**
-   * Tokens computed in the bottom-up lane, 0 where there is none; `tokens + 1` never outlives a step: a draft is accepted or taken back in it.
+   * Tokens computed in the bottom-up lane, 0 where there is none; `tokens + 1` never outlives a step: a draft is
+   * accepted or taken back in it.
    */
   readonly bottomUp: number;
   /** The steered lane, or why there is none. With control vectors alone it is the only one, and waits for no other. */

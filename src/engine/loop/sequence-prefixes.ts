@@ -91,8 +91,8 @@ export class SequencePrefixes {
 }
 
 /**
- * Bottom-up lanes are everybody's; steered ones depend on the adapter, on how strongly it steers each layer, and on what the
- * control vectors add, whatever they are called.
+ * Bottom-up lanes are everybody's; steered ones depend on the adapter, on how strongly it steers each layer, and on
+ * what the control vectors add, whatever they are called.
  */
 const bottomUpPrefix: PrefixKey = "bottomUp";
 

@@ -1,8 +1,8 @@
 import { at } from "../../at.js";
 
 /**
- * What a prompt's last tokens leave behind every layer, gathered while the prompt is computed. What is computed again after a
- * preemption is the same chunk of tokens, and takes its place.
+ * What a prompt's last tokens leave behind every layer, gathered while the prompt is computed. What is computed again
+ * after a preemption is the same chunk of tokens, and takes its place.
  */
 export class LayerMeans {
   readonly #first: number;

@@ -32,9 +32,10 @@ function mix(a: number, b: number): number {
 }
 
 /**
- * A decoder whose state is a hash of everything a lane was fed, kept where keys and values are kept: in the real cache. Whatever the
- * schedule does wrong (a token twice, a lane mixed up, a block copied wrongly, top-down values of another sequence) changes the
- * text. The two passes agree on the best token about every other time, as those of a trained model do.
+ * A decoder whose state is a hash of everything a lane was fed, kept where keys and values are kept: in the real cache.
+ * Whatever the schedule does wrong (a token twice, a lane mixed up, a block copied wrongly, top-down values of another
+ * sequence) changes the text. The two passes agree on the best token about every other time, as those of a trained
+ * model do.
  */
 class ScriptedDecoder implements LoopDecoder {
   readonly architecture = architecture;
