@@ -45,7 +45,7 @@ const pathOf = (room) =>
 const doors = {
   "onnxruntime-node": "^src/model/onnx-session\\.ts$",
   "@huggingface/tokenizers": "^src/text/tokenizer\\.ts$",
-  "@huggingface/jinja": "^src/text/chat-template\\.ts$",
+  "@huggingface/jinja": "^src/text/jinja/jinja-template\\.ts$",
   "@huggingface/hub": "^src/hub/hub-api\\.ts$",
   undici: "^src/hub/hub-connection\\.ts$",
   "@eslint-community/regexpp": "^src/grammar/regex/regex-syntax\\.ts$",

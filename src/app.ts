@@ -63,6 +63,10 @@ export interface AppHooks {
 export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promise<RunningApp> {
   const folders = await modelFolders(config);
   await refuseDoubleIds(folders);
+  if (config.servedNames.length > 0 && folders.length > 1) {
+    const message = `--served-model-name names the only model, and there are ${folders.length}: serve one of them (--model), or convert each with the --model-id that it shall have.`;
+    throw new ToastError("invalid_option", message, { param: "--served-model-name" });
+  }
   const running = new RunningRequests({ timeoutMs: config.requestTimeoutMs });
   const engines: EngineClient[] = [];
   const log = hooks.log ?? createLog("warn", "pretty", (line) => process.stderr.write(`${line}\n`));
@@ -76,7 +80,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     log,
   });
   let preparing: string | null = config.adaptersDir === null ? null : "loading adapters";
-  const registry = new EngineRegistry(engines, { observe, preparing: () => preparing });
+  const registry = new EngineRegistry(engines, { observe, preparing: () => preparing, names: config.servedNames });
   const logError: ServerDeps["logError"] = (requestId, error) =>
     log.error({ requestId, err: error }, "A request failed.");
   const arena = await openArena(config, ownServer(registry, logError), hooks.environment ?? {});

@@ -149,7 +149,7 @@ async function templateSource(nameOrFile: string): Promise<string> {
 
 async function calibrationFile(file: string): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return (await readFile(file, "utf8")).replace(/^\uFEFF/, "");
   } catch (cause) {
     const message = `--calibration must be a text file that can be read; got '${file}'.`;
     throw new ToastError("invalid_option", message, { param: "--calibration", cause });

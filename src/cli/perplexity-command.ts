@@ -63,7 +63,10 @@ async function run(folder: string | undefined, flags: PerplexityFlags, terminal:
   const local = folder === undefined ? undefined : await localFolder(folder, terminal);
   const progress = progressLine(terminal, "Measuring");
   try {
-    const texts = documentsOf(await readFile(flags.text, "utf8").catch(unreadable(flags.text)), flags.text);
+    const texts = documentsOf(
+      (await readFile(flags.text, "utf8").catch(unreadable(flags.text))).replace(/^\uFEFF/, ""),
+      flags.text,
+    );
     const results =
       local === undefined
         ? [await askServer(flags, texts, terminal, progress)]

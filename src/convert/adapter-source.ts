@@ -157,8 +157,13 @@ export async function readBackboneHash(file: string): Promise<string> {
 
 async function readDescription(file: string): Promise<Description> {
   const descriptionFile = file.replace(/\.safetensors$/, ".json");
-  const parsed = descriptionSchema.safeParse(await readJson(descriptionFile, "invalid_adapter"));
+  const json = await readJson(descriptionFile, "invalid_adapter");
+  const parsed = descriptionSchema.safeParse(json);
   if (parsed.success) return parsed.data;
+  if (typeof json === "object" && json !== null && "peft_type" in json) {
+    const message = `${descriptionFile} describes a PEFT adapter (${String(json.peft_type)}); models are steered with TOAST adapters only. Merge it into its base (merge_and_unload of peft) and convert that.`;
+    throw new ToastError("invalid_adapter", message);
+  }
   throw new ToastError(
     "invalid_adapter",
     `${descriptionFile} does not describe an adapter: ${schemaIssue(parsed.error)}.`,

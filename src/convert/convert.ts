@@ -1,7 +1,13 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ToastError } from "../errors.js";
-import { type AdapterManifest, type BackboneManifest, modelIdPattern, type Quantization } from "../model/manifest.js";
+import {
+  type AdapterManifest,
+  adapterNamePattern,
+  type BackboneManifest,
+  modelIdPattern,
+  type Quantization,
+} from "../model/manifest.js";
 import { adaptersFolderName, readModelFolder } from "../model/model-folder.js";
 import { Tokenizer } from "../text/tokenizer.js";
 import { AdapterSource, adapterParts, type NamedAdapter } from "./adapter-source.js";
@@ -19,6 +25,7 @@ import {
 import { openSourceModel } from "./open-source-model.js";
 import { inScratchFolder, isEmptyFolder, makeFolder, publishFolder, removeFolder } from "./output-folder.js";
 import type { SourceModel } from "./source-model.js";
+import { tryTemplate } from "./template-trial.js";
 
 /** Raised whenever the same source becomes another folder: copies that were made earlier are then made anew. */
 export const conversionVersion = 2;
@@ -93,7 +100,10 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
     const backboneSha256 = await source.hash(reportTo("Reading weights", source.bytes));
     for (const adapter of adapters) adapter.source.checkBackbone(backboneSha256);
 
-    const { warnings, valueProjections } = source;
+    const { valueProjections } = source;
+    const chatTemplate = options.chatTemplate ?? source.chatTemplate;
+    const tried = chatTemplate === null || existing !== null ? [] : tryTemplate(chatTemplate, source.tokens);
+    const warnings = [...source.warnings, ...tried];
     const parts = adapters.map((adapter) => adapterParts(adapter, valueProjections, config));
     if (existing !== null) {
       checkSameBackbone(existing, backboneSha256, out);
@@ -113,7 +123,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
       quantization: options.quantize,
       tokens: source.tokens,
       tokenizer: source.tokenizer,
-      chatTemplate: options.chatTemplate ?? source.chatTemplate,
+      chatTemplate,
       sampling: source.sampling,
       licence: options.licence ?? source.licence,
       calibration,
@@ -174,15 +184,16 @@ async function addAdapters(
 /** @throws ToastError `invalid_option` */
 function checkNames(modelId: string | undefined, adapters: readonly AdapterRequest[]): void {
   const rule = "use letters, digits, '.', '_' and '-', 96 at most, a letter or digit first";
+  const slash = "; one '/' may part an organisation from the name";
   if (modelId !== undefined && !modelIdPattern.test(modelId)) {
     throw new ToastError(
       "invalid_option",
-      `The model id "${modelId}" cannot be served: ${rule}; --model-id names another.`,
+      `The model id "${modelId}" cannot be served: ${rule}${slash}; --model-id names another.`,
     );
   }
   const seen = new Set<string>();
   for (const { name } of adapters) {
-    if (!modelIdPattern.test(name) || name.includes(".partial-")) {
+    if (!adapterNamePattern.test(name) || name.includes(".partial-")) {
       throw new ToastError("invalid_option", `The adapter name "${name}" cannot be served: ${rule}.`);
     }
     if (seen.has(name)) throw new ToastError("invalid_option", `Two adapters are to be named ${name}; names differ.`);

@@ -89,6 +89,9 @@ const configSchema = z.looseObject({
   quantization_config: z.unknown().optional(),
 });
 
+/** Today's name, that of the first conversions, and that of a decoder saved without its head. */
+const classNames: ReadonlySet<string> = new Set(["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"]);
+
 /** What has to be known before any other key means anything. */
 const kindSchema = z.looseObject({
   model_type: z.string().optional(),
@@ -107,7 +110,7 @@ export function parseLlamaConfig(json: unknown, file: string): LlamaConfig {
   const architectures = kind.architectures ?? [];
   const isLlama =
     (kind.model_type === undefined || kind.model_type === "llama") &&
-    (architectures.length === 0 || architectures.includes("LlamaForCausalLM"));
+    (architectures.length === 0 || architectures.some((name) => classNames.has(name)));
   if (!isLlama || (kind.model_type === undefined && architectures.length === 0)) {
     const found = architectures[0] ?? kind.model_type ?? "none named";
     throw new ToastError(

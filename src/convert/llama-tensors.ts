@@ -1,6 +1,6 @@
 import { ToastError } from "../errors.js";
 import type { LlamaConfig } from "./llama-config.js";
-import type { SafetensorsReader } from "./safetensors-reader.js";
+import type { SafetensorsReader, TensorInfo } from "./safetensors-reader.js";
 
 /** Every tensor that a decoder of this shape reads, under Hugging Face's names, with its shape. */
 export function llamaTensors(config: LlamaConfig): ReadonlyMap<string, readonly number[]> {
@@ -38,15 +38,38 @@ export function llamaTensors(config: LlamaConfig): ReadonlyMap<string, readonly 
 export function checkLlamaTensors(config: LlamaConfig, source: SafetensorsReader): void {
   const shapes = llamaTensors(config);
   for (const [name, shape] of shapes) source.expect(name, shape);
-  for (const { name, file } of source.tensors) {
+  for (const { name: stored, file } of source.tensors) {
+    const name = source.plainName(stored);
     const isKnown = shapes.has(name) || (config.tiedEmbeddings && name === "lm_head.weight") || isRotaryBuffer(name);
     if (!isKnown) {
       throw new ToastError(
         "unsupported_architecture",
-        `${file}: tensor ${name} has no place in a LLaMA decoder as config.json describes it.`,
+        `${file}: tensor ${stored} has no place in a LLaMA decoder as config.json describes it.`,
       );
     }
   }
+}
+
+/**
+ * The configuration that fits the weights: where it says that the head is the embedding table and the file has a head
+ * that differs, the file has the last word, as in transformers.
+ */
+export async function withHeadOfFile(config: LlamaConfig, source: SafetensorsReader): Promise<LlamaConfig> {
+  if (!config.tiedEmbeddings) return config;
+  const head = source.find("lm_head.weight");
+  const table = source.find("model.embed_tokens.weight");
+  if (head === undefined || table === undefined) return config;
+  return (await sameBytes(source, head, table)) ? config : { ...config, tiedEmbeddings: false };
+}
+
+async function sameBytes(source: SafetensorsReader, one: TensorInfo, other: TensorInfo): Promise<boolean> {
+  if (one.dtype !== other.dtype || one.bytes !== other.bytes) return false;
+  const others = source.rawChunks(other);
+  for await (const chunk of source.rawChunks(one)) {
+    const { value } = await others.next();
+    if (value === undefined || Buffer.compare(chunk, value) !== 0) return false;
+  }
+  return true;
 }
 
 /** Saved by old versions of the training library; computed here. */

@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { ToastError } from "../errors.js";
@@ -58,6 +58,8 @@ const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string())
 export class SafetensorsReader implements TensorRows {
   readonly #handles: ReadonlyMap<string, FileHandle>;
   readonly #tensors: ReadonlyMap<string, TensorInfo>;
+  /** What stands in front of `model.` in the names as they are stored; null: `model.` itself is left out. */
+  #prefix: string | null = "";
 
   private constructor(handles: ReadonlyMap<string, FileHandle>, tensors: ReadonlyMap<string, TensorInfo>) {
     this.#handles = handles;
@@ -73,8 +75,13 @@ export class SafetensorsReader implements TensorRows {
     const indexFile = join(folder, "model.safetensors.index.json");
     const text = await readIfThere(indexFile);
     if (text === null) {
-      const file = join(folder, "model.safetensors");
-      return SafetensorsReader.openFiles([file], `${folder} has neither model.safetensors nor an index of shards.`);
+      const names = await filesOf(folder);
+      const shards = wholeSetOfShards(names);
+      const files = shards.length > 0 ? shards : ["model.safetensors"];
+      return SafetensorsReader.openFiles(
+        files.map((name) => join(folder, name)),
+        missingWeights(folder, names),
+      );
     }
     const index = indexSchema.safeParse(parseJson(text));
     if (!index.success) {
@@ -138,8 +145,32 @@ export class SafetensorsReader implements TensorRows {
     return sum;
   }
 
+  /** @param name under Hugging Face's name of a LlamaForCausalLM */
   find(name: string): TensorInfo | undefined {
-    return this.#tensors.get(name);
+    return this.#tensors.get(this.#stored(name));
+  }
+
+  /**
+   * Models that were saved from inside another one (without their head, compiled, distributed) have names with
+   * something more or less in front. From now on they are found under the plain names.
+   */
+  findUnderPlainNames(): void {
+    const last = "embed_tokens.weight";
+    const found = [...this.#tensors.keys()].filter((name) => name === last || name.endsWith(`.${last}`));
+    const [only, ...others] = found;
+    if (only === undefined || others.length > 0) return;
+    const before = only.slice(0, only.length - last.length);
+    this.#prefix = before.endsWith("model.") ? before.slice(0, -"model.".length) : before === "" ? null : "";
+  }
+
+  /** @returns the plain name of one that is stored. */
+  plainName(stored: string): string {
+    if (this.#prefix === null) return stored.startsWith("lm_head.") ? stored : `model.${stored}`;
+    return stored.startsWith(this.#prefix) ? stored.slice(this.#prefix.length) : stored;
+  }
+
+  #stored(name: string): string {
+    return this.#prefix === null ? name.replace(/^model\./, "") : this.#prefix + name;
   }
 
   /**
@@ -147,10 +178,13 @@ export class SafetensorsReader implements TensorRows {
    * @throws ToastError `missing_tensor` or `misshapen_tensor`, also when its elements are no f32, f16 or bf16.
    */
   expect(name: string, shape: readonly number[]): TensorInfo {
-    const tensor = this.#tensors.get(name);
+    const tensor = this.find(name);
     if (tensor === undefined) {
       const files = [...this.#handles.keys()].map((file) => basename(file)).join(", ");
-      throw new ToastError("missing_tensor", `Tensor ${name} ${shapeText(shape)} is missing from ${files}.`);
+      const [first] = this.#tensors.keys();
+      const there = first === undefined ? "It has no tensors." : `It has ${this.#tensors.size}, ${first} say.`;
+      const message = `Tensor ${name} ${shapeText(shape)} is missing from ${files}. ${there}`;
+      throw new ToastError("missing_tensor", message);
     }
     if (tensor.shape.join() !== shape.join()) {
       throw new ToastError(
@@ -205,7 +239,7 @@ export class SafetensorsReader implements TensorRows {
 
   /** The rows of a tensor that was expected before. @throws as `floatChunks`. */
   floatRows(name: string): AsyncGenerator<Float32Array> {
-    const tensor = this.#tensors.get(name);
+    const tensor = this.find(name);
     if (tensor === undefined) throw new Error(`${name} was not checked before it was read`);
     return this.floatChunks(tensor);
   }
@@ -224,6 +258,46 @@ export class SafetensorsReader implements TensorRows {
   async close(): Promise<void> {
     await closeAll(this.#handles);
   }
+}
+
+async function filesOf(folder: string): Promise<readonly string[]> {
+  return (await readdir(folder).catch(() => [])).toSorted();
+}
+
+/** Shards without an index, if all are there; else none. */
+function wholeSetOfShards(names: readonly string[]): readonly string[] {
+  const parts = names.flatMap((name) => {
+    const [, , count] = /^model-(\d{5})-of-(\d{5})\.safetensors$/.exec(name) ?? [];
+    return count === undefined ? [] : [{ name, count: Number(count) }];
+  });
+  const [first] = parts;
+  const isWhole =
+    first !== undefined && parts.length === first.count && parts.every(({ count }) => count === first.count);
+  return isWhole ? parts.map(({ name }) => name) : [];
+}
+
+/** What a folder without weights that can be read has instead, and what to do about it. */
+function missingWeights(folder: string, names: readonly string[]): string {
+  const lacks = `${folder} has neither model.safetensors nor an index of shards (model.safetensors.index.json).`;
+  const shown = (found: readonly string[]): string =>
+    found.length > 3 ? `${found.slice(0, 3).join(", ")} …` : found.join(", ");
+  const shards = names.filter((name) => name.endsWith(".safetensors"));
+  if (names.includes("adapter_config.json")) {
+    return `${lacks} It holds a PEFT adapter (adapter_config.json), which is no model: merge it into its base first (merge_and_unload of peft), and save that.`;
+  }
+  if (shards.length > 0) {
+    return `${lacks} It has ${shown(shards)}: give the file of all weights that name, or bring the shards that are missing, or the index.`;
+  }
+  const pickles = names.filter(
+    (name) => /\.(bin|pt|pth|ckpt|pkl|pickle)$/i.test(name) && !/^(training_args|optimizer|scheduler)/.test(name),
+  );
+  if (pickles.length > 0) {
+    return `${lacks} Its weights are pickles (${shown(pickles)}), and reading one can run any code. Look for a safetensors or GGUF copy of the model, or make one: save_pretrained of transformers writes safetensors.`;
+  }
+  const others = names.filter((name) => /\.(h5|msgpack|onnx|ot|gguf|npz)$/i.test(name));
+  const found = others.length > 0 ? others : names;
+  const has = found.length === 0 ? "It is empty, or not there." : `It has ${shown(found)}.`;
+  return `${lacks} ${has} Bring the model's .safetensors files or a GGUF file.`;
 }
 
 /** Fills `floats` with `count` little-endian elements. @returns the index of the first that is not finite, or -1. */

@@ -20,6 +20,8 @@ export interface SourceFolder {
   readonly sampling: SamplingDefaults;
   /** `license` of the model card's front matter, or null. */
   readonly licence: string | null;
+  /** What was left out, in sentences. */
+  readonly warnings: readonly string[];
 }
 
 const id = z.int();
@@ -27,11 +29,6 @@ const generationSchema = z.looseObject({
   bos_token_id: id.nullish(),
   eos_token_id: z.union([id, z.array(id)]).nullish(),
   pad_token_id: id.nullish(),
-  temperature: samplingDefaultsSchema.shape.temperature.nullable(),
-  top_p: samplingDefaultsSchema.shape.top_p.nullable(),
-  top_k: samplingDefaultsSchema.shape.top_k.nullable(),
-  min_p: samplingDefaultsSchema.shape.min_p.nullable(),
-  repetition_penalty: samplingDefaultsSchema.shape.repetition_penalty.nullable(),
 });
 /** A token stands as its text or as an object around it. */
 const tokenText = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
@@ -58,20 +55,37 @@ export async function readSourceFolder(folder: string): Promise<SourceFolder> {
   const config = parseLlamaConfig(await readJson(configFile, "invalid_config"), configFile);
 
   const tokenizerFile = join(folder, "tokenizer.json");
-  const tokenizer = await readNeeded(tokenizerFile);
+  const tokenizer = await readTokenizer(folder, tokenizerFile);
   const texts = tokenizerTexts(tokenizer, tokenizerFile);
 
   const generation = await readOptional(join(folder, "generation_config.json"), generationSchema);
   const tokenizerConfig = await readOptional(join(folder, "tokenizer_config.json"), tokenizerConfigSchema);
-  const tokens = specialTokens(config, generation, tokenizerConfig, texts, configFile);
+  const warnings: string[] = [];
+  const warn = (sentence: string) => warnings.push(sentence);
+  const tokens = specialTokens(config, generation, tokenizerConfig, texts, configFile, warn);
   return {
     config,
     tokens,
     tokenizer,
     chatTemplate: (await readText(join(folder, "chat_template.jinja"))) ?? templateOf(tokenizerConfig),
-    sampling: samplingOf(generation),
+    sampling: samplingOf(generation, warn),
     licence: licenceOf(await readText(join(folder, "README.md"))),
+    warnings,
   };
+}
+
+/** @throws ToastError `file_missing` */
+async function readTokenizer(folder: string, file: string): Promise<Uint8Array> {
+  const others = ["tokenizer.model", "vocab.json", "merges.txt"];
+  const found: string[] = [];
+  for (const name of others) if ((await readText(join(folder, name))) !== null) found.push(name);
+  try {
+    return await readNeeded(file);
+  } catch (cause) {
+    if (found.length === 0) throw cause;
+    const message = `${file} is missing; ${found.join(" and ")} alone cannot be read here. AutoTokenizer.from_pretrained("${folder}").save_pretrained("${folder}") of transformers makes it; or take it from a newer copy of the model.`;
+    throw new ToastError("file_missing", message, { cause });
+  }
 }
 
 /** What a generation_config.json says, or nothing without one. */
@@ -83,13 +97,22 @@ export interface GenerationConfig {
 /** @throws ToastError `invalid_config` */
 export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
   const generation = await readOptional(join(folder, "generation_config.json"), generationSchema);
-  return { sampling: samplingOf(generation), eosTokenIds: [generation.eos_token_id ?? []].flat() };
+  return { sampling: samplingOf(generation, () => {}), eosTokenIds: [generation.eos_token_id ?? []].flat() };
 }
 
-/** As vLLM reads it: `do_sample` is not asked. */
-function samplingOf(generation: z.infer<typeof generationSchema>): SamplingDefaults {
+/** As vLLM reads it: `do_sample` is not asked. What lies outside of what the wire takes is not recommended. */
+function samplingOf(generation: z.infer<typeof generationSchema>, warn: (sentence: string) => void): SamplingDefaults {
   const names = Object.keys(samplingDefaultsSchema.shape) as (keyof SamplingDefaults)[];
-  const stated = names.flatMap((name) => (typeof generation[name] === "number" ? [[name, generation[name]]] : []));
+  const stated = names.flatMap((name) => {
+    const value = generation[name];
+    if (value === undefined || value === null) return [];
+    const parsed = samplingDefaultsSchema.shape[name].safeParse(value);
+    if (parsed.success) return [[name, parsed.data]];
+    warn(
+      `generation_config.json recommends ${name} ${JSON.stringify(value)}, which no request may ask for: it is left out.`,
+    );
+    return [];
+  });
   return Object.fromEntries(stated);
 }
 
@@ -124,24 +147,20 @@ function specialTokens(
   tokenizer: z.infer<typeof tokenizerConfigSchema>,
   texts: ReadonlyMap<number, string>,
   file: string,
+  warn: (sentence: string) => void,
 ): SpecialTokens {
   const idOf = (token: z.infer<typeof tokenText>): number | null => {
     const text = typeof token === "object" ? token?.content : token;
     return [...texts].find(([, candidate]) => candidate === text)?.[0] ?? null;
   };
-  const special = (tokenId: number): { id: number; text: string } => {
+  const special = (tokenId: number): { id: number; text: string } | null => {
     const text = texts.get(tokenId);
-    if (text === undefined || tokenId >= config.vocabSize) {
-      throw new ToastError(
-        "invalid_config",
-        `${file}: special token ${tokenId} is not among the ${texts.size} tokens of tokenizer.json or not among the model's ${config.vocabSize}.`,
-      );
-    }
-    return { id: tokenId, text };
+    return text === undefined || tokenId >= config.vocabSize ? null : { id: tokenId, text };
   };
+  const outside = `is not among the ${texts.size} tokens of tokenizer.json or not among the model's ${config.vocabSize}`;
   const one = (...candidates: (number | null | undefined)[]) => {
     const found = candidates.find((candidate) => candidate !== null && candidate !== undefined && candidate >= 0);
-    return found === undefined || found === null ? null : special(found);
+    return found === undefined || found === null ? null : { tokenId: found, token: special(found) };
   };
   const eosIds = new Set([
     ...[generation.eos_token_id ?? []].flat(),
@@ -154,16 +173,23 @@ function specialTokens(
       `${file}: neither it nor generation_config.json or tokenizer_config.json names an end-of-sequence token (eos_token_id).`,
     );
   }
-  return {
-    bos: one(generation.bos_token_id, config.bosTokenId, idOf(tokenizer.bos_token)),
-    eos: [...eosIds].map(special),
-    pad: one(generation.pad_token_id, config.padTokenId, paddingIn(idOf(tokenizer.pad_token), config.vocabSize)),
-  };
-}
-
-/** Some tokenizers carry a padding token that the model was never resized for. */
-function paddingIn(tokenId: number | null, vocabSize: number): number | null {
-  return tokenId !== null && tokenId < vocabSize ? tokenId : null;
+  const eos = [...eosIds].flatMap((tokenId) => special(tokenId) ?? []);
+  for (const tokenId of eosIds) {
+    if (special(tokenId) === null) warn(`The end-of-sequence token ${tokenId} ${outside}: it is left out.`);
+  }
+  if (eos.length === 0) {
+    const ids = [...eosIds].join(", ");
+    const message = `${file}, generation_config.json and tokenizer_config.json name no end-of-sequence token that there is: ${ids} ${outside}. Set eos_token_id to one that is.`;
+    throw new ToastError("invalid_config", message);
+  }
+  const bos = one(generation.bos_token_id, config.bosTokenId, idOf(tokenizer.bos_token));
+  if (bos !== null && bos.token === null) {
+    const message = `The beginning-of-sequence token ${bos.tokenId} (bos_token_id of generation_config.json or ${file}) ${outside}.`;
+    throw new ToastError("invalid_config", message);
+  }
+  // Nothing is ever padded here: a padding token that the model was never resized for does no harm.
+  const pad = one(generation.pad_token_id, config.padTokenId, idOf(tokenizer.pad_token));
+  return { bos: bos?.token ?? null, eos, pad: pad?.token ?? null };
 }
 
 function templateOf({ chat_template: template }: z.infer<typeof tokenizerConfigSchema>): string | null {
@@ -173,7 +199,25 @@ function templateOf({ chat_template: template }: z.infer<typeof tokenizerConfigS
 
 function licenceOf(modelCard: string | null): string | null {
   const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(modelCard ?? "")?.[1] ?? "";
-  return /^license:\s*["']?([^"'\r\n]+?)["']?\s*$/m.exec(frontMatter)?.[1] ?? null;
+  const value = (name: string) =>
+    new RegExp(`^${name}:[ \\t]*(.*)\\r?\\n?((?:[ \\t]*-[ \\t]+.*(?:\\r?\\n|$))*)`, "m").exec(frontMatter);
+  const [, inline = "", items = ""] = value("license") ?? [];
+  const flow = /^\[(.*)\]$/.exec(inline.trim())?.[1];
+  const entries =
+    flow?.split(",") ??
+    (inline.trim() === "" ? items.split(/\r?\n/).map((item) => item.replace(/^[ \t]*-[ \t]+/, "")) : [inline]);
+  const named = entries.map(plainScalar).filter((entry) => entry !== "");
+  // The hub's own word for a licence that it does not list; what it is called stands beside it.
+  const other = plainScalar(value("license_name")?.[1] ?? "");
+  if (named.length === 1 && named[0] === "other" && other !== "") return other;
+  return named.length === 0 ? null : named.join(", ");
+}
+
+/** A scalar of YAML without its quotes and its comment. */
+function plainScalar(text: string): string {
+  const trimmed = text.trim();
+  const quoted = /^(["'])(.*)\1/.exec(trimmed)?.[2];
+  return quoted ?? trimmed.replace(/\s+#.*$/, "");
 }
 
 /** @throws ToastError `file_missing` */

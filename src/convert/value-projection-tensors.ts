@@ -34,8 +34,8 @@ export class ValueProjectionTensors implements SourceValueProjections, OpenValue
   async copyTo(folder: string): Promise<ManifestFile> {
     const header: Record<string, object> = {};
     let end = 0;
-    for (const { name, dtype, shape, bytes } of this.#tensors) {
-      header[name] = { dtype, shape, data_offsets: [end, end + bytes] };
+    for (const [layer, { dtype, shape, bytes }] of this.#tensors.entries()) {
+      header[valueProjectionName(layer)] = { dtype, shape, data_offsets: [end, end + bytes] };
       end += bytes;
     }
     const text = new TextEncoder().encode(JSON.stringify(header));

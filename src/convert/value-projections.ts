@@ -50,6 +50,7 @@ async function openSource(folder: string, backboneSha256: string): Promise<Safet
   const source = await SafetensorsReader.openFolder(join(folder, sourceFolder)).catch((cause: unknown) => {
     throw lacking(`no ${sourceFolder}/ folder`, cause);
   });
+  source.findUnderPlainNames();
   if ((await backboneHash(source)) === backboneSha256) return source;
   await source.close();
   throw lacking(`its ${sourceFolder}/ folder holds another backbone`);

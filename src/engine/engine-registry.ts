@@ -16,9 +16,11 @@ export class EngineRegistry {
   readonly #engines: readonly Engine[];
   readonly #observe: (generate: Generate, base: string) => Generate;
   readonly #preparing: () => string | null;
+  readonly #names: readonly string[];
 
   /**
    * @param options.observe what requests get to see of an engine's `generate`, given the base's id; default: itself.
+   * @param options.names that the only engine's model answers to beside its own id.
    * @param options.preparing says what is still to be done when all engines are loaded; null: nothing.
    */
   constructor(
@@ -26,11 +28,13 @@ export class EngineRegistry {
     options: {
       readonly observe?: (generate: Generate, base: string) => Generate;
       readonly preparing?: () => string | null;
+      readonly names?: readonly string[];
     } = {},
   ) {
     this.#engines = engines;
     this.#observe = options.observe ?? ((generate) => generate);
     this.#preparing = options.preparing ?? (() => null);
+    this.#names = options.names ?? [];
   }
 
   /**
@@ -66,15 +70,18 @@ export class EngineRegistry {
   }
 
   /**
+   * @param asked null: the base of the only engine, where there is no other.
    * @returns the model of this very id and the engine that runs it. Never another model instead.
-   * @throws ToastError `server_loading` while engines load, `model_not_found`, `engine_failed`.
+   * @throws ToastError `server_loading` while engines load, `model_not_found`, `engine_failed`, `invalid_request` when
+   * nothing is asked for and there are several.
    */
-  resolve(id: string): { readonly model: ServedModel; readonly engine: ServingEngine } {
+  resolve(asked: string | null): { readonly model: ServedModel; readonly engine: ServingEngine } {
     const phase = this.phase;
     if (phase.kind === "loading") {
       const percent = Math.floor(phase.fraction * 100);
       throw serverLoading(`${phase.stage}, ${percent} %`);
     }
+    const id = asked ?? this.#onlyId();
     const entry = this.#entries().find(({ model }) => model.id === id);
     if (entry !== undefined) {
       const { model, engine } = entry;
@@ -88,6 +95,14 @@ export class EngineRegistry {
     const served = this.models.map((model) => model.id).join(", ");
     const message = `The model '${id.slice(0, 100)}' is not served here. Served: ${served}.`;
     throw new ToastError("model_not_found", message, { param: "model" });
+  }
+
+  #onlyId(): string {
+    const [only, ...others] = this.#engines;
+    if (only?.phase.kind === "ready" && others.length === 0) return only.phase.model.id;
+    const served = this.models.map((model) => model.id).join(", ");
+    const message = `'model' is missing; it must be the id of a served model. Served: ${served}.`;
+    throw new ToastError("invalid_request", message, { param: "model" });
   }
 
   /** Why the model cannot be had, if it may be one of those that failed: one that never was ready may have any id. */
@@ -108,7 +123,9 @@ export class EngineRegistry {
 
   #entries(): readonly { readonly model: ServedModel; readonly engine: Engine }[] {
     return this.#engines.flatMap((engine) =>
-      engine.phase.kind === "ready" ? servedModelsOf(engine.phase.model).map((model) => ({ model, engine })) : [],
+      engine.phase.kind === "ready"
+        ? servedModelsOf(engine.phase.model, this.#names).map((model) => ({ model, engine }))
+        : [],
     );
   }
 }

@@ -1,6 +1,7 @@
 import type { OutputConstraint } from "../grammar/constraint.js";
 import type { SamplingParams } from "../sampling/sampling-params.js";
 import type { Steering } from "../steering/steering.js";
+import type { CallMarkup } from "../text/call-spans.js";
 import type { Prompt } from "./prompt.js";
 
 export interface GenerationRequest {
@@ -15,6 +16,14 @@ export interface GenerationRequest {
    */
   readonly maxTokens: number | null;
   readonly stopStrings: readonly string[];
+  /** Whether the stop string or stop token that ends the text is part of it. */
+  readonly keepsStop?: boolean;
+  /** The calls that the text may have, in which no stop string is looked for; null or absent: none. */
+  readonly calls?: CallMarkup | null;
+  /** Whether special tokens are left out of the text; default true. */
+  readonly skipsSpecialTokens?: boolean;
+  /** Tokens of the prompt's end that are kept; `room`: as many as the context has room for; absent: all of them. */
+  readonly truncatePrompt?: number | "room";
   /** Whether generation goes on after an end-of-sequence token, to `maxTokens` or a stop string. */
   readonly ignoreEos: boolean;
   /**

@@ -1,5 +1,6 @@
 import type { AdapterPresentation, SamplingDefaults } from "../model/manifest.js";
 import type { LayerRange } from "../steering/steering.js";
+import type { CallFormat } from "../text/tool-call-format.js";
 
 /** One served adapter, as the engine reports it. */
 export interface AdapterInfo {
@@ -9,6 +10,8 @@ export interface AdapterInfo {
   readonly presentation: AdapterPresentation;
   /** Short content hash: names what steered an answer (`system_fingerprint`). */
   readonly fingerprint: string;
+  /** How calls stand in its answers; absent: in our own format. */
+  readonly calls?: CallFormat;
 }
 
 /** One control vector that requests can name. */
@@ -36,4 +39,6 @@ export interface ModelInfo {
   readonly fingerprint: string;
   readonly adapters: readonly AdapterInfo[];
   readonly vectors: readonly VectorInfo[];
+  /** How calls stand in the base's answers; absent: in our own format. */
+  readonly calls?: CallFormat;
 }

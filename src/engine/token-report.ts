@@ -29,6 +29,8 @@ export interface TokenReport {
   readonly special?: string;
   /** Null where none were asked for, and for the first token of a prompt, which nothing predicts. */
   readonly logprob: number | null;
+  /** Of a prompt token with a probability: 1 for the likeliest, how many are at least as likely. */
+  readonly rank?: number;
   /** The likeliest tokens at this place, the likeliest first. */
   readonly top: readonly TokenLogprob[];
   /**

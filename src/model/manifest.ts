@@ -17,9 +17,12 @@ const file = z.strictObject({
 });
 const specialToken = z.strictObject({ id: z.int().nonnegative(), text: z.string() });
 
-/** Letters, digits, dot, dash and underscore: an id stands in URLs, in `base:adapter` and in folder names. */
-export const modelIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$/;
-const modelId = z.string().regex(modelIdPattern, "expected letters, digits, '.', '_' or '-'");
+/** Letters, digits, dot, dash and underscore: a name stands in URLs, in `base:adapter` and in folder names. */
+export const adapterNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$/;
+/** The same, with an organisation in front as a hub has it. */
+export const modelIdPattern = /^(?=.{1,96}$)[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)?$/;
+const adapterName = z.string().regex(adapterNamePattern, "expected letters, digits, '.', '_' or '-'");
+const modelId = z.string().regex(modelIdPattern, "expected letters, digits, '.', '_' or '-', and one '/' at most");
 
 export const quantizations = ["none", "int8", "int4"] as const;
 /** `none`: fp32 weights. `int8`: W8A8 per token. `int4`: 4-bit weights in blocks (see docs/architecture.md). */
@@ -112,7 +115,7 @@ export const adapterManifestSchema = z.strictObject({
   format: z.literal("toast-serve/adapter"),
   version: z.literal(adapterVersion),
   /** Served as `<base>:<name>`. */
-  name: modelId,
+  name: adapterName,
   backboneSha256: sha256,
   kind: z.enum(["full", "lite"]),
   rank: z.int().positive().nullable(),

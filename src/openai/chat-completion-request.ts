@@ -1,9 +1,9 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/generation-request.js";
-import type { ServedModel } from "../engine/served-model.js";
+import { callFormatOf, type ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
-import { generationFields, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
+import { generationFields, limitOf, maxTopLogprobs, parseGenerationBody, tokenLimit } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
@@ -21,10 +21,12 @@ const partSeparator = "\n";
  */
 const contentPart = z
   .object(
-    { type: z.string(field("the part's type")), text: z.unknown().optional() },
+    { type: z.string(field("the part's type")), text: z.unknown().optional(), refusal: z.unknown().optional() },
     field("a part such as {type: 'text', text: '…'}"),
   )
   .transform((part, context) => {
+    // What an earlier answer said instead of an answer: text, all the same.
+    if (part.type === "refusal" && typeof part.refusal === "string") return part.refusal;
     if (part.type !== "text") {
       return refuse(
         context,
@@ -46,7 +48,15 @@ const content = shownAs(
       z.array(contentPart, field("a string or an array of text parts")).transform((texts) => texts.join(partSeparator)),
     )
     .pipe(text()),
-  z.union([z.string(), z.array(z.object({ type: z.literal("text"), text: z.string() }))]),
+  z.union([
+    z.string(),
+    z.array(
+      z.union([
+        z.object({ type: z.literal("text"), text: z.string() }),
+        z.object({ type: z.literal("refusal"), refusal: z.string() }),
+      ]),
+    ),
+  ]),
 );
 
 const roles = ["system", "developer", "user", "assistant", "tool"] as const;
@@ -87,36 +97,40 @@ const pastCall = z.object(
 );
 
 const message = z
-  // What is not named here is dropped: clients send back whole answers (`annotations: []`, `refusal: null`), and
-  // `name`s that the templates of open models have no place for.
+  // What is not named here is dropped: clients send back whole answers (`annotations: []`, `refusal: null`).
   .object(
     {
       role,
       content: content.nullish(),
+      name: optional(text()).describe("Who speaks, for templates that write it."),
       tool_calls: optional(z.array(pastCall, field("an array of calls"))),
       tool_call_id: optional(text()),
       function_call: only([], "'function_call' is not supported; use 'tool_calls'."),
     },
     field("an object with `role` and `content`"),
   )
-  .transform(({ role, content, tool_calls, tool_call_id }, context): ChatMessage => {
+  .transform(({ role, content, name, tool_calls, tool_call_id }, context): ChatMessage => {
+    const named = name === null ? {} : { name };
     if (role === "assistant" && tool_calls !== null && tool_calls.length > 0) {
       const toolCalls = tool_calls.map(({ id, function: { name, arguments: words } }) => ({
         id,
         name,
         arguments: words,
       }));
-      return { role, content: content ?? "", toolCalls };
+      return { role, content: content ?? "", toolCalls, ...named };
     }
     if (role === "tool" && tool_call_id === null) {
       context.addIssue({ code: "custom", path: ["tool_call_id"], message: "is missing; it must be the id of a call." });
       return z.NEVER;
     }
+    // Histories of agents have turns in which nothing was said.
+    if (role === "assistant") return { role, content: content ?? "", ...named };
     if (content === undefined || content === null) {
       context.addIssue({ code: "custom", path: ["content"], message: "must be a string or an array of text parts." });
       return z.NEVER;
     }
-    return role === "tool" && tool_call_id !== null ? { role, content, toolCallId: tool_call_id } : { role, content };
+    const message = { role, content, ...named };
+    return role === "tool" && tool_call_id !== null ? { ...message, toolCallId: tool_call_id } : message;
   });
 
 /** Messages, and how the template writes them: the same wherever messages are taken. */
@@ -130,10 +144,11 @@ export const chatCompletionRequestSchema = z
     {
       ...generationFields,
       ...messageFields,
-      max_tokens: optional(integer(1)).describe("Superseded by max_completion_tokens, which wins."),
-      max_completion_tokens: optional(integer(1)).describe(
-        "Tokens to write at most; default: what the context has room for.",
+      max_tokens: optional(tokenLimit(1)).describe("Superseded by max_completion_tokens, which wins."),
+      max_completion_tokens: optional(tokenLimit(1)).describe(
+        "Tokens to write at most; default and -1: what the context has room for.",
       ),
+      n_predict: optional(tokenLimit(1)).describe("llama.cpp's name of `max_tokens`."),
       logprobs: optional(flag()).describe("Whether the answer tells how likely each token was."),
       top_logprobs: optional(integer(0, maxTopLogprobs)).describe(
         "So many of the likeliest tokens at each place, too.",
@@ -172,12 +187,18 @@ export function parseChatCompletionRequest(body: unknown): ChatCompletionRequest
 
 /** @throws ToastError `invalid_request` when the request does not fit the model. */
 export function chatGenerationRequest(request: ChatCompletionRequest, model: ServedModel): GenerationRequest {
-  const use = chatToolUse(request);
+  const { steering } = request;
+  const format = callFormatOf(
+    model,
+    steering?.strength === 0 ? null : (steering?.adapter ?? model.adapter?.name ?? null),
+  );
+  const use = chatToolUse(request, format);
   return toGenerationRequest(request, model, {
     prompt: { kind: "chat", messages: request.messages, rendering: { ...renderingOf(request), tools: use.tools } },
     choices: request.n ?? 1,
-    maxTokens: request.max_completion_tokens ?? request.max_tokens,
+    maxTokens: limitOf(request.max_completion_tokens ?? request.max_tokens ?? request.n_predict),
     constraint: withTools(use, outputConstraint(request)),
+    format,
     logprobs: request.logprobs === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: request.prompt_logprobs,
   });

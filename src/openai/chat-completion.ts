@@ -1,10 +1,11 @@
 import { z } from "zod";
 import type { ReportRequest } from "../engine/generation-request.js";
 import type { TokenReport } from "../engine/token-report.js";
-import { type AnswerEvent, type AnsweredReason, answered, type CollectedAnswer } from "./answer-events.js";
-import type { AnswerChunks } from "./answer-frames.js";
-import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
-import { answerSchemas } from "./named-schemas.js";
+import type { CallFormat } from "../text/tool-call-format.js";
+import { responseSchemas } from "./named-schemas.js";
+import { type ResponseHead, steeringReportSchema } from "./response-head.js";
+import { type CollectedOutput, finishReasonOf, type ResponseFinishReason, type StreamEvent } from "./stream-events.js";
+import type { StreamChunks } from "./stream-frames.js";
 import {
   chatLogprobs,
   chatLogprobsSchema,
@@ -15,7 +16,7 @@ import {
   promptLogprobs,
   promptLogprobsSchema,
 } from "./token-reports.js";
-import { type AnswerPart, type Reading, ToolCallParser } from "./tool-calls.js";
+import { type DeltaPart, type Reading, ToolCallParser } from "./tool-calls.js";
 import { usageSchema, wireUsage } from "./usage.js";
 
 const finishReason = z.enum(["stop", "length", "tool_calls"]);
@@ -33,12 +34,12 @@ const toolCallPieceSchema = z.object({
 });
 
 /** What a prompt has to tell, once in an answer. */
-const promptTold = {
+const promptReportFields = {
   prompt_explanation: promptExplanationSchema.optional(),
   prompt_logprobs: promptLogprobsSchema.optional(),
 };
 
-const choiceTold = {
+const choiceReportFields = {
   logprobs: chatLogprobsSchema.nullable(),
   explanation: explanationSchema.optional(),
 };
@@ -59,17 +60,17 @@ export const chatCompletionSchema = z
           annotations: z.array(z.never()),
           tool_calls: z.array(toolCallSchema).optional(),
         }),
-        ...choiceTold,
+        ...choiceReportFields,
         finish_reason: finishReason,
       }),
     ),
     usage: usageSchema,
     system_fingerprint: z.string(),
     steering: steeringReportSchema,
-    ...promptTold,
+    ...promptReportFields,
   })
   .describe("Answer of POST /v1/chat/completions.")
-  .register(answerSchemas, { id: "ChatCompletion" });
+  .register(responseSchemas, { id: "ChatCompletion" });
 
 export const chatCompletionChunkSchema = z
   .object({
@@ -86,7 +87,7 @@ export const chatCompletionChunkSchema = z
           content: z.string().optional(),
           tool_calls: z.array(toolCallPieceSchema).optional(),
         }),
-        ...choiceTold,
+        ...choiceReportFields,
         finish_reason: finishReason.nullable(),
       }),
     ),
@@ -95,10 +96,10 @@ export const chatCompletionChunkSchema = z
       .optional()
       .describe("Only with stream_options.include_usage, and null but on the last chunk."),
     steering: steeringReportSchema.optional().describe("On the first chunk of each choice."),
-    ...promptTold,
+    ...promptReportFields,
   })
   .describe("One event of a streamed POST /v1/chat/completions.")
-  .register(answerSchemas, { id: "ChatCompletionChunk" });
+  .register(responseSchemas, { id: "ChatCompletionChunk" });
 
 type ChatCompletion = z.input<typeof chatCompletionSchema>;
 type ChatCompletionChunk = z.input<typeof chatCompletionChunkSchema>;
@@ -106,36 +107,37 @@ type Delta = ChatCompletionChunk["choices"][number]["delta"];
 
 /** The body of an unstreamed answer. */
 export function chatCompletion(
-  head: AnswerHead,
-  answer: CollectedAnswer,
+  head: ResponseHead,
+  output: CollectedOutput,
   report: ReportRequest,
   reading: Reading = "text",
+  format?: CallFormat | undefined,
 ): ChatCompletion {
   return {
     id: head.id,
     object: "chat.completion",
     created: head.created,
     model: head.model,
-    choices: answer.choices.map(({ text, reports, reason }, index) => ({
+    choices: output.choices.map(({ text, reports, reason }, index) => ({
       index,
-      ...(reading === "text" ? textMessage(text, reason) : callMessage(text, reason, reading)),
-      ...toldOfChoice(reports, report),
+      ...(reading === "text" ? textMessage(text, reason) : callMessage(text, reason, reading, format)),
+      ...choiceReports(reports, report),
     })),
-    usage: wireUsage(answer.usage),
+    usage: wireUsage(output.usage),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
-    ...toldOfPrompt(answer.prompts[0] ?? [], report),
+    ...promptReportsOf(output.prompts[0] ?? [], report),
   };
 }
 
-function textMessage(content: string, reason: AnsweredReason) {
+function textMessage(content: string, reason: ResponseFinishReason) {
   const message = { role: "assistant" as const, content, refusal: null, annotations: [] };
   return { message, finish_reason: reason };
 }
 
 /** Put together by the parser of streams: cut into pieces or not, an answer reads the same. */
-function callMessage(text: string, reason: AnsweredReason, reading: Reading) {
-  const parser = new ToolCallParser(reading);
+function callMessage(text: string, reason: ResponseFinishReason, reading: Reading, format?: CallFormat | undefined) {
+  const parser = new ToolCallParser(reading, undefined, format);
   const calls: z.input<typeof toolCallSchema>[] = [];
   let content = "";
   for (const part of [...parser.push(text), ...parser.flush()]) {
@@ -158,11 +160,11 @@ function callMessage(text: string, reason: AnsweredReason, reading: Reading) {
 }
 
 /** A text that calls and is complete waits for the calls' results. */
-function withCalls(reason: AnsweredReason, { calls }: ToolCallParser) {
+function withCalls(reason: ResponseFinishReason, { calls }: ToolCallParser) {
   return reason === "stop" && calls > 0 ? ("tool_calls" as const) : reason;
 }
 
-function deltaOf(part: AnswerPart): Delta {
+function deltaOf(part: DeltaPart): Delta {
   switch (part.kind) {
     case "content":
       return { content: part.text };
@@ -180,14 +182,15 @@ function deltaOf(part: AnswerPart): Delta {
  * last.
  */
 export function chatCompletionChunks(
-  head: AnswerHead,
+  head: ResponseHead,
   options: {
     readonly choices: number;
     readonly includeUsage: boolean;
     readonly report: ReportRequest;
     readonly reading?: Reading;
+    readonly format?: CallFormat | undefined;
   },
-): AnswerChunks {
+): StreamChunks {
   const shared = {
     id: head.id,
     object: "chat.completion.chunk" as const,
@@ -197,12 +200,12 @@ export function chatCompletionChunks(
   };
   const noUsage = options.includeUsage ? { usage: null } : {};
   /** Told on the next chunk, whichever choice it is of. */
-  let ofPrompt: ReturnType<typeof toldOfPrompt> = {};
+  let ofPrompt: ReturnType<typeof promptReportsOf> = {};
   const chunk = (
     index: number,
     delta: Delta,
     reason: z.output<typeof finishReason> | null,
-    told: ReturnType<typeof toldOfChoice> = { logprobs: null },
+    told: ReturnType<typeof choiceReports> = { logprobs: null },
   ): ChatCompletionChunk => {
     const prompt = ofPrompt;
     ofPrompt = {};
@@ -214,12 +217,12 @@ export function chatCompletionChunks(
       ? null
       : Array.from({ length: options.choices }, (_, index) => callReader(index));
   function callReader(index: number) {
-    const parser = new ToolCallParser(options.reading);
+    const parser = new ToolCallParser(options.reading, undefined, options.format);
     // Reports of markup have no text to go with; they come with the next chunk.
     let reports: TokenReport[] = [];
-    const chunksOf = (parts: readonly AnswerPart[]): ChatCompletionChunk[] =>
+    const chunksOf = (parts: readonly DeltaPart[]): ChatCompletionChunk[] =>
       parts.map((part) => {
-        const told = toldOfChoice(reports, options.report);
+        const told = choiceReports(reports, options.report);
         reports = [];
         return chunk(index, deltaOf(part), null, told);
       });
@@ -228,9 +231,9 @@ export function chatCompletionChunks(
         reports.push(...event.reports);
         return chunksOf(parser.push(event.text));
       },
-      finished(reason: AnsweredReason) {
+      finished(reason: ResponseFinishReason) {
         const last = chunksOf(parser.flush());
-        if (reports.length > 0) last.push(chunk(index, {}, null, toldOfChoice(reports, options.report)));
+        if (reports.length > 0) last.push(chunk(index, {}, null, choiceReports(reports, options.report)));
         return [...last, chunk(index, {}, withCalls(reason, parser))];
       },
     };
@@ -242,34 +245,34 @@ export function chatCompletionChunks(
         ...chunk(index, { role: "assistant", content: "" }, null),
         steering: head.steering,
       })),
-    event(event: AnswerEvent) {
+    event(event: StreamEvent) {
       switch (event.kind) {
         case "prompt":
-          ofPrompt = toldOfPrompt(event.reports, options.report);
+          ofPrompt = promptReportsOf(event.reports, options.report);
           return [];
         case "delta":
           // Held-back text (half a character, a possible stop string) makes empty deltas; a client has no use for them.
           if (event.text === "" && event.reports.length === 0) return [];
           if (readers !== null) return readers[event.choice]?.delta(event) ?? [];
-          return [chunk(event.choice, { content: event.text }, null, toldOfChoice(event.reports, options.report))];
+          return [chunk(event.choice, { content: event.text }, null, choiceReports(event.reports, options.report))];
         case "finished":
-          if (readers !== null) return readers[event.choice]?.finished(answered(event.reason)) ?? [];
+          if (readers !== null) return readers[event.choice]?.finished(finishReasonOf(event.reason)) ?? [];
           // Carries no text: clients drop the delta of a chunk that has a reason.
-          return [chunk(event.choice, {}, answered(event.reason))];
+          return [chunk(event.choice, {}, finishReasonOf(event.reason))];
       }
     },
     usage: (usage): ChatCompletionChunk => ({ ...shared, choices: [], usage: wireUsage(usage) }),
   };
 }
 
-function toldOfChoice(reports: readonly TokenReport[], report: ReportRequest) {
+function choiceReports(reports: readonly TokenReport[], report: ReportRequest) {
   return {
     logprobs: report.logprobs === null ? null : chatLogprobs(reports),
     ...(report.explain ? { explanation: explanation(reports) } : {}),
   };
 }
 
-function toldOfPrompt(reports: readonly TokenReport[], report: ReportRequest) {
+function promptReportsOf(reports: readonly TokenReport[], report: ReportRequest) {
   return {
     ...(report.explain ? { prompt_explanation: promptExplanation(reports) } : {}),
     ...(report.promptLogprobs === null ? {} : { prompt_logprobs: promptLogprobs(reports) }),

@@ -2,7 +2,14 @@ import { z } from "zod";
 import type { Prompt } from "../engine/prompt.js";
 import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
-import { generationFields, maxChoices, maxTopLogprobs, parseGenerationBody } from "./generation-fields.js";
+import {
+  generationFields,
+  limitOf,
+  maxChoices,
+  maxTopLogprobs,
+  parseGenerationBody,
+  tokenLimit,
+} from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
@@ -58,9 +65,10 @@ export const completionRequestSchema = z
     {
       ...generationFields,
       prompt: prompts,
-      max_tokens: optional(integer(0)).describe(
-        `Tokens to write at most; default ${defaultMaxTokens}. 0: the prompt is only computed, for 'echo' with 'logprobs'.`,
+      max_tokens: optional(tokenLimit(0)).describe(
+        `Tokens to write at most; default ${defaultMaxTokens}. 0: the prompt is only computed, for 'echo' with 'logprobs'; -1: what the context has room for.`,
       ),
+      n_predict: optional(tokenLimit(0)).describe("llama.cpp's name of `max_tokens`."),
       echo: optional(flag()).describe("Whether the text begins with the prompt."),
       logprobs: optional(integer(0, maxTopLogprobs)).describe("So many of the likeliest tokens at each place."),
       best_of: optional(integer(1)).describe("Only as large as 'n': what is generated is returned."),
@@ -69,7 +77,9 @@ export const completionRequestSchema = z
       ),
       suffix: only([""], "'suffix' is not supported: the models served here write on, not in between."),
       max_completion_tokens: only([], "'max_completion_tokens' belongs to chat completions; use 'max_tokens'."),
-      prompt_logprobs: only([0], "'prompt_logprobs' is not supported here: 'echo' with 'logprobs' tells the same."),
+      prompt_logprobs: optional(integer(0, maxTopLogprobs)).describe(
+        "How likely the prompt's tokens were, in vLLM's shape, with so many of the likeliest ones.",
+      ),
       ...constraintFields,
       ...ignoredParameters,
       ...unsupportedParameters,
@@ -111,14 +121,19 @@ export function completionGenerationRequests(request: CompletionRequest, model: 
     toGenerationRequest(request, model, {
       prompt: enginePrompt(prompt, request),
       choices: request.n ?? 1,
-      maxTokens: request.max_tokens ?? defaultMaxTokens,
+      maxTokens: limitOf(request.max_tokens ?? request.n_predict ?? defaultMaxTokens),
       constraint,
       logprobs: request.logprobs,
-      promptLogprobs: request.echo === true ? request.logprobs : null,
+      promptLogprobs: greatest(request.echo === true ? request.logprobs : null, request.prompt_logprobs),
     });
   const [first, ...others] = request.prompt;
   if (first === undefined) throw new Error("a checked request has a prompt");
   return [generationOf(first), ...others.map(generationOf)] as const;
+}
+
+/** What both may be told from; null when neither asks. */
+function greatest(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other);
 }
 
 function enginePrompt(prompt: WirePrompt, request: CompletionRequest): Prompt {

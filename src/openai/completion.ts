@@ -1,12 +1,19 @@
 import { z } from "zod";
 import type { ReportRequest } from "../engine/generation-request.js";
 import type { TokenReport } from "../engine/token-report.js";
-import { type AnswerEvent, answered, type CollectedAnswer } from "./answer-events.js";
-import type { AnswerChunks } from "./answer-frames.js";
-import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
 import { LegacyLogprobs, legacyLogprobsSchema } from "./legacy-logprobs.js";
-import { answerSchemas } from "./named-schemas.js";
-import { explanation, explanationSchema, promptExplanation, promptExplanationSchema } from "./token-reports.js";
+import { responseSchemas } from "./named-schemas.js";
+import { type ResponseHead, steeringReportSchema } from "./response-head.js";
+import { type CollectedOutput, finishReasonOf, type StreamEvent } from "./stream-events.js";
+import type { StreamChunks } from "./stream-frames.js";
+import {
+  explanation,
+  explanationSchema,
+  promptExplanation,
+  promptExplanationSchema,
+  promptLogprobs,
+  promptLogprobsSchema,
+} from "./token-reports.js";
 import { usageSchema, wireUsage } from "./usage.js";
 
 const finishReason = z.enum(["stop", "length"]);
@@ -14,6 +21,7 @@ const finishReason = z.enum(["stop", "length"]);
 const choice = z.object({
   index: z.int(),
   text: z.string(),
+  prompt_logprobs: promptLogprobsSchema.optional(),
   logprobs: legacyLogprobsSchema.nullable(),
   finish_reason: finishReason,
   explanation: explanationSchema.optional(),
@@ -36,7 +44,7 @@ export const completionSchema = z
     prompt_explanation: promptExplanationSchema.optional(),
   })
   .describe("Answer of POST /v1/completions.")
-  .register(answerSchemas, { id: "Completion" });
+  .register(responseSchemas, { id: "Completion" });
 
 export const completionChunkSchema = z
   .object({
@@ -50,7 +58,7 @@ export const completionChunkSchema = z
     prompt_explanation: promptExplanationSchema.optional(),
   })
   .describe("One event of a streamed POST /v1/completions.")
-  .register(answerSchemas, { id: "CompletionChunk" });
+  .register(responseSchemas, { id: "CompletionChunk" });
 
 type Completion = z.input<typeof completionSchema>;
 type CompletionChunk = z.input<typeof completionChunkSchema>;
@@ -60,33 +68,39 @@ export interface CompletionOptions {
   /** Of each prompt. */
   readonly choices: number;
   readonly report: ReportRequest;
+  /** Likeliest tokens to tell of each place of the prompt, in vLLM's shape; null: none. */
+  readonly promptLogprobs: number | null;
   /** The text of each prompt, to begin its answers with; null: they begin behind it. */
   readonly echo: readonly string[] | null;
 }
 
 /** The body of an unstreamed answer. */
-export function completion(head: AnswerHead, answer: CollectedAnswer, options: CompletionOptions): Completion {
+export function completion(head: ResponseHead, output: CollectedOutput, options: CompletionOptions): Completion {
   const { report } = options;
   return {
     id: head.id,
     object: "text_completion",
     created: head.created,
     model: head.model,
-    choices: answer.choices.map(({ text, reports, reason }, index) => {
+    choices: output.choices.map(({ text, reports, reason }, index) => {
       const prompt = Math.floor(index / options.choices);
-      const promptReports = options.echo === null ? [] : (answer.prompts[prompt] ?? []);
+      const promptReports = options.echo === null ? [] : (output.prompts[prompt] ?? []);
       return {
         index,
         text: `${options.echo?.[prompt] ?? ""}${text}`,
-        logprobs: report.logprobs === null ? null : new LegacyLogprobs().of([...promptReports, ...reports]),
+        logprobs:
+          report.logprobs === null
+            ? null
+            : new LegacyLogprobs().of([...promptReports, ...reports].map(likeliest(report.logprobs))),
         finish_reason: reason,
         ...explanationOf(reports, report),
+        ...promptLogprobsOf(output.prompts[prompt] ?? [], options),
       };
     }),
-    usage: wireUsage(answer.usage),
+    usage: wireUsage(output.usage),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
-    ...(report.explain ? { prompt_explanation: promptExplanation(answer.prompts[0] ?? []) } : {}),
+    ...(report.explain ? { prompt_explanation: promptExplanation(output.prompts[0] ?? []) } : {}),
   };
 }
 
@@ -95,9 +109,9 @@ export function completion(head: AnswerHead, answer: CollectedAnswer, options: C
  * last.
  */
 export function completionChunks(
-  head: AnswerHead,
+  head: ResponseHead,
   options: CompletionOptions & { readonly prompts: number; readonly includeUsage: boolean },
-): AnswerChunks {
+): StreamChunks {
   const { report, echo, choices, prompts } = options;
   const shared = {
     id: head.id,
@@ -110,6 +124,7 @@ export function completionChunks(
   const logprobs = Array.from({ length: prompts * choices }, () => new LegacyLogprobs());
   const promptReports = new Array<readonly TokenReport[]>(prompts).fill([]);
   const echoed = new Set<number>();
+  const begun = new Set<number>();
   /** What the first chunk says, and none behind it. */
   let once: Partial<CompletionChunk> = { steering: head.steering };
   let ofPrompt: Partial<CompletionChunk> = {};
@@ -121,9 +136,14 @@ export function completionChunks(
     reason: "stop" | "length" | null,
   ): CompletionChunk => {
     const told = { ...once, ...ofPrompt };
+    const isFirst = !begun.has(index);
+    begun.add(index);
     once = {};
     ofPrompt = {};
-    const logprobsOf = report.logprobs === null || reason !== null ? null : (logprobs[index]?.of(reports) ?? null);
+    const logprobsOf =
+      report.logprobs === null || reason !== null
+        ? null
+        : (logprobs[index]?.of(reports.map(likeliest(report.logprobs))) ?? null);
     return {
       ...shared,
       choices: [
@@ -133,6 +153,7 @@ export function completionChunks(
           logprobs: logprobsOf,
           finish_reason: reason,
           ...(reason === null ? explanationOf(reports, report) : {}),
+          ...(isFirst ? promptLogprobsOf(promptReports[Math.floor(index / choices)] ?? [], options) : {}),
         },
       ],
       ...noUsage,
@@ -151,7 +172,7 @@ export function completionChunks(
 
   return {
     opening: () => [],
-    event(event: AnswerEvent) {
+    event(event: StreamEvent) {
       switch (event.kind) {
         case "prompt":
           promptReports[event.prompt] = event.reports;
@@ -161,11 +182,21 @@ export function completionChunks(
           if (event.text === "" && event.reports.length === 0) return [];
           return [...echoChunks(event.choice, event.prompt), chunk(event.choice, event.text, event.reports, null)];
         case "finished":
-          return [...echoChunks(event.choice, event.prompt), chunk(event.choice, "", [], answered(event.reason))];
+          return [...echoChunks(event.choice, event.prompt), chunk(event.choice, "", [], finishReasonOf(event.reason))];
       }
     },
     usage: (usage): CompletionChunk => ({ ...shared, choices: [], usage: wireUsage(usage) }),
   };
+}
+
+/** Of each choice: a choice goes on from a prompt of its own. */
+function promptLogprobsOf(reports: readonly TokenReport[], { promptLogprobs: count }: CompletionOptions) {
+  return count === null ? {} : { prompt_logprobs: promptLogprobs(reports.map(likeliest(count))) };
+}
+
+/** A report with no more of the likeliest tokens than were asked for in this place. */
+function likeliest(count: number) {
+  return (report: TokenReport): TokenReport => ({ ...report, top: report.top.slice(0, count) });
 }
 
 function explanationOf(reports: readonly TokenReport[], report: ReportRequest) {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type ErrorCode, type ErrorData, ToastError } from "../errors.js";
-import { answerSchemas } from "./named-schemas.js";
+import { responseSchemas } from "./named-schemas.js";
 
 /** Clients read all four keys of the object inside, so all four are always there. */
 export const errorEnvelopeSchema = z
@@ -13,14 +13,14 @@ export const errorEnvelopeSchema = z
     }),
   })
   .describe("What every refusal and failure says.")
-  .register(answerSchemas, { id: "Error" });
+  .register(responseSchemas, { id: "Error" });
 
 export type ErrorEnvelope = z.output<typeof errorEnvelopeSchema>;
 export type WireError = ErrorEnvelope["error"];
 
 /** An error as the wire shows it. */
 export interface HttpError {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 429 | 500 | 502 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 429 | 500 | 502 | 503;
   /** Seconds for the `retry-after` header, null where trying again as it stands cannot help. */
   readonly retryAfter: number | null;
   readonly envelope: ErrorEnvelope;
@@ -55,6 +55,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   route_not_found: [404, "invalid_request_error", null],
   method_not_allowed: [405, "invalid_request_error", null],
   body_too_large: [413, "invalid_request_error", null],
+  unsupported_encoding: [415, "invalid_request_error", null],
   invalid_api_key: [401, "invalid_request_error", null],
   insufficient_permissions: [403, "invalid_request_error", null],
   host_not_allowed: [403, "invalid_request_error", null],

@@ -11,14 +11,18 @@ export const maxChoices = 128;
 export { maxLogprobs as maxTopLogprobs } from "../engine/generation-request.js";
 
 const stopString = text().min(1, "must not be empty: an empty stop string matches everywhere.");
+/** OpenAI takes 4, vLLM any number; each costs a step for every character. */
+const maxStops = 64;
 const stopStrings = z
-  .array(stopString, field("a string or an array of up to 4 strings"))
-  .max(4, "takes up to 4 strings.");
+  .array(stopString, field("a string or an array of strings"))
+  .max(maxStops, `takes up to ${maxStops} strings.`);
 
 const streamOptions = z.object(
   {
     include_usage: optional(flag()).describe("Adds one last chunk with `usage` and no choices."),
-    include_obfuscation: only([false], "Stream obfuscation is not supported."),
+    /** Padding against who measures packets; it changes no text, and there is none. */
+    include_obfuscation: optional(flag()),
+    continuous_usage_stats: only([false], "'stream_options.continuous_usage_stats' is not supported."),
   },
   field("an object"),
 );
@@ -41,7 +45,9 @@ const logitBias = z
 
 /** What decides how tokens are drawn: the same on every generating endpoint. */
 export const samplingFields = {
-  model: z.string(field("the id of a served model (see GET /v1/models)")),
+  model: optional(z.string(field("the id of a served model (see GET /v1/models)"))).describe(
+    "May be left out where one model is served.",
+  ),
   stream: optional(flag()),
   temperature: optional(number(0, 2)).describe(
     "0 takes the likeliest token; default: what the model recommends, else 1.",
@@ -55,22 +61,42 @@ export const samplingFields = {
   frequency_penalty: optional(number(-2, 2)),
   // Beyond these bounds the products of a few hundred repetitions leave the range of a float.
   repetition_penalty: optional(number(0.01, 10)),
+  repeat_penalty: optional(number(0.01, 10)).describe("llama.cpp's name of `repetition_penalty`."),
   logit_bias: optional(logitBias).describe("Added to the logits of tokens, by id, -100 to 100."),
+  allowed_token_ids: optional(
+    z.array(integer(0), field("an array of token ids")).min(1, "must hold at least one token id."),
+  ).describe("The only tokens that may be drawn; an end of sequence only if it is among them."),
   // Not z.int(): OpenAI documents 64-bit seeds, which JSON parsing has already rounded to the nearest double.
   seed: optional(z.number(field("an integer")).refine(Number.isInteger, "must be an integer.")).describe(
     "Same seed, same text.",
   ),
   stop: shownAs(
     optional(z.preprocess((value) => (typeof value === "string" ? [value] : value), stopStrings)),
-    z.union([z.string(), z.array(z.string()).max(4), z.null()]).optional(),
+    z.union([z.string(), z.array(z.string()).max(maxStops), z.null()]).optional(),
   ),
   ignore_eos: optional(flag()).describe("Go on after the end-of-sequence token."),
   min_tokens: optional(integer(0)).describe("Tokens before which the text does not end by itself."),
   stop_token_ids: optional(
     z.array(integer(0), field("an array of token ids")).max(64, "takes up to 64 token ids."),
   ).describe("Tokens that end the text as an end of sequence does."),
+  include_stop_str_in_output: optional(flag()).describe("Whether the stop string that ends the text is part of it."),
+  skip_special_tokens: optional(flag()).describe("Whether special tokens are left out of the text; default true."),
+  truncate_prompt_tokens: optional(integer(-1).refine((count) => count !== 0, "must not be 0.")).describe(
+    "Tokens of the prompt's end that are kept; -1: as many as the context has room for.",
+  ),
   steering: optional(steeringField),
 };
+
+/** A number of tokens at most; −1, as llama.cpp and vLLM have it, is no limit. */
+export function tokenLimit(least: 0 | 1) {
+  const expected = `an integer of at least ${least}, or -1 for no limit`;
+  return z.int(field(expected)).refine((count) => count === -1 || count >= least, `must be ${expected}.`);
+}
+
+/** @returns null for no limit. */
+export function limitOf(limit: number | null): number | null {
+  return limit === -1 ? null : limit;
+}
 
 /** What chat completions and completions share beside the sampling. */
 export const generationFields = {

@@ -1,13 +1,18 @@
 import { randomInt } from "node:crypto";
 import type { GenerationRequest } from "../engine/generation-request.js";
 import type { ServedModel } from "../engine/served-model.js";
+import { ToastError } from "../errors.js";
+import { type CallFormat, ownFormat } from "../text/tool-call-format.js";
 import type { SamplingRequest } from "./generation-fields.js";
 import { resolveSteering } from "./steering-field.js";
+import { callMarkupOf } from "./tool-calls.js";
 
 /** What an endpoint says in words of its own. */
 export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | "maxTokens" | "constraint"> {
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;
+  /** How calls stand in the text, where there may be any. */
+  readonly format?: CallFormat;
 }
 
 /**
@@ -16,8 +21,10 @@ export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | 
  * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
 export function toGenerationRequest(request: SamplingRequest, model: ServedModel, own: OwnPart): GenerationRequest {
-  const { logprobs, promptLogprobs, ...ownFields } = own;
+  const { logprobs, promptLogprobs, format = ownFormat, ...ownFields } = own;
   const recommended = model.base.sampling;
+  const truncate = request.truncate_prompt_tokens;
+  refuseContradictions(request, own);
   return {
     ...ownFields,
     steering: resolveSteering(request.steering, model),
@@ -27,16 +34,39 @@ export function toGenerationRequest(request: SamplingRequest, model: ServedModel
       minP: request.min_p ?? recommended.min_p ?? 0,
       presencePenalty: request.presence_penalty ?? 0,
       frequencyPenalty: request.frequency_penalty ?? 0,
-      repetitionPenalty: request.repetition_penalty ?? recommended.repetition_penalty ?? 1,
+      repetitionPenalty: request.repetition_penalty ?? request.repeat_penalty ?? recommended.repetition_penalty ?? 1,
       logitBias: request.logit_bias ?? [],
+      ...(request.allowed_token_ids === null ? {} : { allowedTokens: request.allowed_token_ids }),
       seed: request.seed === null ? randomInt(2 ** 32) : foldSeed(request.seed),
     },
     stopStrings: request.stop ?? [],
+    keepsStop: request.include_stop_str_in_output ?? false,
+    calls: callMarkupOf(ownFields.constraint, format),
+    skipsSpecialTokens: request.skip_special_tokens ?? true,
+    ...(truncate === null ? {} : { truncatePrompt: truncate === -1 ? "room" : truncate }),
     ignoreEos: request.ignore_eos ?? false,
     minTokens: request.min_tokens ?? 0,
     stopTokenIds: request.stop_token_ids ?? [],
     report: { logprobs, promptLogprobs, explain: request.steering?.explain ?? false },
   };
+}
+
+/** @throws ToastError `invalid_request` for fields that cannot both hold. */
+function refuseContradictions(request: SamplingRequest, { constraint }: OwnPart): void {
+  const { repetition_penalty: ours, repeat_penalty: theirs, allowed_token_ids: allowed } = request;
+  if (ours !== null && theirs !== null && ours !== theirs) {
+    const message = "'repetition_penalty' and 'repeat_penalty' are one thing and say two. Leave one of them out.";
+    throw new ToastError("invalid_request", message, { param: "repeat_penalty" });
+  }
+  if (allowed === null) return;
+  if (constraint !== null) {
+    const message = `'allowed_token_ids' and '${constraint.param}' may leave no token to draw. Leave one of them out.`;
+    throw new ToastError("invalid_request", message, { param: "allowed_token_ids" });
+  }
+  if ((request.min_tokens ?? 0) > 0) {
+    const message = "'allowed_token_ids' and 'min_tokens' may leave no token to draw. Leave one of them out.";
+    throw new ToastError("invalid_request", message, { param: "allowed_token_ids" });
+  }
 }
 
 /** `top_k` 0 and −1 are off (vLLM); `top_p` 0 asks for no mass beyond the best candidate, which is `top_k` 1. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { TokenReport } from "../engine/token-report.js";
-import { answerSchemas } from "./named-schemas.js";
+import { responseSchemas } from "./named-schemas.js";
 import { tokenText, type WrittenToken, wireLogprob } from "./token-reports.js";
 
 export const legacyLogprobsSchema = z
@@ -13,7 +13,7 @@ export const legacyLogprobsSchema = z
   .describe(
     "One entry for each token; null for the first of a prompt. Offsets count characters (Unicode code points) from the beginning of the choice's text.",
   )
-  .register(answerSchemas, { id: "CompletionLogprobs" });
+  .register(responseSchemas, { id: "CompletionLogprobs" });
 
 /**
  * Log probabilities in the shape of completions. Remembers where in its choice's text it is, over all chunks of a

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { AdapterInfo } from "../engine/model-info.js";
 import type { ServedModel } from "../engine/served-model.js";
-import { answerSchemas } from "./named-schemas.js";
+import { responseSchemas } from "./named-schemas.js";
 
 /** What people read of an adapter before they choose it. */
 export const presentationFields = {
@@ -41,12 +41,12 @@ export const modelSchema = z
     steering: z.object({ adapter: z.string(), stage: z.string(), ...presentationFields }).nullable(),
   })
   .describe("A served model: OpenAI's four keys, and what a client of this server may want to know.")
-  .register(answerSchemas, { id: "Model" });
+  .register(responseSchemas, { id: "Model" });
 
 export const modelListSchema = z
   .object({ object: z.literal("list"), data: z.array(modelSchema) })
   .describe("Answer of GET /v1/models.")
-  .register(answerSchemas, { id: "ModelList" });
+  .register(responseSchemas, { id: "ModelList" });
 
 /** An entry of GET /v1/models. */
 export function modelObject(model: ServedModel, created: number): z.input<typeof modelSchema> {
@@ -84,4 +84,4 @@ export const healthSchema = z
     message: z.string().optional(),
   })
   .describe("Answer of GET /health: 200 when ready, else 503.")
-  .register(answerSchemas, { id: "Health" });
+  .register(responseSchemas, { id: "Health" });

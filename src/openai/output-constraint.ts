@@ -92,6 +92,10 @@ export const constraintFields = {
   guided_regex: optional(text),
   guided_choice: optional(choices),
   guided_grammar: optional(text),
+  json_schema: optional(jsonSchemaOrText).describe("llama.cpp's name of `structured_outputs.json`."),
+  regex: optional(text).describe("SGLang's name of `structured_outputs.regex`."),
+  grammar: optional(text).describe("llama.cpp's name of `structured_outputs.grammar`."),
+  ebnf: optional(text).describe("SGLang's name of the same."),
 };
 
 const schema = z.object(constraintFields);
@@ -109,6 +113,10 @@ export function outputConstraint(request: z.infer<typeof schema>): Constraint | 
     ...ofKind("guided_regex", request.guided_regex, regexConstraint),
     ...ofKind("guided_choice", request.guided_choice, choiceConstraint),
     ...ofKind("guided_grammar", request.guided_grammar, grammarConstraint),
+    ...ofKind("json_schema", request.json_schema, schemaConstraint),
+    ...ofKind("regex", request.regex, regexConstraint),
+    ...ofKind("grammar", request.grammar, grammarConstraint),
+    ...ofKind("ebnf", request.ebnf, grammarConstraint),
   ];
   const [first = null, second] = constraints;
   if (first !== null && second !== undefined) {

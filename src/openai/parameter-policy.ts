@@ -16,6 +16,25 @@ export const ignoredParameters = {
   prompt_cache_key: z.unknown().optional(),
   prompt_cache_retention: z.unknown().optional(),
   prompt_cache_options: z.unknown().optional(),
+  /** Whether OpenAI keeps the answer for later; nothing is kept here, which responses say (`store: false`). */
+  store: z.unknown().optional(),
+  /** How fast OpenAI answers, and at what price; there is one way here, which responses say. */
+  service_tier: z.unknown().optional(),
+  /** How long OpenAI's reasoning models think; the models served here have no thinking that could be set. */
+  reasoning_effort: z.unknown().optional(),
+  /** How wordy OpenAI's newest models are; a wish, which no other model hears. */
+  verbosity: z.unknown().optional(),
+  /** What the answer may look like, to be quicker; it changes no text. */
+  prediction: z.unknown().optional(),
+  /** Hints of llama.cpp and vLLM on caches, slots, queues, backends and timings; they change no text. */
+  cache_prompt: z.unknown().optional(),
+  id_slot: z.unknown().optional(),
+  priority: z.unknown().optional(),
+  request_id: z.unknown().optional(),
+  timings_per_token: z.unknown().optional(),
+  guided_decoding_backend: z.unknown().optional(),
+  /** Blanks that only tokenizers without a tokenizer.json put between special tokens. */
+  spaces_between_special_tokens: z.unknown().optional(),
 };
 
 /**
@@ -23,13 +42,32 @@ export const ignoredParameters = {
  * listed) and refused in every other: an answer without what was promised is worse than none.
  */
 export const unsupportedParameters = {
-  store: only([false], "Nothing is stored here: leave 'store' out or set it to false."),
-  service_tier: only(["auto", "default"], "There is one service tier: 'default'."),
   moderation: only([], "Moderation is not supported."),
-  // Not OpenAI's, but widely sent: extensions of vLLM and its kin that would change the text.
-  bad_words: only([[]], "'bad_words' is not supported."),
+  // Not OpenAI's, but widely sent: extensions of vLLM, llama.cpp and SGLang that would change the text or the answer.
+  bad_words: only([[]], "'bad_words' is not supported; see 'logit_bias'."),
   use_beam_search: only([false], "Beam search is not supported."),
   length_penalty: only([1], "'length_penalty' belongs to beam search, which is not supported."),
+  return_token_ids: only([false], "'return_token_ids' is not supported; see POST /tokenize."),
+  return_tokens_as_token_ids: only([false], "'return_tokens_as_token_ids' is not supported."),
+  typical_p: only([1], "Typical sampling is not supported: 'typical_p' must be 1."),
+  tfs_z: only([1], "Tail-free sampling is not supported: 'tfs_z' must be 1."),
+  top_n_sigma: only([-1, 0], "'top_n_sigma' is not supported."),
+  mirostat: only([0], "Mirostat is not supported: 'mirostat' must be 0."),
+  dynatemp_range: only([0], "A dynamic temperature is not supported: 'dynatemp_range' must be 0."),
+  xtc_probability: only([0], "XTC is not supported: 'xtc_probability' must be 0."),
+  dry_multiplier: only([0], "DRY is not supported: 'dry_multiplier' must be 0."),
+  repeat_last_n: only([-1], "'repeat_penalty' looks at the whole text here: 'repeat_last_n' must be -1."),
+  samplers: only([], "The order of samplers is fixed here: leave 'samplers' out."),
+  grammar_lazy: only([false], "Lazy grammars are not supported."),
+  guided_whitespace_pattern: only([], "'guided_whitespace_pattern' is not supported."),
+  structural_tag: only([], "'structural_tag' is not supported; see 'tools'."),
+  logits_processors: only([[]], "'logits_processors' is not supported."),
+  cache_salt: only([""], "Prefixes are kept for all callers alike: 'cache_salt' is not supported."),
+  prompt_embeds: only([], "'prompt_embeds' is not supported."),
+  extra_body: only(
+    [{}],
+    "'extra_body' is an argument of the Python client, which puts what it holds into the body itself: send those fields there.",
+  ),
 };
 
 /** Those that belong to chat. */
@@ -38,10 +76,7 @@ export const unsupportedChatParameters = {
   function_call: only(["none", "auto"], "'function_call' is not supported; use 'tool_choice'."),
   modalities: only([["text"]], "This server writes text only: 'modalities' must be ['text']."),
   audio: only([], "This server writes text only."),
-  prediction: only([], "Predicted outputs are not supported."),
   web_search_options: only([], "Web search is not supported."),
-  reasoning_effort: only(["none"], "The models served here have no reasoning effort to set."),
-  verbosity: only(["medium"], "The models served here have no verbosity to set."),
   echo: only([false], "'echo' is not supported for chat; see POST /v1/completions."),
   best_of: only([1], "'best_of' is not supported."),
   chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
@@ -81,7 +116,7 @@ function isNeutral(value: unknown, neutral: Neutral): boolean {
   return value === neutral;
 }
 
-export function unless(asksForNothing: (value: unknown) => boolean, message: string) {
+function unless(asksForNothing: (value: unknown) => boolean, message: string) {
   return z
     .unknown()
     .optional()

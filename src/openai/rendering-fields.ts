@@ -11,8 +11,8 @@ const ownVariables: ReadonlySet<string> = new Set([
   "add_generation_prompt",
   "bos_token",
   "eos_token",
-  "toast_refuse",
-  "toast_time",
+  "raise_exception",
+  "strftime_now",
 ]);
 
 // Scalars only: templates ask for no more, and a deep value would have to be copied between threads.

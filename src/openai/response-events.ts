@@ -1,11 +1,9 @@
 import { z } from "zod";
 import type { ReportRequest } from "../engine/generation-request.js";
 import type { TokenReport } from "../engine/token-report.js";
-import { type AnsweredReason, answered } from "./answer-events.js";
-import type { AnswerFrames } from "./answer-frames.js";
-import type { AnswerHead } from "./answer-head.js";
+import type { CallFormat } from "../text/tool-call-format.js";
 import { toHttpError } from "./error-envelope.js";
-import { answerSchemas } from "./named-schemas.js";
+import { responseSchemas } from "./named-schemas.js";
 import {
   begunItem,
   endedItem,
@@ -16,9 +14,12 @@ import {
   responseObject,
   responseSchema,
 } from "./response.js";
-import { type AnswerItem, AnswerItems, type ItemStep } from "./response-items.js";
+import type { ResponseHead } from "./response-head.js";
+import { type ItemStep, type OutputItem, OutputItems } from "./response-items.js";
 import type { ResponseRequest } from "./response-request.js";
 import { eventFrame } from "./server-sent-events.js";
+import { finishReasonOf, type ResponseFinishReason } from "./stream-events.js";
+import type { StreamFrames } from "./stream-frames.js";
 import { explanationSchema, promptExplanation, promptExplanationSchema, rankedLogprobSchema } from "./token-reports.js";
 import type { Reading } from "./tool-calls.js";
 
@@ -78,7 +79,7 @@ export const responseEventSchema = z
   .describe(
     "One event of a streamed POST /v1/responses, in the order of this list, the events of each item together; the last is one of the last three.",
   )
-  .register(answerSchemas, { id: "ResponseEvent" });
+  .register(responseSchemas, { id: "ResponseEvent" });
 
 type ResponseEvent = z.input<typeof responseEventSchema>;
 /** An event before its number is known. */
@@ -86,15 +87,19 @@ type Unnumbered<Event> = Event extends ResponseEvent ? Omit<Event, "sequence_num
 
 /** The events of one streamed response. There is no `[DONE]` in this API: the last event says how it ended. */
 export function responseFrames(
-  head: AnswerHead,
+  head: ResponseHead,
   request: ResponseRequest,
-  { report, reading }: { readonly report: ReportRequest; readonly reading: Reading },
-): AnswerFrames {
-  const items = new AnswerItems(reading);
+  {
+    report,
+    reading,
+    format,
+  }: { readonly report: ReportRequest; readonly reading: Reading; readonly format?: CallFormat | undefined },
+): StreamFrames {
+  const items = new OutputItems(reading, format);
   let number = 0;
   let promptReports: readonly TokenReport[] = [];
-  let isPromptTold = false;
-  let reason: AnsweredReason = "stop";
+  let isPromptReported = false;
+  let reason: ResponseFinishReason = "stop";
 
   const frame = (event: Unnumbered<ResponseEvent>): string => {
     const numbered = { ...event, sequence_number: number++ };
@@ -102,19 +107,19 @@ export function responseFrames(
   };
   const prompt = () => (report.explain ? { prompt_explanation: promptExplanation(promptReports) } : {});
   const promptOnce = () => {
-    const told = isPromptTold ? {} : prompt();
-    isPromptTold = true;
+    const told = isPromptReported ? {} : prompt();
+    isPromptReported = true;
     return told;
   };
 
-  const opened = (at: number, item: AnswerItem): readonly string[] => {
+  const opened = (at: number, item: OutputItem): readonly string[] => {
     const added = frame({ type: "response.output_item.added", output_index: at, item: begunItem(item) });
     if (item.kind === "call") return [added];
     const part = outputText("", [], { ...report, explain: false });
     return [added, frame({ type: "response.content_part.added", ...placeOf(at, item), content_index: 0, part })];
   };
 
-  const closed = (at: number, item: AnswerItem, isCut: boolean): readonly string[] => {
+  const closed = (at: number, item: OutputItem, isCut: boolean): readonly string[] => {
     const place = placeOf(at, item);
     const done = () =>
       frame({ type: "response.output_item.done", output_index: at, item: endedItem(item, isCut, report) });
@@ -178,7 +183,7 @@ export function responseFrames(
         case "delta":
           return items.push(event.text, event.reports).flatMap((step) => framesOfStep(step, false));
         case "finished": {
-          reason = answered(event.reason);
+          reason = finishReasonOf(event.reason);
           const steps = items.finish();
           return steps.flatMap((step, at) => framesOfStep(step, reason === "length" && at === steps.length - 1));
         }
@@ -196,6 +201,6 @@ export function responseFrames(
   };
 }
 
-function placeOf(at: number, { id }: AnswerItem) {
+function placeOf(at: number, { id }: OutputItem) {
   return { item_id: id, output_index: at };
 }

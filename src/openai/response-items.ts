@@ -1,12 +1,13 @@
 import type { TokenReport } from "../engine/token-report.js";
-import { newId } from "./answer-head.js";
+import type { CallFormat } from "../text/tool-call-format.js";
+import { newId } from "./response-head.js";
 import { type Reading, ToolCallParser } from "./tool-calls.js";
 
 /**
  * One item of an answer while it is written. Every token's report is with one item: that of markup with the call it
  * opens or closes.
  */
-export type AnswerItem = MessageItem | CallItem;
+export type OutputItem = MessageItem | CallItem;
 
 export interface MessageItem {
   readonly kind: "message";
@@ -27,7 +28,7 @@ export interface CallItem {
 
 /** What more of the answer means for its items; `at` counts them from 0, `item` is as it stands behind the step. */
 export type ItemStep =
-  | { readonly kind: "opened"; readonly at: number; readonly item: AnswerItem }
+  | { readonly kind: "opened"; readonly at: number; readonly item: OutputItem }
   | {
       readonly kind: "text";
       readonly at: number;
@@ -36,23 +37,23 @@ export type ItemStep =
       readonly reports: readonly TokenReport[];
     }
   | { readonly kind: "arguments"; readonly at: number; readonly item: CallItem; readonly text: string }
-  | { readonly kind: "closed"; readonly at: number; readonly item: AnswerItem };
+  | { readonly kind: "closed"; readonly at: number; readonly item: OutputItem };
 
 /**
  * Tells the items of a response from its text: messages and calls in the order in which they were written, one open at
  * a time.
  */
-export class AnswerItems {
+export class OutputItems {
   readonly #parser: ToolCallParser | null;
-  readonly #items: AnswerItem[] = [];
+  readonly #items: OutputItem[] = [];
   /** Of markup, and of text that is held back. */
   #reports: TokenReport[] = [];
 
-  constructor(reading: Reading) {
-    this.#parser = reading === "text" ? null : new ToolCallParser(reading);
+  constructor(reading: Reading, format?: CallFormat | undefined) {
+    this.#parser = reading === "text" ? null : new ToolCallParser(reading, undefined, format);
   }
 
-  get items(): readonly AnswerItem[] {
+  get items(): readonly OutputItem[] {
     return this.#items;
   }
 
@@ -110,7 +111,7 @@ export class AnswerItems {
     return this.#open({ kind: "message", id: newId("msg"), text: "", reports: [] }, steps);
   }
 
-  #open<Item extends AnswerItem>(item: Item, steps: ItemStep[]): Item {
+  #open<Item extends OutputItem>(item: Item, steps: ItemStep[]): Item {
     this.#close(steps);
     this.#items.push(item);
     steps.push({ kind: "opened", at: this.#items.length - 1, item });
@@ -122,7 +123,7 @@ export class AnswerItems {
     if (item !== undefined) steps.push({ kind: "closed", at: this.#items.length - 1, item });
   }
 
-  #replace<Item extends AnswerItem>(item: Item): Item {
+  #replace<Item extends OutputItem>(item: Item): Item {
     this.#items[this.#items.length - 1] = item;
     return item;
   }

@@ -1,14 +1,14 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/generation-request.js";
-import type { ServedModel } from "../engine/served-model.js";
+import { callFormatOf, type ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
-import { maxTopLogprobs, samplingFields } from "./generation-fields.js";
+import { limitOf, maxTopLogprobs, samplingFields, tokenLimit } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, jsonConstraint, jsonSchema, outputConstraint } from "./output-constraint.js";
-import { ignoredParameters, only, unless, unsupportedParameters } from "./parameter-policy.js";
-import { field, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
+import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
+import { field, flag, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import { flatToolFields, responseToolUse, withTools } from "./tool-request.js";
 
 const roles = ["user", "assistant", "system", "developer"] as const;
@@ -18,10 +18,11 @@ const textParts: ReadonlySet<string> = new Set(["input_text", "output_text", "te
 
 const contentPart = z
   .object(
-    { type: z.string(field("the part's type")), text: z.unknown().optional() },
+    { type: z.string(field("the part's type")), text: z.unknown().optional(), refusal: z.unknown().optional() },
     field("a part such as {type: 'input_text', text: '…'}"),
   )
   .transform((part, context) => {
+    if (part.type === "refusal" && typeof part.refusal === "string") return part.refusal;
     if (!textParts.has(part.type)) {
       const type = part.type.slice(0, 40);
       return refuse(context, `Content of type '${type}' is not supported: this server reads text only.`);
@@ -33,6 +34,11 @@ const contentPart = z
     return part.text;
   });
 
+const shownPart = z.union([
+  z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() }),
+  z.object({ type: z.literal("refusal"), refusal: z.string() }),
+]);
+
 const content = shownAs(
   z
     .preprocess(
@@ -40,10 +46,10 @@ const content = shownAs(
       z.array(contentPart, field("a string or an array of text parts")).transform((texts) => texts.join("\n")),
     )
     .pipe(text()),
-  z.union([z.string(), z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() }))]),
+  z.union([z.string(), z.array(shownPart)]),
 );
 
-const itemTypes = ["message", "function_call", "function_call_output"] as const;
+const itemTypes = ["message", "function_call", "function_call_output", "reasoning"] as const;
 
 /** Clients send the items of earlier answers back as they came; what is not named here is dropped. */
 const knownItem = z.discriminatedUnion("type", [
@@ -59,6 +65,8 @@ const knownItem = z.discriminatedUnion("type", [
     arguments: text("the arguments as JSON text"),
   }),
   z.object({ type: z.literal("function_call_output"), call_id: text("the id of a call"), output: content }),
+  // What another model thought: agents send it back with the rest. No template here has a place for it.
+  z.object({ type: z.literal("reasoning") }),
 ]);
 
 const inputItem = z.preprocess(
@@ -68,6 +76,11 @@ const inputItem = z.preprocess(
     .looseObject({ type: z.string(field("a string")) }, field("an item such as {role: 'user', content: '…'}"))
     .superRefine(({ type }, context) => {
       if (itemTypes.some((known) => known === type)) return;
+      if (type === "item_reference") {
+        const message = "Nothing is stored here that 'item_reference' could name: send the item itself.";
+        refuse(context, message, ["type"]);
+        return;
+      }
       const message = `Items of type '${type.slice(0, 40)}' are not supported: nothing is stored here, and no tools but functions are called.`;
       refuse(context, message, ["type"]);
     })
@@ -92,10 +105,7 @@ const input = shownAs(
         z.object({
           type: z.literal("message").nullish(),
           role: z.enum(roles),
-          content: z.union([
-            z.string(),
-            z.array(z.object({ type: z.enum(["input_text", "output_text"]), text: z.string() })),
-          ]),
+          content: z.union([z.string(), z.array(shownPart)]),
         }),
         z.object({
           type: z.literal("function_call"),
@@ -108,6 +118,7 @@ const input = shownAs(
           call_id: z.string(),
           output: z.union([z.string(), z.array(z.object({ type: z.literal("input_text"), text: z.string() }))]),
         }),
+        z.object({ type: z.literal("reasoning") }).describe("Passed over."),
       ]),
     ),
   ]),
@@ -137,6 +148,8 @@ function messagesOf(items: readonly z.output<typeof knownItem>[], context: z.cor
           context.addIssue({ code: "custom", path: [at, "call_id"], message });
         }
         messages.push({ role: "tool", content: item.output, toolCallId: item.call_id });
+        break;
+      case "reasoning":
     }
   }
   return messages;
@@ -161,14 +174,6 @@ const metadata = z
   .record(z.string().max(64), metadataText, field("an object of strings"))
   .refine((labels) => Object.keys(labels).length <= 16, "takes up to 16 labels.");
 
-const asksForNothing =
-  (neutral: Readonly<Record<string, readonly unknown[]>>) =>
-  (value: unknown): boolean =>
-    typeof value === "object" &&
-    value !== null &&
-    !Array.isArray(value) &&
-    Object.entries(value).every(([key, part]) => part === null || (neutral[key] ?? [part]).includes(part));
-
 /** As `response_format` of chat completions, written flat. */
 const textFormat = z.discriminatedUnion(
   "type",
@@ -191,12 +196,13 @@ const textFormat = z.discriminatedUnion(
 const textOptions = z.object(
   {
     format: optional(textFormat),
-    verbosity: only(["medium"], "The models served here have no verbosity to set."),
+    /** A wish, as `verbosity` of chat completions. */
+    verbosity: z.unknown().optional(),
   },
   field("an object"),
 );
 
-const { metadata: _, ...ignored } = ignoredParameters;
+const { metadata: _, prompt_cache_key: ___, safety_identifier: ____, ...ignored } = ignoredParameters;
 /** A response has `text.format` in its place. */
 const { response_format: __, ...constraints } = constraintFields;
 
@@ -206,8 +212,8 @@ export const responseRequestSchema = z
       ...samplingFields,
       input,
       instructions: optional(text()).describe("A system message in front of the input."),
-      max_output_tokens: optional(integer(1)).describe(
-        "Tokens to write at most; default: what the context has room for.",
+      max_output_tokens: optional(tokenLimit(1)).describe(
+        "Tokens to write at most; default and -1: what the context has room for.",
       ),
       include: optional(
         z.array(z.enum(includable, field(`one of ${includable.join(", ")}`)), field("an array of strings")),
@@ -216,25 +222,29 @@ export const responseRequestSchema = z
         "So many of the likeliest tokens at each place, too.",
       ),
       metadata: optional(metadata).describe("Labels, sent back with the answer."),
+      prompt_cache_key: optional(z.string(field("a string"))).describe("Sent back with the answer."),
+      safety_identifier: optional(z.string(field("a string"))).describe("Sent back with the answer."),
       text: optional(textOptions),
       stream_options: optional(
-        z.object({ include_obfuscation: only([false], "Stream obfuscation is not supported.") }, field("an object")),
+        z.object({ include_obfuscation: optional(flag()).describe("There is none.") }, field("an object")),
       ),
-      reasoning: unless(
-        asksForNothing({ effort: ["none"], summary: [], generate_summary: [] }),
-        "The models served here do not reason: leave 'reasoning' out.",
+      reasoning: optional(z.looseObject({}, field("an object"))).describe(
+        "A wish of reasoning models; none is served, and no summary comes of it.",
       ),
       previous_response_id: only([], "Nothing is stored here: send the whole conversation as 'input'."),
       conversation: only([], "Nothing is stored here: send the whole conversation as 'input'."),
       background: only([false], "Answers are not generated in the background: leave 'background' out."),
-      truncation: only(["disabled"], "A conversation is never cut silently: 'truncation' must be 'disabled'."),
+      truncation: only(
+        ["disabled", "auto"],
+        "'truncation' must be 'disabled' or 'auto'; a conversation that is too long is refused either way.",
+      ),
       prompt: only([], "Prompt templates are not stored here; send 'input'."),
       context_management: only([[]], "Contexts are not managed here; send what the model shall read."),
       ...flatToolFields,
       n: only([1], "A response has one answer."),
       max_tokens: only([], "'max_tokens' belongs to other endpoints; use 'max_output_tokens'."),
       /** Counts calls of OpenAI's own tools, of which there are none. */
-      max_tool_calls: z.unknown().optional(),
+      max_tool_calls: optional(integer(1)).describe("Sent back with the answer."),
       ...constraints,
       ...ignored,
       ...unsupportedParameters,
@@ -259,7 +269,12 @@ export function parseResponseRequest(body: unknown): ResponseRequest {
 
 /** @throws ToastError `invalid_request` when the request does not fit the model. */
 export function responseGenerationRequest(request: ResponseRequest, model: ServedModel): GenerationRequest {
-  const use = responseToolUse(request);
+  const { steering } = request;
+  const format = callFormatOf(
+    model,
+    steering?.strength === 0 ? null : (steering?.adapter ?? model.adapter?.name ?? null),
+  );
+  const use = responseToolUse(request, format);
   const instructions =
     request.instructions === null ? [] : [{ role: "system" as const, content: request.instructions }];
   return toGenerationRequest(request, model, {
@@ -269,8 +284,9 @@ export function responseGenerationRequest(request: ResponseRequest, model: Serve
       rendering: { addGenerationPrompt: true, continueFinalMessage: false, variables: {}, tools: use.tools },
     },
     choices: 1,
-    maxTokens: request.max_output_tokens,
+    maxTokens: limitOf(request.max_output_tokens),
     constraint: withTools(use, constraintOf(request)),
+    format,
     logprobs: request.include?.includes(logprobsIncluded) === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: null,
   });

@@ -2,11 +2,13 @@ import { z } from "zod";
 import type { Usage } from "../engine/engine.js";
 import type { ReportRequest } from "../engine/generation-request.js";
 import type { TokenReport } from "../engine/token-report.js";
-import type { AnsweredReason, CollectedAnswer } from "./answer-events.js";
-import { type AnswerHead, steeringReportSchema } from "./answer-head.js";
-import { answerSchemas } from "./named-schemas.js";
-import { type AnswerItem, AnswerItems } from "./response-items.js";
+import type { CallFormat } from "../text/tool-call-format.js";
+import { limitOf } from "./generation-fields.js";
+import { responseSchemas } from "./named-schemas.js";
+import { type ResponseHead, steeringReportSchema } from "./response-head.js";
+import { type OutputItem, OutputItems } from "./response-items.js";
 import type { ResponseRequest } from "./response-request.js";
+import type { CollectedOutput, ResponseFinishReason } from "./stream-events.js";
 import {
   chatLogprobs,
   explanation,
@@ -16,6 +18,7 @@ import {
   rankedLogprobSchema,
 } from "./token-reports.js";
 import type { Reading } from "./tool-calls.js";
+import { flatToolChoice } from "./tool-request.js";
 
 export const outputTextSchema = z.object({
   type: z.literal("output_text"),
@@ -33,7 +36,7 @@ export const outputMessageSchema = z
     status: z.enum(["in_progress", "completed", "incomplete"]),
     content: z.array(outputTextSchema),
   })
-  .register(answerSchemas, { id: "OutputMessage" });
+  .register(responseSchemas, { id: "OutputMessage" });
 
 export const functionCallSchema = z
   .object({
@@ -45,7 +48,7 @@ export const functionCallSchema = z
     status: z.enum(["in_progress", "completed", "incomplete"]),
     explanation: explanationSchema.optional(),
   })
-  .register(answerSchemas, { id: "FunctionCall" });
+  .register(responseSchemas, { id: "FunctionCall" });
 
 export const outputItemSchema = z.discriminatedUnion("type", [outputMessageSchema, functionCallSchema]);
 
@@ -71,11 +74,17 @@ export const responseSchema = z
     incomplete_details: z.object({ reason: z.literal("max_output_tokens") }).nullable(),
     instructions: z.string().nullable(),
     max_output_tokens: z.int().nullable(),
+    max_tool_calls: z.int().nullable(),
     metadata: z.record(z.string(), z.string()),
     model: z.string(),
     output: z.array(outputItemSchema),
     parallel_tool_calls: z.boolean(),
     previous_response_id: z.null(),
+    presence_penalty: z.number(),
+    frequency_penalty: z.number(),
+    prompt_cache_key: z.string().nullable(),
+    reasoning: z.null().describe("No model served here reasons."),
+    safety_identifier: z.string().nullable(),
     service_tier: z.literal("default"),
     store: z.literal(false).describe("Nothing is stored here."),
     temperature: z.number(),
@@ -92,10 +101,7 @@ export const responseSchema = z
         }),
       ]),
     }),
-    tool_choice: z.union([
-      z.enum(["auto", "none", "required"]),
-      z.object({ type: z.literal("function"), name: z.string() }),
-    ]),
+    tool_choice: flatToolChoice,
     tools: z.array(
       z.object({
         type: z.literal("function"),
@@ -108,16 +114,16 @@ export const responseSchema = z
     top_logprobs: z.int(),
     top_p: z.number(),
     truncation: z.literal("disabled"),
-    usage: responseUsageSchema.optional().describe("Once the answer has ended."),
+    usage: responseUsageSchema.nullable().describe("Null until the answer has ended."),
     system_fingerprint: z.string(),
     steering: steeringReportSchema,
     prompt_explanation: promptExplanationSchema.optional(),
   })
   .describe("Answer of POST /v1/responses.")
-  .register(answerSchemas, { id: "Response" });
+  .register(responseSchemas, { id: "Response" });
 
 export type WireResponse = z.input<typeof responseSchema>;
-type OutputItem = z.input<typeof outputItemSchema>;
+type WireItem = z.input<typeof outputItemSchema>;
 type OutputText = z.input<typeof outputTextSchema>;
 
 /** How far an answer is. */
@@ -125,14 +131,14 @@ export type ResponseState =
   | { readonly kind: "in_progress" }
   | {
       readonly kind: "ended";
-      readonly reason: AnsweredReason;
-      readonly output: readonly OutputItem[];
+      readonly reason: ResponseFinishReason;
+      readonly output: readonly WireItem[];
       readonly usage: Usage;
     }
   | { readonly kind: "failed"; readonly message: string };
 
 /** The response object at any time of its life. */
-export function responseObject(head: AnswerHead, request: ResponseRequest, state: ResponseState): WireResponse {
+export function responseObject(head: ResponseHead, request: ResponseRequest, state: ResponseState): WireResponse {
   const ended = state.kind === "ended" ? state : null;
   const incomplete = ended?.reason === "length";
   return {
@@ -146,12 +152,18 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
     error: state.kind === "failed" ? { code: "server_error", message: state.message } : null,
     incomplete_details: incomplete ? { reason: "max_output_tokens" } : null,
     instructions: request.instructions,
-    max_output_tokens: request.max_output_tokens,
+    max_output_tokens: limitOf(request.max_output_tokens),
+    max_tool_calls: request.max_tool_calls,
     metadata: request.metadata ?? {},
     model: head.model,
     output: ended === null ? [] : [...ended.output],
     parallel_tool_calls: request.parallel_tool_calls ?? true,
     previous_response_id: null,
+    presence_penalty: request.presence_penalty ?? 0,
+    frequency_penalty: request.frequency_penalty ?? 0,
+    prompt_cache_key: request.prompt_cache_key,
+    reasoning: null,
+    safety_identifier: request.safety_identifier,
     service_tier: "default",
     store: false,
     temperature: request.temperature ?? 1,
@@ -164,7 +176,7 @@ export function responseObject(head: AnswerHead, request: ResponseRequest, state
     top_logprobs: request.top_logprobs ?? 0,
     top_p: request.top_p ?? 1,
     truncation: "disabled",
-    ...(ended === null ? {} : { usage: responseUsage(ended.usage) }),
+    usage: ended === null ? null : responseUsage(ended.usage),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
   };
@@ -204,7 +216,7 @@ export function outputText(text: string, reports: readonly TokenReport[], report
 }
 
 /** An item that has only begun: nothing of its content. */
-export function begunItem(item: AnswerItem): OutputItem {
+export function begunItem(item: OutputItem): WireItem {
   const { id } = item;
   const status = "in_progress";
   if (item.kind === "message") return { id, type: "message", role: "assistant", status, content: [] };
@@ -214,7 +226,7 @@ export function begunItem(item: AnswerItem): OutputItem {
 /**
  * @param isCut whether the answer ends with this item, at its length. A call says itself whether all of it is there.
  */
-export function endedItem(item: AnswerItem, isCut: boolean, report: ReportRequest): OutputItem {
+export function endedItem(item: OutputItem, isCut: boolean, report: ReportRequest): WireItem {
   if (item.kind === "message") {
     const content = [outputText(item.text, item.reports, report)];
     return { id: item.id, type: "message", role: "assistant", status: isCut ? "incomplete" : "completed", content };
@@ -242,29 +254,33 @@ function isJson(text: string): boolean {
 
 /** All items of an answer that ended for `reason`. */
 export function endedItems(
-  items: readonly AnswerItem[],
-  reason: AnsweredReason,
+  items: readonly OutputItem[],
+  reason: ResponseFinishReason,
   report: ReportRequest,
-): readonly OutputItem[] {
+): readonly WireItem[] {
   return items.map((item, at) => endedItem(item, reason === "length" && at === items.length - 1, report));
 }
 
 /** The body of an unstreamed answer. */
 export function response(
-  head: AnswerHead,
+  head: ResponseHead,
   request: ResponseRequest,
-  answer: CollectedAnswer,
-  { report, reading }: { readonly report: ReportRequest; readonly reading: Reading },
+  output: CollectedOutput,
+  {
+    report,
+    reading,
+    format,
+  }: { readonly report: ReportRequest; readonly reading: Reading; readonly format?: CallFormat | undefined },
 ): WireResponse {
-  const [choice] = answer.choices;
-  if (choice === undefined) throw new Error("a collected answer has a choice");
+  const [choice] = output.choices;
+  if (choice === undefined) throw new Error("a collected output has a choice");
   // Put together by the same parts as a stream, so an answer reads the same either way.
-  const answered = new AnswerItems(reading);
-  answered.push(choice.text, choice.reports);
-  answered.finish();
-  const output = endedItems(answered.items, choice.reason, report);
+  const items = new OutputItems(reading, format);
+  items.push(choice.text, choice.reports);
+  items.finish();
+  const wireItems = endedItems(items.items, choice.reason, report);
   return {
-    ...responseObject(head, request, { kind: "ended", reason: choice.reason, output, usage: answer.usage }),
-    ...(report.explain ? { prompt_explanation: promptExplanation(answer.prompts[0] ?? []) } : {}),
+    ...responseObject(head, request, { kind: "ended", reason: choice.reason, output: wireItems, usage: output.usage }),
+    ...(report.explain ? { prompt_explanation: promptExplanation(output.prompts[0] ?? []) } : {}),
   };
 }

@@ -3,10 +3,12 @@ import type { ServedModel } from "../engine/served-model.js";
 import type { TextAnswers, TextQuestion } from "../engine/text-questions.js";
 import { ToastError } from "../errors.js";
 import { messageFields } from "./chat-completion-request.js";
-import { answerSchemas, requestSchemas } from "./named-schemas.js";
+import { requestSchemas, responseSchemas } from "./named-schemas.js";
 import { only } from "./parameter-policy.js";
 import { renderingOf } from "./rendering-fields.js";
 import { field, flag, integer, optional, text } from "./request-fields.js";
+import { type ResponseRequest, responseGenerationRequest } from "./response-request.js";
+import { toolDefinitions, toolFields } from "./tool-request.js";
 import type { wireFields } from "./wire-fields.js";
 
 /**
@@ -31,7 +33,7 @@ export const tokenizeRequestSchema = z
         "Whether the tokenizer's own tokens are put around the text. Default: true for 'prompt', false for 'messages', whose template has written them.",
       ),
       return_token_strs: optional(flag()).describe("Whether the vocabulary's pieces are told, too."),
-      tools: only([[]], "Tools are not supported here."),
+      tools: toolFields.tools.describe("What the template tells the model that it can call."),
       chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
     },
     field("a JSON object"),
@@ -47,7 +49,7 @@ export const tokenizeResponseSchema = z
     token_strs: z.array(z.string()).nullable(),
   })
   .describe("Answer of POST /tokenize.")
-  .register(answerSchemas, { id: "TokenizeResponse" });
+  .register(responseSchemas, { id: "TokenizeResponse" });
 
 export const detokenizeRequestSchema = z
   .object({ model, tokens: z.array(integer(0), field("an array of token ids")) }, field("a JSON object"))
@@ -57,14 +59,14 @@ export const detokenizeRequestSchema = z
 export const detokenizeResponseSchema = z
   .object({ prompt: z.string() })
   .describe("Answer of POST /detokenize.")
-  .register(answerSchemas, { id: "DetokenizeResponse" });
+  .register(responseSchemas, { id: "DetokenizeResponse" });
 
 export const applyTemplateRequestSchema = z
   .object(
     {
       model,
       ...messageFields,
-      tools: only([[]], "Tools are not supported here."),
+      tools: toolFields.tools.describe("What the template tells the model that it can call."),
       chat_template: only([], "The chat template is the model's own; it cannot be sent with a request."),
     },
     field("a JSON object"),
@@ -75,7 +77,7 @@ export const applyTemplateRequestSchema = z
 export const applyTemplateResponseSchema = z
   .object({ prompt: z.string() })
   .describe("Answer of POST /apply-template.")
-  .register(answerSchemas, { id: "ApplyTemplateResponse" });
+  .register(responseSchemas, { id: "ApplyTemplateResponse" });
 
 const specialToken = z.object({ id: z.int(), text: z.string() });
 
@@ -91,7 +93,7 @@ export const tokenizerInfoSchema = z
     chat_template: z.string().nullable(),
   })
   .describe("Answer of GET /tokenizer_info.")
-  .register(answerSchemas, { id: "TokenizerInfo" });
+  .register(responseSchemas, { id: "TokenizerInfo" });
 
 /** What one of these endpoints asks the engine, and how it tells the answer. */
 export interface TextEndpoint<Question extends TextQuestion, Answer> {
@@ -130,7 +132,8 @@ function promptOf(request: z.output<typeof tokenizeRequestSchema>): (TextQuestio
     const message = "'add_special_tokens' is for 'prompt': a chat template has written its special tokens.";
     throw new ToastError("unsupported_parameter", message, { param: "add_special_tokens" });
   }
-  return { kind: "chat", messages: conversation ?? [], rendering: renderingOf(request) };
+  const rendering = { ...renderingOf(request), tools: toolDefinitions(request.tools) };
+  return { kind: "chat", messages: conversation ?? [], rendering };
 }
 
 export function detokenize({
@@ -151,12 +154,66 @@ export function detokenize({
 export function applyTemplate(
   request: z.output<typeof applyTemplateRequestSchema>,
 ): TextEndpoint<TextQuestion & { readonly kind: "render" }, z.input<typeof applyTemplateResponseSchema>> {
-  const prompt = { kind: "chat", messages: request.messages, rendering: renderingOf(request) } as const;
+  const rendering = { ...renderingOf(request), tools: toolDefinitions(request.tools) };
+  const prompt = { kind: "chat", messages: request.messages, rendering } as const;
   return {
     name: "applyTemplate",
     model: request.model,
     ask: (served) => ({ kind: "render", prompt, adapter: adapterOf(served) }),
     tell: ({ text: rendered }) => ({ prompt: rendered }),
+  };
+}
+
+export const inputTokensSchema = z
+  .object({ object: z.literal("response.input_tokens"), input_tokens: z.int() })
+  .describe("Answer of POST /v1/responses/input_tokens.")
+  .register(responseSchemas, { id: "InputTokens" });
+
+/** How many tokens a response's prompt has, counted as the engine counts them. */
+export function inputTokens(
+  request: ResponseRequest,
+): TextEndpoint<TextQuestion & { readonly kind: "encode" }, z.input<typeof inputTokensSchema>> {
+  return {
+    name: "inputTokens",
+    model: request.model,
+    ask: (served) => {
+      const { prompt } = responseGenerationRequest(request, served);
+      return { kind: "encode", prompt, adapter: adapterOf(served) };
+    },
+    tell: ({ ids }) => ({ object: "response.input_tokens", input_tokens: ids.length }),
+  };
+}
+
+export const versionSchema = z
+  .object({ version: z.string() })
+  .describe("Answer of GET /version.")
+  .register(responseSchemas, { id: "Version" });
+
+export const propsSchema = z
+  .object({
+    default_generation_settings: z.object({ n_ctx: z.int() }),
+    model_alias: z.string(),
+    chat_template: z.string(),
+    bos_token: z.string(),
+    eos_token: z.string(),
+    build_info: z.string(),
+  })
+  .describe("Answer of GET /props: what of llama.cpp's there is here.")
+  .register(responseSchemas, { id: "Props" });
+
+/** llama.cpp's /props, for clients that ask it for the context and the template. */
+export function props(
+  info: TextAnswers["describe"],
+  { id, base }: ServedModel,
+  version: string,
+): z.input<typeof propsSchema> {
+  return {
+    default_generation_settings: { n_ctx: base.contextLength },
+    model_alias: id,
+    chat_template: info.chatTemplate ?? "",
+    bos_token: info.bosToken?.text ?? "",
+    eos_token: info.eosTokens[0]?.text ?? "",
+    build_info: `toast-serve ${version}`,
   };
 }
 

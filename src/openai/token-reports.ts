@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { TokenReport } from "../engine/token-report.js";
-import { answerSchemas } from "./named-schemas.js";
+import { responseSchemas } from "./named-schemas.js";
 
 /** How OpenAI's APIs write minus infinity: JSON has no word for it, and clients expect a number. */
 const impossible = -9999;
@@ -42,7 +42,7 @@ export const chatLogprobsSchema = z
     refusal: z.null(),
   })
   .describe("How likely each token was; the `bytes` of all tokens are the text.")
-  .register(answerSchemas, { id: "ChatLogprobs" });
+  .register(responseSchemas, { id: "ChatLogprobs" });
 
 /** Log probabilities in the shape of chat completions. */
 export function chatLogprobs(reports: readonly TokenReport[]): z.output<typeof chatLogprobsSchema> {
@@ -65,9 +65,7 @@ export const promptLogprobsSchema = z
   )
   .describe("vLLM's: for each prompt token, by id, the token itself and the likeliest ones; null for the first.");
 
-/**
- * Log probabilities of a prompt's tokens in vLLM's shape. The rank of a token beyond the likeliest is not known: null.
- */
+/** Log probabilities of a prompt's tokens in vLLM's shape. */
 export function promptLogprobs(reports: readonly TokenReport[]): z.output<typeof promptLogprobsSchema> {
   return reports.map((report) => {
     if (report.logprob === null) return null;
@@ -77,10 +75,17 @@ export function promptLogprobs(reports: readonly TokenReport[]): z.output<typeof
       decoded_token: tokenText(token),
     });
     return {
-      [String(report.id)]: entry(report, report.logprob, null),
-      ...Object.fromEntries(report.top.map((other, at) => [String(other.id), entry(other, other.logprob, at + 1)])),
+      [String(report.id)]: entry(report, report.logprob, report.rank ?? null),
+      ...Object.fromEntries(
+        report.top.map((other, at) => [String(other.id), entry(other, other.logprob, rankAt(at, report))]),
+      ),
     };
   });
+}
+
+/** Of the likeliest token `at` that place; the token itself has the rank that was counted. */
+function rankAt(at: number, { id, rank, top }: TokenReport): number {
+  return top[at]?.id === id ? (rank ?? at + 1) : at + 1;
 }
 
 const explainedPromptToken = z.object({
@@ -117,12 +122,12 @@ export const explanationSchema = z
   .describe(
     "What steering looked at and did, for each generated token of this choice; numbers have 4 significant digits.",
   )
-  .register(answerSchemas, { id: "Explanation" });
+  .register(responseSchemas, { id: "Explanation" });
 
 export const promptExplanationSchema = z
   .object({ tokens: z.array(explainedPromptToken) })
   .describe("The same for the prompt's tokens.")
-  .register(answerSchemas, { id: "PromptExplanation" });
+  .register(responseSchemas, { id: "PromptExplanation" });
 
 export function explanation(reports: readonly TokenReport[]): z.output<typeof explanationSchema> {
   return { tokens: reports.map((report) => ({ ...explained(report), draft: report.draft })) };

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { GenerationRequest } from "../engine/generation-request.js";
-import { callMarkup } from "../text/tool-call-format.js";
+import { beginningOf, type CallMarkup } from "../text/call-spans.js";
+import { type CallFormat, ownFormat } from "../text/tool-call-format.js";
 
 /** Whether the text may hold calls of functions, to be told from it; `callsOrText` is one or the other as a whole. */
 export type Reading = "text" | "calls" | "callsOrText";
@@ -10,15 +11,47 @@ export function readingOf({ constraint }: GenerationRequest): Reading {
   return constraint?.kind === "tags" || constraint?.kind === "textWithTags" ? "calls" : "text";
 }
 
+/** How the calls stand that a constraint lets a text have; null: it has none. */
+export function callMarkupOf(constraint: GenerationRequest["constraint"], format: CallFormat): CallMarkup | null {
+  const { trigger } = format;
+  switch (constraint?.kind) {
+    case "tags":
+      return { trigger, calls: constraint.tags, where: "nothingElse", format };
+    case "textWithTags":
+      return { trigger, calls: constraint.tags, where: "anywhere", format };
+    case "tagsOr":
+      return { trigger, calls: constraint.tags.tags, where: "fromStart", format };
+    default:
+      return null;
+  }
+}
+
 /** A piece of an answer that may call functions. */
-export type AnswerPart =
+export type DeltaPart =
   | { readonly kind: "content"; readonly text: string }
   | { readonly kind: "callStart"; readonly index: number; readonly id: string; readonly name: string }
   /** More of the JSON text of a call's arguments. */
   | { readonly kind: "arguments"; readonly index: number; readonly text: string };
 
-/** All of a call in front of its arguments, as the grammar of calls writes it; blanks as a model might. */
-const opening = /^\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)/;
+/** All of a call behind its trigger and in front of its arguments; blanks as a model might put them. */
+function openingOf({ trigger, head, middle }: CallFormat): RegExp {
+  const rest = loose(head.startsWith(trigger) ? head.slice(trigger.length) : "");
+  return new RegExp(`^${rest}([\\w.-]+)${loose(middle)}(?=\\{)`);
+}
+
+function loose(text: string): string {
+  const pieces = [...text].map((character) => {
+    if (/\s/.test(character)) return "\\s*";
+    const plain = character.replace(/[.*+?^${}()|[\]\\]/, "\\$&");
+    return /[{}[\]:,]/.test(character) ? `\\s*${plain}\\s*` : plain;
+  });
+  return pieces.join("").replace(/(?:\\s\*)+/g, "\\s*");
+}
+
+/** What a call ends with: the last word of its end. */
+function closeOf({ end }: CallFormat): string {
+  return end.trim().split(/\s+/).at(-1) ?? "";
+}
 
 type State =
   | /** Whatever comes is content. */ { readonly kind: "text" }
@@ -36,13 +69,19 @@ type State =
  */
 export class ToolCallParser {
   readonly #newId: () => string;
+  readonly #trigger: string;
+  readonly #opening: RegExp;
+  readonly #close: string;
   readonly #reading: Reading;
   #state: State = { kind: "content" };
   #held = "";
   #calls = 0;
 
-  constructor(reading: Reading = "calls", newId: () => string = newCallId) {
+  constructor(reading: Reading = "calls", newId: () => string = newCallId, format: CallFormat = ownFormat) {
     this.#reading = reading;
+    this.#trigger = format.trigger;
+    this.#opening = openingOf(format);
+    this.#close = closeOf(format);
     this.#newId = newId;
     if (reading === "text") this.#state = { kind: "text" };
   }
@@ -52,42 +91,46 @@ export class ToolCallParser {
     return this.#calls;
   }
 
-  push(text: string): readonly AnswerPart[] {
+  push(text: string): readonly DeltaPart[] {
     this.#held += text;
-    const parts: AnswerPart[] = [];
+    const parts: DeltaPart[] = [];
     while (this.#advance(parts)) {}
     return parts;
   }
 
   /** The end of the text. */
-  flush(): readonly AnswerPart[] {
+  flush(): readonly DeltaPart[] {
     const text = this.#held;
     this.#held = "";
+    // What a tag has begun is no content; a name of an object may just be one.
+    if (this.#state.kind === "head" && !this.#trigger.startsWith("<")) {
+      return [{ kind: "content", text: this.#trigger + text }];
+    }
     if (this.#state.kind !== "content" || text === "") return [];
     // A tag that only just began is no content either; a text may well end in "<", one of nothing but calls does not.
-    const plain = text.slice(0, text.length - beginningOf(callMarkup.open, text, this.#calls > 0 ? 1 : 5));
+    const plain = text.slice(0, text.length - beginningOf(this.#trigger, text, this.#calls > 0 ? 1 : 5));
     return plain === "" || (this.#calls > 0 && plain.trim() === "") ? [] : [{ kind: "content", text: plain }];
   }
 
   /** @returns whether there may be more to do with what is held. */
-  #advance(parts: AnswerPart[]): boolean {
+  #advance(parts: DeltaPart[]): boolean {
     switch (this.#state.kind) {
       case "text":
         if (this.#held !== "") parts.push({ kind: "content", text: this.#held });
         this.#held = "";
         return false;
       case "content":
-        if (this.#reading === "callsOrText" && this.#calls === 0 && !mayBegin(callMarkup.open, this.#held)) {
+        if (this.#reading === "callsOrText" && this.#calls === 0 && !mayBegin(this.#trigger, this.#held)) {
           this.#state = { kind: "text" };
           return true;
         }
         return this.#readContent(parts);
       case "head": {
-        const match = opening.exec(this.#held);
+        const match = this.#opening.exec(this.#held);
         const name = match?.[1];
-        if (match === null || name === undefined) return this.#skipTo(callMarkup.close, "only when complete");
+        if (match === null || name === undefined) return this.#skipTo(this.#close, "only when complete");
         this.#held = this.#held.slice(match[0].length);
-        parts.push({ kind: "callStart", index: this.#calls, id: this.#newId(), name: JSON.parse(name) as string });
+        parts.push({ kind: "callStart", index: this.#calls, id: this.#newId(), name });
         this.#calls++;
         this.#state = { kind: "arguments", depth: 0, inString: false, escaped: false };
         return true;
@@ -95,22 +138,22 @@ export class ToolCallParser {
       case "arguments":
         return this.#readArguments(this.#state, parts);
       case "tail":
-        return this.#skipTo(callMarkup.close, "in any case");
+        return this.#skipTo(this.#close, "in any case");
     }
   }
 
-  #readContent(parts: AnswerPart[]): boolean {
-    const at = this.#held.indexOf(callMarkup.open);
+  #readContent(parts: DeltaPart[]): boolean {
+    const at = this.#held.indexOf(this.#trigger);
     const isCall = at !== -1;
     const known = isCall
       ? this.#held.slice(0, at)
-      : this.#held.slice(0, this.#held.length - beginningOf(callMarkup.open, this.#held, 1));
+      : this.#held.slice(0, this.#held.length - beginningOf(this.#trigger, this.#held, 1));
     // Blanks beside a call separate it from other things and are no content; whether one follows is not known at the
     // end.
     const text = known.trimEnd();
     if (text !== "") parts.push({ kind: "content", text: this.#held.slice(0, text.length) });
     if (isCall) {
-      this.#held = this.#held.slice(at + callMarkup.open.length);
+      this.#held = this.#held.slice(at + this.#trigger.length);
       this.#state = { kind: "head" };
       return true;
     }
@@ -118,7 +161,7 @@ export class ToolCallParser {
     return false;
   }
 
-  #readArguments(state: Extract<State, { kind: "arguments" }>, parts: AnswerPart[]): boolean {
+  #readArguments(state: Extract<State, { kind: "arguments" }>, parts: DeltaPart[]): boolean {
     let end = 0;
     let isComplete = false;
     while (end < this.#held.length && !isComplete) {
@@ -151,14 +194,6 @@ export class ToolCallParser {
 
 function mayBegin(tag: string, text: string): boolean {
   return tag.startsWith(text.slice(0, tag.length));
-}
-
-/** @returns the length of the longest beginning of `tag`, of `least` characters or more, that `text` ends with. */
-function beginningOf(tag: string, text: string, least: number): number {
-  for (let length = Math.min(tag.length - 1, text.length); length >= least; length--) {
-    if (text.endsWith(tag.slice(0, length))) return length;
-  }
-  return 0;
 }
 
 function newCallId(): string {

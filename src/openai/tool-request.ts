@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { GenerationRequest } from "../engine/generation-request.js";
 import { ToastError } from "../errors.js";
 import type { ToolDefinition } from "../text/chat-message.js";
-import { callClosing, callMarkup, callOpening, callSeparator } from "../text/tool-call-format.js";
+import { type CallFormat, callOpening, ownFormat } from "../text/tool-call-format.js";
 import { jsonSchema } from "./output-constraint.js";
 import { field, optional, refuse, shownAs } from "./request-fields.js";
 
@@ -48,13 +48,29 @@ const flatTool = shownAs(
 );
 
 const words = z.enum(["none", "auto", "required"]);
+const mode = z.enum(["auto", "required"]);
+const namedFunction = z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) });
+const flatNamedFunction = z.object({ type: z.literal("function"), name: z.string() });
 const toolChoice = z.union(
-  [words, z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })],
-  field("'none', 'auto', 'required' or {type: 'function', function: {name}}"),
+  [
+    words,
+    namedFunction,
+    z.object({
+      type: z.literal("allowed_tools"),
+      allowed_tools: z.object({ mode, tools: z.array(namedFunction).min(1) }),
+    }),
+  ],
+  field(
+    "'none', 'auto', 'required', {type: 'function', function: {name}} or {type: 'allowed_tools', allowed_tools: {mode, tools}}",
+  ),
 );
-const flatToolChoice = z.union(
-  [words, z.object({ type: z.literal("function"), name: z.string() })],
-  field("'none', 'auto', 'required' or {type: 'function', name}"),
+export const flatToolChoice = z.union(
+  [
+    words,
+    flatNamedFunction,
+    z.object({ type: z.literal("allowed_tools"), mode, tools: z.array(flatNamedFunction).min(1) }),
+  ],
+  field("'none', 'auto', 'required', {type: 'function', name} or {type: 'allowed_tools', mode, tools}"),
 );
 
 function fieldsOf<Tool extends z.ZodType, Choice extends z.ZodType>(one: Tool, choice: Choice) {
@@ -78,8 +94,11 @@ type Definition = z.output<z.ZodObject<typeof definition>>;
 /** What a request says of tools, whatever form it says it in. */
 interface ToolRequest {
   readonly tools: readonly (Definition & { readonly param: string })[];
-  /** A word, or the name of a function. */
-  readonly choice: z.output<typeof words> | { readonly name: string };
+  /** A word, the name of a function that is to be called, or those of which one may or must be. */
+  readonly choice:
+    | z.output<typeof words>
+    | { readonly name: string }
+    | { readonly mode: z.output<typeof mode>; readonly names: readonly string[] };
   readonly isParallel: boolean;
 }
 
@@ -89,41 +108,60 @@ export interface ToolUse {
   readonly tools: readonly ToolDefinition[];
   /** What binds its text; null where it may call nothing. */
   readonly constraint: Constraint | null;
+  readonly format: CallFormat;
 }
 
 /** @throws ToastError as {@link toolUse}. */
-export function chatToolUse(request: z.output<typeof schema>): ToolUse {
+export function chatToolUse(request: z.output<typeof schema>, format: CallFormat = ownFormat): ToolUse {
   const choice = request.tool_choice ?? "auto";
-  return toolUse({
+  return toolUse(format, {
     tools: (request.tools ?? []).map((one, index) => ({
       ...one.function,
       param: `tools[${index}].function.parameters`,
     })),
-    choice: typeof choice === "string" ? choice : choice.function,
+    choice: chatChoice(choice),
     isParallel: request.parallel_tool_calls ?? true,
   });
 }
 
+function chatChoice(choice: z.output<typeof toolChoice>): ToolRequest["choice"] {
+  if (typeof choice === "string") return choice;
+  if (choice.type === "function") return choice.function;
+  const { mode: allowed, tools } = choice.allowed_tools;
+  return { mode: allowed, names: tools.map((one) => one.function.name) };
+}
+
+function flatChoice(choice: z.output<typeof flatToolChoice>): ToolRequest["choice"] {
+  if (typeof choice === "string" || choice.type === "function") return choice;
+  return { mode: choice.mode, names: choice.tools.map(({ name }) => name) };
+}
+
 /** @throws ToastError as {@link toolUse}. */
-export function responseToolUse(request: z.output<typeof flatSchema>): ToolUse {
-  return toolUse({
+export function responseToolUse(request: z.output<typeof flatSchema>, format: CallFormat): ToolUse {
+  return toolUse(format, {
     tools: (request.tools ?? []).map((one, index) => ({ ...one, param: `tools[${index}].parameters` })),
-    choice: request.tool_choice ?? "auto",
+    choice: flatChoice(request.tool_choice ?? "auto"),
     isParallel: request.parallel_tool_calls ?? true,
   });
+}
+
+/** Tools as a template is told of them, where nothing is generated. */
+export function toolDefinitions(tools: z.output<typeof schema>["tools"]): readonly ToolDefinition[] {
+  return chatToolUse({ tools, tool_choice: null, parallel_tool_calls: null }).tools;
 }
 
 /**
  * What the text is bound by, with tools and without: where calls may be made and need not, a turn is calls, or a text
  * of the other kind; where they must be made, the other kind is for later turns.
  */
-export function withTools({ constraint: calls }: ToolUse, other: Constraint | null): Constraint | null {
+export function withTools(use: ToolUse, other: Constraint | null): Constraint | null {
+  const { constraint: calls } = use;
   if (calls === null || other === null) return calls ?? other;
   if (calls.kind !== "textWithTags") return calls;
   const { tags, atMost, param } = calls;
   return {
     kind: "tagsOr",
-    tags: { kind: "tags", separator: callSeparator, tags, atMost, param },
+    tags: { kind: "tags", separator: use.format.separator ?? "", tags, atMost, param },
     other,
     param: other.param,
   };
@@ -133,7 +171,7 @@ export function withTools({ constraint: calls }: ToolUse, other: Constraint | nu
  * `auto` leaves the text free until it begins a call; `required` and a named function leave nothing but calls.
  * @throws ToastError `invalid_request` for a choice that the tools do not offer.
  */
-function toolUse({ choice, isParallel, ...request }: ToolRequest): ToolUse {
+function toolUse(format: CallFormat, { choice, isParallel, ...request }: ToolRequest): ToolUse {
   const offered = request.tools.map(({ name, description, parameters, strict, param }) => ({
     name,
     isStrict: strict === true,
@@ -151,34 +189,32 @@ function toolUse({ choice, isParallel, ...request }: ToolRequest): ToolUse {
         param: "tool_choice",
       });
     }
-    return { tools: [], constraint: null };
+    return { tools: [], constraint: null, format };
   }
-  if (choice === "none") return { tools: [], constraint: null };
-  const wanted = typeof choice === "string" ? null : choice.name;
-  const callable = wanted === null ? offered : offered.filter(({ name }) => name === wanted);
-  if (callable.length === 0) {
-    throw new ToastError(
-      "invalid_request",
-      `'tool_choice' names '${wanted?.slice(0, 64)}', which is not among the 'tools'.`,
-      {
-        param: "tool_choice",
-      },
-    );
+  if (choice === "none") return { tools: [], constraint: null, format };
+  const isNamed = typeof choice !== "string" && "name" in choice;
+  const names = typeof choice === "string" ? null : "name" in choice ? [choice.name] : choice.names;
+  const unknown = names?.find((wanted) => !offered.some(({ name }) => name === wanted));
+  if (unknown !== undefined) {
+    const message = `'tool_choice' names '${unknown.slice(0, 64)}', which is not among the 'tools'.`;
+    throw new ToastError("invalid_request", message, { param: "tool_choice" });
   }
+  const callable = names === null ? offered : offered.filter(({ name }) => names.includes(name));
+  const mayWrite = choice === "auto" || (typeof choice !== "string" && "mode" in choice && choice.mode === "auto");
   const tags = callable.map(({ name, parameters, isStrict, param }) => ({
-    begin: callOpening(name),
+    begin: callOpening(name, format),
     schema: parameters,
     isStrict,
-    end: callClosing,
+    end: format.end,
     param,
   }));
   // A named function is called once, as OpenAI does it.
-  const atMost = !isParallel || wanted !== null ? "one" : "any";
+  const atMost = !isParallel || isNamed || format.separator === null ? "one" : "any";
   return {
     tools: offered.map(({ name, description, parameters }) => ({ name, description, parameters })),
-    constraint:
-      choice === "auto"
-        ? { kind: "textWithTags", trigger: callMarkup.open, tags, atMost, param: "tools" }
-        : { kind: "tags", separator: callSeparator, tags, atMost, param: "tools" },
+    format,
+    constraint: mayWrite
+      ? { kind: "textWithTags", trigger: format.trigger, tags, atMost, param: "tools" }
+      : { kind: "tags", separator: format.separator ?? "", tags, atMost, param: "tools" },
   };
 }

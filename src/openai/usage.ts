@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Usage } from "../engine/engine.js";
-import { answerSchemas } from "./named-schemas.js";
+import { responseSchemas } from "./named-schemas.js";
 
 export const usageSchema = z
   .object({
@@ -10,7 +10,7 @@ export const usageSchema = z
     prompt_tokens_details: z.object({ cached_tokens: z.int() }),
   })
   .describe("Tokens really computed; `cached_tokens` of the prompt's were kept from earlier requests.")
-  .register(answerSchemas, { id: "Usage" });
+  .register(responseSchemas, { id: "Usage" });
 
 export function wireUsage(usage: Usage): z.output<typeof usageSchema> {
   return {

@@ -14,6 +14,7 @@ const textOnly = {
   // Their requests name an adapter by the model's id alone.
   "steering.adapter": "model",
   "sampling.logitBias": null,
+  "sampling.allowedTokens": null,
   stopStrings: null,
   stopTokenIds: null,
   minTokens: null,
@@ -26,6 +27,7 @@ const generating = {
   ...textOnly,
   "steering.adapter": "steering.adapter",
   "sampling.logitBias": "logit_bias",
+  "sampling.allowedTokens": "allowed_token_ids",
   stopStrings: "stop",
   stopTokenIds: "stop_token_ids",
   minTokens: "min_tokens",
@@ -57,7 +59,9 @@ export const wireFields = {
   tokenize: { ...textOnly, ...conversation, "prompt.text": "prompt" },
   detokenize: { ...textOnly, "prompt.ids": "tokens" },
   applyTemplate: { ...textOnly, ...conversation },
+  inputTokens: { ...textOnly, "prompt.messages": "input" },
   tokenizerInfo: textOnly,
+  props: textOnly,
 } as const satisfies Record<string, WireFields>;
 
 /** The engine as an endpoint speaks to it: refusals name the field that its client sent. */

@@ -10,6 +10,8 @@ export interface ScoredToken {
 export interface LogProbabilities {
   /** Of the token in question. */
   readonly logprob: number;
+  /** 1 for the likeliest token; how many are at least as likely (vLLM's). */
+  readonly rank: number;
   /** The likeliest tokens, the likeliest first; of equally likely ones the lower id. */
   readonly top: readonly ScoredToken[];
 }
@@ -28,14 +30,19 @@ export function logProbabilities(logits: Float32Array, tokenId: number, count: n
   let best = Number.NEGATIVE_INFINITY;
   if (count === 0) for (const logit of logits) best = logit > best ? logit : best;
   else best = at(logits, ids[0] as number);
+  const own = logits[tokenId] ?? Number.NEGATIVE_INFINITY;
   let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - best);
+  let rank = 0;
+  for (const logit of logits) {
+    sum += Math.exp(logit - best);
+    if (logit >= own) rank += 1;
+  }
   const normalizer = best + Math.log(sum);
   if (!Number.isFinite(normalizer)) {
     throw new ToastError("engine_failed", "The model's logits are not finite: there are no probabilities to report.");
   }
   const logprobOf = (id: number): number => (logits[id] ?? Number.NEGATIVE_INFINITY) - normalizer;
-  return { logprob: logprobOf(tokenId), top: ids.map((id) => ({ id, logprob: logprobOf(id) })) };
+  return { logprob: logprobOf(tokenId), rank, top: ids.map((id) => ({ id, logprob: logprobOf(id) })) };
 }
 
 /**

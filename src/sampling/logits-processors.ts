@@ -14,16 +14,35 @@ export interface DrawSettings {
 }
 
 /**
- * The grammar's mask, minimum length, then logit bias, then penalties: vLLM's order.
+ * The grammar's mask, the allowed tokens, minimum length, then logit bias, then penalties: vLLM's order.
  * @see vLLM, v1/sample/sampler.py (Sampler) and v1/sample/logits_processor/builtin.py
  */
 export function drawRules({ sampling, promptIds, minTokens, endIds, constraint = null }: DrawSettings): DrawRules {
   return new DrawRules([
     ...(constraint === null ? [] : [constraint]),
+    ...(sampling.allowedTokens == null ? [] : [new AllowedTokens(sampling.allowedTokens)]),
     new MinTokens(minTokens, endIds),
     new LogitBias(sampling.logitBias),
     new Penalties(sampling, promptIds),
   ]);
+}
+
+/** Masks every token but those. */
+class AllowedTokens implements LogitsProcessor {
+  readonly active = true;
+  readonly #allowed: ReadonlySet<number>;
+
+  constructor(allowed: readonly number[]) {
+    this.#allowed = new Set(allowed);
+  }
+
+  apply(logits: Float32Array): void {
+    const kept = [...this.#allowed].map((id) => [id, logits[id] ?? Number.NEGATIVE_INFINITY] as const);
+    logits.fill(Number.NEGATIVE_INFINITY);
+    for (const [id, logit] of kept) if (id < logits.length) logits[id] = logit;
+  }
+
+  append(): void {}
 }
 
 /** Masks the tokens that would end the text too early. */

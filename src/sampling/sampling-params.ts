@@ -16,6 +16,8 @@ export interface SamplingParams {
   readonly repetitionPenalty: number;
   /** Added to the logits of these tokens, −100…100 each. */
   readonly logitBias: readonly (readonly [tokenId: number, bias: number])[];
+  /** The only tokens that may be drawn; absent: all. */
+  readonly allowedTokens?: readonly number[];
   /** Unsigned 32-bit. Same seed, same text. */
   readonly seed: number;
 }

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import type { healthSchema } from "../openai/model-object.js";
-import { answerSchemas } from "../openai/named-schemas.js";
+import { responseSchemas } from "../openai/named-schemas.js";
 import type { Call } from "./route.js";
 
 export const aliveSchema = z
   .object({ status: z.literal("alive") })
   .describe("Answer of GET /livez.")
-  .register(answerSchemas, { id: "Alive" });
+  .register(responseSchemas, { id: "Alive" });
 
 /** 200 only when a generation sent now would be taken. */
 export function health({ context, deps: { registry, running } }: Call): Response {

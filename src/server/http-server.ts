@@ -69,6 +69,8 @@ export async function listen(
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: Math.min(limits.headersMs, limits.requestMs),
     requestTimeout: limits.requestMs,
+    // node would refuse HTTP/1.1 without one with an empty body.
+    requireHostHeader: false,
     connectionsCheckingInterval: Math.min(1_000, limits.headersMs),
   };
   const server = createServer(settings, (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -76,6 +78,11 @@ export async function listen(
       outgoing.setHeader("connection", "close");
     }
     const { socket } = incoming;
+    if (incoming.headers.host === undefined && incoming.httpVersion !== "1.0") {
+      socket.end(rawHttpError("HPE_MISSING_HOST"));
+      return;
+    }
+    nameHost(incoming);
     busy.set(socket, outgoing);
     outgoing.once("close", () => busy.get(socket) === outgoing && busy.delete(socket));
     void answer(incoming, outgoing);
@@ -129,6 +136,24 @@ export async function listen(
       clearTimeout(force);
     },
   };
+}
+
+/**
+ * HTTP/1.0 asks for no `host`, probes of load balancers send none or an empty one: they mean the address that they have
+ * called.
+ */
+function nameHost({ headers, rawHeaders, socket }: IncomingMessage): void {
+  if ((headers.host ?? "") !== "") return;
+  headers.host = addressOf(socket);
+  const at = rawHeaders.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === "host");
+  if (at === -1) rawHeaders.push("host", headers.host);
+  else rawHeaders[at + 1] = headers.host;
+}
+
+function addressOf({ localAddress = "127.0.0.1", localPort = 0 }: Socket): string {
+  // An IPv4 address that came over an IPv6 socket is written plainly.
+  const address = localAddress.replace(/^::ffff:/, "");
+  return `${address.includes(":") ? `[${address}]` : address}:${localPort}`;
 }
 
 function cannotListen({ host, port }: { host: string; port: number }, cause: NodeJS.ErrnoException): ToastError {
@@ -185,6 +210,8 @@ function rawProblem(code: string | undefined): { readonly status: string; readon
       };
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return { status: "408 Request Timeout", message: "The request took too long to arrive." };
+    case "HPE_MISSING_HOST":
+      return { status: "400 Bad Request", message: "The request has no host header, which HTTP/1.1 asks for." };
     default:
       return { status: "400 Bad Request", message: "The request is not valid HTTP." };
   }

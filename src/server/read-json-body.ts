@@ -4,7 +4,7 @@ import { parseJsonBody } from "../openai/json-body.js";
 /**
  * Reads a request's body, whatever its content type says: `curl -d` announces a form and means JSON.
  * Counts the bytes as they come, so that neither a false nor a missing `content-length` gets past the limit.
- * @throws ToastError `body_too_large`, `invalid_json`.
+ * @throws ToastError `body_too_large`, `unsupported_encoding`, `invalid_json`.
  */
 export async function readJsonBody(request: Request, maxBytes: number): Promise<unknown> {
   const text = await readTextBody(request, maxBytes);
@@ -19,8 +19,13 @@ export async function readJsonBody(request: Request, maxBytes: number): Promise<
   }
 }
 
-/** @throws ToastError `body_too_large`, and `invalid_json` for what is not UTF-8. */
+/** @throws ToastError `body_too_large`, `unsupported_encoding`, and `invalid_json` for what is not UTF-8. */
 export async function readTextBody(request: Request, maxBytes: number): Promise<string> {
+  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
+  if (encoding !== "identity" && encoding !== "") {
+    const message = `The request body is compressed (content-encoding: ${encoding.slice(0, 40)}). Send it as it is.`;
+    throw new ToastError("unsupported_encoding", message);
+  }
   // Announced too large: answered before a byte of it is read.
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) {
     throw tooLarge(maxBytes);

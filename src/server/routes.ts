@@ -7,6 +7,7 @@ import { responseSchema } from "../openai/response.js";
 import { responseEventSchema } from "../openai/response-events.js";
 import { responseRequestSchema } from "../openai/response-request.js";
 import * as text from "../openai/text-endpoints.js";
+import { packageVersion } from "../package.js";
 import * as adapters from "./adapters/adapter-handlers.js";
 import * as arenaAnswers from "./arena/arena-answers.js";
 import * as arena from "./arena/arena-handlers.js";
@@ -14,16 +15,21 @@ import { battleSchema, compareSchema, filters, voteSchema } from "./arena/arena-
 import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
 import { handleResponses } from "./generate/responses.js";
-import { respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
+import { respondWithProps, respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
 import { aliveSchema, health } from "./health.js";
 import { docsRoutes, documentRoute } from "./page/api-docs.js";
 import { openApiDocument } from "./page/openapi-document.js";
 import { webPage } from "./page/web-page.js";
 import { requireReady } from "./require-ready.js";
-import { get, post, type Route, remove } from "./route.js";
+import { type Call, get, pagePart, post, type Route, remove } from "./route.js";
 
 const generating = [404, 408, 429, 503] as const;
 const aboutModels = [404, 503] as const;
+
+function listModels({ deps: { registry, startedAt } }: Call) {
+  requireReady(registry);
+  return modelList(registry.models, startedAt);
+}
 
 /**
  * Everything that this server answers to. Router, access check, the document of the interface and docs/api.md's list go
@@ -57,15 +63,27 @@ export const routes: readonly Route[] = [
     failures: generating,
     handle: ({ context, deps }) => handleResponses(context, deps),
   }),
+  post("/v1/responses/input_tokens", {
+    name: "countInputTokens",
+    summary: "How many tokens the input of a response has.",
+    request: responseRequestSchema,
+    response: text.inputTokensSchema,
+    failures: aboutModels,
+    handle: async ({ body, deps }) => respondWithText(text.inputTokens(await body()), deps),
+  }),
   get("/v1/models", {
     name: "listModels",
     summary: "The models served here: each base, and each base with one of its adapters.",
     response: modelListSchema,
     failures: [503],
-    handle({ deps: { registry, startedAt } }) {
-      requireReady(registry);
-      return modelList(registry.models, startedAt);
-    },
+    handle: listModels,
+  }),
+  get("/models", {
+    name: "listModelsByShortPath",
+    summary: "The same, where clients look that were given an address without /v1.",
+    response: modelListSchema,
+    failures: [503],
+    handle: listModels,
   }),
   // A model id may hold ':' and, percent-encoded or not, whatever else a client makes up.
   get("/v1/models/:id{.+}", {
@@ -109,6 +127,23 @@ export const routes: readonly Route[] = [
     failures: aboutModels,
     handle: respondWithTokenizerInfo,
   }),
+
+  get("/props", {
+    name: "props",
+    summary: "Context length, chat template and special tokens, as llama.cpp's server tells them.",
+    query: ["model"],
+    response: text.propsSchema,
+    failures: aboutModels,
+    handle: respondWithProps,
+  }),
+  get("/version", {
+    name: "version",
+    summary: "The version of this server.",
+    response: text.versionSchema,
+    handle: () => ({ version: packageVersion() }),
+  }),
+  // Browsers ask for it wherever they are; the page names none.
+  pagePart("/favicon.ico", async (context) => context.body(null, 204, { "cache-control": "public, max-age=86400" })),
 
   // Alive as long as it answers: a restart would not load models sooner.
   get("/livez", {

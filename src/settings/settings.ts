@@ -15,6 +15,7 @@ import {
   path,
   postgresUrl,
   seconds,
+  servedName,
   shareOfPercent,
   text,
   timeout,
@@ -40,6 +41,10 @@ const models = group("Models:", {
     help: `a converted model folder, or org/name of a hub; again for more (in the variable, separated by '${delimiter}')`,
     separator: delimiter,
     path: pathOrHubName,
+  }),
+  servedNames: list("served-model-name <name>", servedName, none("its id"), {
+    help: "another name that the only model answers to, org/name or gpt-3.5-turbo say; again for more (in the variable, separated by ',')",
+    separator: ",",
   }),
   modelsDir: setting("models-dir <folder>", path, packagedModels, {
     help: "where to look for models when none is named",

@@ -20,6 +20,10 @@ export const key = z
     "must have 16 to 256 characters and no space: 'toast-serve keys create' makes a good one",
   );
 
+export const servedName = z
+  .string()
+  .regex(/^[^\s:]{1,200}$/, "must be a name without blanks and ':', 200 characters at most");
+
 export const origin = z
   .string()
   .regex(

@@ -12,6 +12,8 @@ export interface ToolCall {
 export interface ChatMessage {
   readonly role: ChatRole;
   readonly content: string;
+  /** Who speaks, for templates that write it. */
+  readonly name?: string;
   /** Of an assistant. */
   readonly toolCalls?: readonly ToolCall[];
   /** Of a tool: which call this is the result of. */

@@ -1,7 +1,9 @@
-import { Template } from "@huggingface/jinja";
 import { ToastError } from "../errors.js";
+import { callFormatOf } from "./call-format-of.js";
 import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
-import { callMarkup, toolObject, toolsAsText } from "./tool-call-format.js";
+import { JinjaTemplate } from "./jinja/jinja-template.js";
+import { Callable } from "./jinja/values.js";
+import { type CallFormat, callMarkup, ownFormat, toolObject, toolsAsText } from "./tool-call-format.js";
 
 /** How a template is asked to write messages. */
 export interface Rendering {
@@ -25,14 +27,9 @@ export const ordinaryRendering: Rendering = {
 export interface TemplateTokens {
   readonly bosToken: string;
   readonly eosToken: string;
+  /** All texts of special tokens, which stand in no answer; absent: none is known. */
+  readonly specialTexts?: readonly string[];
 }
-
-/**
- * Put before each template, on a line of its own (which the trimming of blocks removes again): the vendor lets nobody
- * hand in functions by these names, but a template may assign them. Its own `raise_exception` cannot be told from other
- * failures, and its `strftime_now` speaks the machine's language where templates are written for English dates.
- */
-const prelude = "{% set raise_exception = toast_refuse %}{% set strftime_now = toast_time %}\n";
 
 /**
  * A model's chat format: Jinja source as in tokenizer_config.json, with what Hugging Face gives it (blocks trimmed,
@@ -44,21 +41,26 @@ const prelude = "{% set raise_exception = toast_refuse %}{% set strftime_now = t
 export class ChatTemplate {
   /** Jinja. */
   readonly source: string;
-  readonly #template: Template;
+  readonly #template: JinjaTemplate;
   readonly #tokens: TemplateTokens;
-  /** Whether the template writes tools and their calls, in the form that answers are read in. */
-  readonly #knowsTools: boolean;
+  /**
+   * How calls stand in what it writes, and in answers; null: it knows no tools, and is told of them in texts of ours.
+   */
+  readonly calls: CallFormat | null;
+  /** Whether it reads content as a list of typed parts, and no other. */
+  readonly #wantsParts: boolean;
 
   /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
   constructor(source: string, specialTokens: TemplateTokens) {
+    this.source = source;
+    this.#tokens = specialTokens;
     try {
-      this.#template = new Template(prelude + source);
+      this.#template = new JinjaTemplate(source);
     } catch (cause) {
       throw new ToastError("chat_template_failed", `The chat template cannot be read: ${messageOf(cause)}`, { cause });
     }
-    this.source = source;
-    this.#tokens = specialTokens;
-    this.#knowsTools = /\btools\b/.test(source) && source.includes(callMarkup.open);
+    this.#wantsParts = !this.#writes("text") && this.#writes("parts");
+    this.calls = this.#callFormat();
   }
 
   /**
@@ -71,22 +73,55 @@ export class ChatTemplate {
     return rendering.continueFinalMessage ? cutBehindFinalMessage(text, messages) : text;
   }
 
+  /** Whether a message's text comes out when it goes in as that. */
+  #writes(form: "text" | "parts"): boolean {
+    const said = "toast-probe";
+    const content = form === "text" ? said : [{ type: "text", text: said }];
+    try {
+      return this.#run([{ role: "user", content }], [], ordinaryRendering).includes(said);
+    } catch {
+      return false;
+    }
+  }
+
+  #callFormat(): CallFormat | null {
+    if (!/\btools\b/.test(this.source)) return null;
+    const found = callFormatOf(
+      (messages, tools, addGenerationPrompt) =>
+        this.#write(messages, tools, { ...ordinaryRendering, addGenerationPrompt }),
+      this.#tokens.specialTexts ?? [],
+    );
+    // A template that has our tags and cannot be asked with a probe is believed.
+    return found ?? (this.source.includes(callMarkup.open) ? ownFormat : null);
+  }
+
   #render(messages: readonly ChatMessage[], rendering: Rendering): string {
     const { tools = [] } = rendering;
+    if (this.calls !== null) return this.#write(messages, tools, rendering);
+    return this.#write(toolsAsText(messages, tools), [], rendering);
+  }
+
+  #write(messages: readonly ChatMessage[], tools: readonly ToolDefinition[], rendering: Rendering): string {
+    const written = messages.map((message) => templateMessage(message, this.#wantsParts));
+    return this.#run(written, tools, rendering);
+  }
+
+  /** @throws ToastError `chat_template_failed` */
+  #run(messages: readonly object[], tools: readonly ToolDefinition[], rendering: Rendering): string {
     try {
       return this.#template.render({
         ...rendering.variables,
-        messages: (this.#knowsTools ? messages : toolsAsText(messages, tools)).map(templateMessage),
+        messages,
         add_generation_prompt: rendering.addGenerationPrompt,
         bos_token: this.#tokens.bosToken,
         eos_token: this.#tokens.eosToken,
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
-        tools: this.#knowsTools && tools.length > 0 ? tools.map(toolObject) : null,
+        tools: tools.length > 0 ? tools.map(toolObject) : null,
         documents: null,
-        toast_refuse: (sentence: unknown) => {
+        raise_exception: new Callable("raise_exception", ([sentence]) => {
           throw new TemplateRefusal(String(sentence));
-        },
-        toast_time: (format: unknown) => formatTime(new Date(), String(format)),
+        }),
+        strftime_now: new Callable("strftime_now", ([format]) => formatTime(new Date(), String(format))),
       });
     } catch (cause) {
       const message =
@@ -97,10 +132,11 @@ export class ChatTemplate {
 }
 
 /** As templates of Hugging Face find it. */
-function templateMessage({ role, content, toolCalls, toolCallId }: ChatMessage): object {
+function templateMessage({ role, content, name, toolCalls, toolCallId }: ChatMessage, inParts: boolean): object {
   return {
     role,
-    content,
+    content: inParts ? [{ type: "text", text: content }] : content,
+    ...(name === undefined ? {} : { name }),
     ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(templateCall) }),
     ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
   };

@@ -7,11 +7,12 @@ const nothing = new Uint8Array();
  * whatever they are: every token adds its bytes to one running UTF-8 decoder, which holds an unfinished character back
  * and tells it from a U+FFFD that was really written. One token costs the bytes of one token.
  *
- * Special tokens add nothing.
+ * Special tokens add nothing, unless they are to be written.
  */
 export class IncrementalDetokenizer {
   readonly #tokenizer: Tokenizer;
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #skipSpecialTokens: boolean;
   #place: PiecePlace = "first";
 
   /**
@@ -20,14 +21,19 @@ export class IncrementalDetokenizer {
    * beginning is taken off, as the decode of the answer alone does. After a prompt the same space parts two words and
    * stays, and a character whose first bytes end the prompt is finished here.
    */
-  constructor(tokenizer: Tokenizer, promptTail: readonly number[]) {
+  constructor(
+    tokenizer: Tokenizer,
+    promptTail: readonly number[],
+    options: { readonly skipSpecialTokens: boolean } = { skipSpecialTokens: true },
+  ) {
     this.#tokenizer = tokenizer;
+    this.#skipSpecialTokens = options.skipSpecialTokens;
     for (const id of promptTail) this.push(id);
   }
 
   /** @returns The text that `id` completes; empty while a character is unfinished. */
   push(id: number): string {
-    if (this.#tokenizer.isSpecial(id) || this.#tokenizer.tokenText(id) === undefined) return "";
+    if (this.#isSkipped(id) || this.#tokenizer.tokenText(id) === undefined) return "";
     const bytes = this.bytesOf(id);
     this.#place = "later";
     return this.#utf8.decode(bytes, { stream: true });
@@ -35,7 +41,11 @@ export class IncrementalDetokenizer {
 
   /** What `id` would add now, in UTF-8: a part of a character at times. Shared bytes, not to be written to. */
   bytesOf(id: number): Uint8Array {
-    return (this.#tokenizer.isSpecial(id) ? undefined : this.#tokenizer.tokenBytes(id, this.#place)) ?? nothing;
+    return (this.#isSkipped(id) ? undefined : this.#tokenizer.tokenBytes(id, this.#place)) ?? nothing;
+  }
+
+  #isSkipped(id: number): boolean {
+    return this.#skipSpecialTokens && this.#tokenizer.isSpecial(id);
   }
 
   /** How a special token is written, though it adds nothing; null for any other. */

@@ -40,6 +40,13 @@ export class StopMatcher {
     return this.#read(text, "passes");
   }
 
+  /** Text that no stop string is looked for in; one that had begun before it is none. */
+  skip(text: string): StopMatch {
+    if (this.#stopped !== null) return { emit: "", stopped: this.#stopped };
+    for (const pattern of this.#patterns) pattern.matched = 0;
+    return { emit: this.flush() + text, stopped: null };
+  }
+
   #read(text: string, match: "counts" | "passes"): StopMatch {
     if (this.#stopped !== null) return { emit: "", stopped: this.#stopped };
     if (this.#patterns.length === 0) return { emit: text, stopped: null };

@@ -103,6 +103,11 @@ export class Tokenizer {
     return this.#texts[id];
   }
 
+  /** How special tokens are written. */
+  get specialTexts(): readonly string[] {
+    return [...this.#specialIds].map((id) => this.#texts[id] ?? "").filter((text) => text !== "");
+  }
+
   /** Whether `skipSpecialTokens` leaves this id out. */
   isSpecial(id: number): boolean {
     return this.#specialIds.has(id);

@@ -10,16 +10,33 @@ import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
  */
 export const callMarkup = { open: "<tool_call>", close: "</tool_call>" } as const;
 
-/** Between calls that follow each other. */
-export const callSeparator = "\n";
-
-/** All of a call in front of its arguments, which are a JSON object. */
-export function callOpening(name: string): string {
-  return `${callMarkup.open}\n{"name": ${JSON.stringify(name)}, "arguments": `;
+/** How a call of a function is written: `head`, its name, `middle`, its arguments as a JSON object, `end`. */
+export interface CallFormat {
+  /** What a call is known by where it begins: `head`, or the beginning of it. */
+  readonly trigger: string;
+  readonly head: string;
+  readonly middle: string;
+  readonly end: string;
+  /** Between calls that follow each other; null: one answer has one call at most. */
+  readonly separator: string | null;
 }
 
-/** All of a call behind its arguments. */
-export const callClosing = `}\n${callMarkup.close}`;
+/** The format of templates that know none, and of those that know this one. */
+export const ownFormat: CallFormat = {
+  trigger: callMarkup.open,
+  head: `${callMarkup.open}\n{"name": "`,
+  middle: '", "arguments": ',
+  end: `}\n${callMarkup.close}`,
+  separator: "\n",
+};
+
+/** All of a call in front of its arguments. @param name letters, digits, `_`, `-` and `.` */
+export function callOpening(name: string, { head, middle }: CallFormat = ownFormat): string {
+  return head + name + middle;
+}
+
+/** All of a call behind its arguments, in our own format. */
+export const callClosing = ownFormat.end;
 
 /**
  * A conversation with tools for a template that has no place for them: what they are stands in the system text, past
@@ -33,10 +50,14 @@ export function toolsAsText(
   const plain: ChatMessage[] = [];
   let previous: ChatMessage["role"] | null = null;
   for (const message of told) {
-    const { role, content, toolCalls = [] } = message;
+    const { role, content, name, toolCalls = [] } = message;
     const last = plain.at(-1);
     if (role !== "tool")
-      plain.push({ role, content: [...(content === "" ? [] : [content]), ...toolCalls.map(callText)].join("\n") });
+      plain.push({
+        role,
+        content: [...(content === "" ? [] : [content]), ...toolCalls.map(callText)].join("\n"),
+        ...(name === undefined ? {} : { name }),
+      });
     // Results of calls that were made together are told together.
     else if (previous === "tool" && last !== undefined) {
       plain.splice(-1, 1, { role: "user", content: `${last.content}\n${resultText(content)}` });

@@ -296,6 +296,18 @@ describe("an adapter is refused, with a sentence and nothing left behind,", () =
       "invalid_adapter",
       /does not describe an adapter/,
     ],
+    [
+      "of PEFT",
+      () => ({ files: { "adapter_model.safetensors": weights, "adapter_config.json": Buffer.from('{"peft_type": "LORA"}') } }),
+      "invalid_adapter",
+      /adapter_config\.json is of a PEFT adapter \(LoRA.*TOAST adapters only/,
+    ],
+    [
+      "of PEFT under another name",
+      () => ({ files: { "a.safetensors": weights, "a.json": Buffer.from('{"peft_type": "LORA"}') } }),
+      "invalid_adapter",
+      /describes a PEFT adapter \(LORA\)/,
+    ],
     ["without a description", () => ({ files: { "a.safetensors": weights } }), "invalid_request", /and the \.json/],
     ["that is no adapter at all", () => ({ files: { "a.exe": weights } }), "invalid_request", /'a\.exe' is none of an/],
     [

@@ -345,15 +345,10 @@ describe("convert refuses", () => {
       "not_finite_weights",
       /layers.2.mlp.up_proj.weight holds NaN at element 100/,
     ],
-    "a special token beyond the vocabulary": [
-      ({ tiny }) => write(tiny, "generation_config.json", '{"eos_token_id":53}'),
+    "a first token beyond the vocabulary": [
+      ({ tiny }) => write(tiny, "generation_config.json", '{"bos_token_id":53}'),
       "invalid_config",
-      /special token 53/,
-    ],
-    "a recommended temperature that no request may have": [
-      ({ tiny }) => write(tiny, "generation_config.json", '{"temperature":3}'),
-      "invalid_config",
-      /generation_config.json: .*temperature/,
+      /beginning-of-sequence token 53 .*is not among/,
     ],
     "an output that is a file": [({ out }) => writeFileSync(out, "mine"), "output_exists", /is there already/],
     "an output folder with something in it": [
@@ -390,7 +385,7 @@ describe("convert refuses", () => {
   });
 
   it.each([
-    ["a model id with a slash", { modelId: "me/llama" }, /model id "me\/llama"/],
+    ["a model id with two slashes", { modelId: "me/my/llama" }, /model id "me\/my\/llama"/],
     ["a context longer than the model's", { contextLength: 65 }, /knows 1 to 64 positions/],
     ["a context of nothing", { contextLength: 0 }, /context length of 0/],
   ] as const)("%s", async (_, options, message) => {

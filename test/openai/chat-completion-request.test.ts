@@ -54,8 +54,8 @@ describe("messages", () => {
     ],
     ["no content", { ...good, messages: [{ role: "user" }] }, "invalid_request", "messages[0].content"],
     [
-      "null content",
-      { ...good, messages: [{ role: "assistant", content: null }] },
+      "null content of a user",
+      { ...good, messages: [{ role: "user", content: null }] },
       "invalid_request",
       "messages[0].content",
     ],
@@ -96,7 +96,7 @@ describe("messages", () => {
 
 describe("the body", () => {
   it.each([[null], [[]], ["text"], [7]])("must be an object, not %j", (body) => {
-    expect(refusal(body)).toEqual({
+    expect(refusal(body)).toMatchObject({
       code: "invalid_request",
       param: null,
       message: "The request body must be a JSON object.",
@@ -133,10 +133,10 @@ describe("the body", () => {
   });
 
   it("says in a sentence what is missing", () => {
-    expect(refusal({ messages: good.messages })).toEqual({
+    expect(refusal({ model: good.model })).toMatchObject({
       code: "invalid_request",
-      param: "model",
-      message: "'model' is missing; it must be the id of a served model (see GET /v1/models).",
+      param: "messages",
+      message: "'messages' is missing; it must be an array of messages.",
     });
   });
 });
@@ -156,7 +156,7 @@ describe("parameters out of range", () => {
     ["frequency_penalty", -2.5],
     ["repetition_penalty", 0],
     ["repetition_penalty", -1],
-    ["max_tokens", -1],
+    ["max_tokens", -2],
     ["max_tokens", 0],
     ["max_tokens", 1.5],
     ["max_tokens", "5"],
@@ -167,7 +167,7 @@ describe("parameters out of range", () => {
     ["seed", Number.POSITIVE_INFINITY],
     ["stream", "yes"],
     ["stop", 5],
-    ["stop", ["a", "b", "c", "d", "e"]],
+    ["stop", Array.from({ length: 65 }, (_, at) => `${at}`)],
     ["n", 0],
     ["n", 129],
     ["steering", 0.5],
@@ -203,29 +203,16 @@ describe("parameters out of range", () => {
 
 describe("what cannot be honoured", () => {
   it.each([
-    ["store", true],
     ["functions", [{ name: "f" }]],
     ["function_call", { name: "f" }],
     ["modalities", ["text", "audio"]],
     ["audio", { voice: "alloy" }],
-    ["prediction", { type: "content" }],
     ["web_search_options", {}],
-    ["reasoning_effort", "high"],
-    ["verbosity", "low"],
-    ["service_tier", "priority"],
     ["echo", true],
     ["best_of", 2],
     ["chat_template", "{{ x }}"],
   ])("refuses %s: %j and names it", (name, value) => {
     expect(refusal({ ...good, [name]: value })).toMatchObject({ code: "unsupported_parameter", param: name });
-  });
-
-  it("refuses stream obfuscation", () => {
-    const body = { ...good, stream: true, stream_options: { include_obfuscation: true } };
-    expect(refusal(body)).toMatchObject({
-      code: "unsupported_parameter",
-      param: "stream_options.include_obfuscation",
-    });
   });
 
   it("accepts the forms that ask for nothing", () => {

@@ -3,13 +3,13 @@ import type { GenerationEvent } from "../../src/engine/engine.js";
 import { ordinaryText, type ReportRequest } from "../../src/engine/generation-request.js";
 import { defaultServedModel, type ServedModel, servedModelsOf } from "../../src/engine/served-model.js";
 import { ToastError } from "../../src/errors.js";
-import { mergeGenerations } from "../../src/openai/answer-events.js";
-import { chunkFrames, framesOf } from "../../src/openai/answer-frames.js";
-import { answerHead } from "../../src/openai/answer-head.js";
 import { chatCompletion, chatCompletionChunks } from "../../src/openai/chat-completion.js";
 import { toHttpError } from "../../src/openai/error-envelope.js";
 import { modelList } from "../../src/openai/model-object.js";
+import { responseHead } from "../../src/openai/response-head.js";
 import { dataFrame } from "../../src/openai/server-sent-events.js";
+import { mergeGenerations } from "../../src/openai/stream-events.js";
+import { chunkFrames, framesOf } from "../../src/openai/stream-frames.js";
 import type { Steering } from "../../src/steering/steering.js";
 import { scriptedModel } from "../server/scripted-engine.js";
 
@@ -36,7 +36,7 @@ async function frames(
     }
   }
   const all: string[] = [];
-  const head = answerHead("chatcmpl", alpaca, steered, now);
+  const head = responseHead("chatcmpl", alpaca, steered, now);
   const chunks = chatCompletionChunks(head, { choices, includeUsage, report });
   const merged = mergeGenerations([{ promptTokens: 3, started: Promise.resolve(0), events: source() }], choices);
   for await (const frame of framesOf(chunkFrames(chunks, includeUsage), merged, {
@@ -150,7 +150,7 @@ describe("frames of a stream", () => {
 
 describe("an unstreamed answer", () => {
   it("has OpenAI's shape, and says what steered it", () => {
-    const head = answerHead("chatcmpl", alpaca, steered, now);
+    const head = responseHead("chatcmpl", alpaca, steered, now);
     const answer = { choices: [{ text: "Hello", reason: "length" as const, reports: [] }], prompts: [[]], usage };
     expect(chatCompletion(head, answer, ordinaryText.report)).toEqual({
       id: head.id,
@@ -174,7 +174,7 @@ describe("an unstreamed answer", () => {
       system_fingerprint: head.systemFingerprint,
       steering: { adapter: "alpaca", strength: 0.5, layers: [0, 3] },
     });
-    expect(answerHead("chatcmpl", base, plain, now).steering).toBeNull();
+    expect(responseHead("chatcmpl", base, plain, now).steering).toBeNull();
   });
 
   it("says which control vectors steered it, beside the adapter or alone, and names their content in its fingerprint", () => {
@@ -201,9 +201,9 @@ describe("an unstreamed answer", () => {
   });
 
   it("has an id of its own, and a fingerprint that covers weights, adapter, strength and layers", () => {
-    const print = (steering: Steering) => answerHead("chatcmpl", base, steering, now).systemFingerprint;
-    expect(answerHead("chatcmpl", base, plain, now).id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);
-    expect(answerHead("chatcmpl", base, plain, now).id).not.toBe(answerHead("chatcmpl", base, plain, now).id);
+    const print = (steering: Steering) => responseHead("chatcmpl", base, steering, now).systemFingerprint;
+    expect(responseHead("chatcmpl", base, plain, now).id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);
+    expect(responseHead("chatcmpl", base, plain, now).id).not.toBe(responseHead("chatcmpl", base, plain, now).id);
     expect(print(steered)).toBe(print(steered));
     const other: Steering[] = [
       plain,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type AnswerPart, ToolCallParser } from "../../src/openai/tool-calls.js";
+import { type DeltaPart, ToolCallParser } from "../../src/openai/tool-calls.js";
 import { callClosing, callOpening } from "../../src/text/tool-call-format.js";
 
 function call(name: string, json: string): string {
@@ -10,7 +10,7 @@ function call(name: string, json: string): string {
 function read(pieces: readonly string[]) {
   let ids = 0;
   const parser = new ToolCallParser("calls", () => `call_${ids++}`);
-  const parts: AnswerPart[] = pieces.flatMap((piece) => [...parser.push(piece)]);
+  const parts: DeltaPart[] = pieces.flatMap((piece) => [...parser.push(piece)]);
   parts.push(...parser.flush());
   const calls: { id: string; name: string; arguments: string }[] = [];
   let content = "";

@@ -17,7 +17,9 @@ const fieldsOf: Readonly<Record<keyof typeof wireFields, object>> = {
   tokenize: text.tokenizeRequestSchema.shape,
   detokenize: text.detokenizeRequestSchema.shape,
   applyTemplate: text.applyTemplateRequestSchema.shape,
+  inputTokens: responseRequestSchema.shape,
   tokenizerInfo: { model: null },
+  props: { model: null },
 };
 
 describe("the words of the wire", () => {

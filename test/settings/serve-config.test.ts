@@ -9,6 +9,7 @@ describe("parseServeConfig", () => {
       host: "127.0.0.1",
       port: 8000,
       models: [],
+      servedNames: [],
       modelsDir: resolve("models"),
       adaptersDir: null,
       maxAdapterBytes: 4_294_967_296,

@@ -155,3 +155,35 @@ describe("a chat template", () => {
     });
   });
 });
+
+describe("messages reach the template as its makers thought of them:", () => {
+  test("with the names of who speaks", () => {
+    const source =
+      "{% for m in messages %}{{ m.role }}{% if m.name %}({{ m.name }}){% endif %}: {{ m.content }}\n{% endfor %}";
+    const messages: ChatMessage[] = [{ ...user("hi"), name: "ann" }, { ...user("yo"), name: "bo" }, user("?")];
+    expect(render(source, messages)).toBe("user(ann): hi\nuser(bo): yo\nuser: ?\n");
+  });
+
+  test("as typed parts where it reads no other", () => {
+    const source = "{% for m in messages %}{% for part in m.content %}[{{ part.text }}]{% endfor %}{% endfor %}";
+    expect(render(source, [user("hi")])).toBe("[hi]");
+  });
+
+  test("as text where it reads both", () => {
+    const source =
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}[{{ m.content[0].text }}]{% endif %}{% endfor %}";
+    expect(render(source, [user("hi")])).toBe("hi");
+  });
+
+  test("without the line ends of Windows", () => {
+    const source = "{% for m in messages %}\r\n{{ m.role }}:\r\n{{ m.content }}\r\n{% endfor %}\r\n";
+    expect(render(source, [user("Hi")], false)).toBe("user:\nHi\n");
+  });
+
+  test("with what an answer began with", () => {
+    const source = "{% for m in messages %}<{{ m.role }}>{{ m.content.lstrip('\\n') }}{% endfor %}";
+    expect(render(source, [user("code?"), assistant("    indented\n  more")], false)).toBe(
+      "<user>code?<assistant>    indented\n  more",
+    );
+  });
+});

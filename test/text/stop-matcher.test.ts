@@ -98,7 +98,7 @@ describe("stop matcher", () => {
 
   test("refuses an empty stop string", () => {
     expect(() => new StopMatcher(["a", ""])).toThrow(
-      expect.objectContaining({ code: "invalid_request", param: "stop" }),
+      expect.objectContaining({ code: "invalid_request", field: "stopStrings" }),
     );
   });
 

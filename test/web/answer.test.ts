@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { type Answer, type AnswerEvent, emptyAnswer, paceOf, reduceAnswer } from "../../src/web/wire/answer.js";
+import { type Answer, emptyAnswer, paceOf, reduceAnswer, type StreamEvent } from "../../src/web/wire/answer.js";
 import { brokenOff, envelopeSentence, problemOf } from "../../src/web/wire/problem.js";
 import { defaultModel, modelsOf, phaseOf } from "../../src/web/wire/server.js";
 
-const chunk = (value: unknown): AnswerEvent => ({ kind: "chunk", chunk: value });
+const chunk = (value: unknown): StreamEvent => ({ kind: "chunk", chunk: value });
 const textChunk = (content: string) => chunk({ choices: [{ index: 0, delta: { content }, finish_reason: null }] });
 const opening = chunk({
   choices: [{ index: 0, delta: { role: "assistant", content: "" }, finish_reason: null }],
@@ -16,7 +16,7 @@ const usage = chunk({
 });
 
 /** One event every 10 ms, the first at 10. */
-function play(...events: AnswerEvent[]): Answer {
+function play(...events: StreamEvent[]): Answer {
   return events.reduce((answer, event, at) => reduceAnswer(answer, event, (at + 1) * 10), emptyAnswer(0));
 }
 

@@ -16,10 +16,11 @@ export async function readItems(
   path: string,
   read: (path: string) => Promise<string> = (file) => readFile(file, "utf8"),
 ): Promise<readonly Item[]> {
-  const text = await read(path).catch((cause: unknown) => {
+  const whole = await read(path).catch((cause: unknown) => {
     if (cause instanceof ToastError) throw cause;
     throw new ToastError("file_missing", `${path} cannot be read.`, { cause });
   });
+  const text = withoutMark(whole);
   if (text.trimStart().startsWith("[")) {
     const array = parse(text, path, "invalid_option");
     return (Array.isArray(array) ? array : []).map((value, index) => ({
@@ -36,10 +37,17 @@ export async function readItems(
  * @throws ToastError `code`, naming the line at fault.
  */
 export function jsonLines(text: string, code: ErrorCode, of = ""): readonly Item[] {
-  return text.split(/\r?\n/).flatMap((line, index) => {
-    const where = `Line ${index + 1}${of}`;
-    return line.trim() === "" ? [] : [{ value: parse(line, where, code), where }];
-  });
+  return withoutMark(text)
+    .split(/\r?\n/)
+    .flatMap((line, index) => {
+      const where = `Line ${index + 1}${of}`;
+      return line.trim() === "" ? [] : [{ value: parse(line, where, code), where }];
+    });
+}
+
+/** Without the byte order mark that PowerShell and Excel put in front. */
+function withoutMark(text: string): string {
+  return text.replace(/^\uFEFF/, "");
 }
 
 function parse(text: string, where: string, code: ErrorCode): unknown {

@@ -32,6 +32,50 @@ const spellings: Readonly<Record<string, Winner>> = {
 const name = z.union([z.string(), z.number()]).transform(String);
 const scorePair = z.tuple([z.number(), z.number()]);
 
+/** FastChat's `model_judgment/*_pair.jsonl`: one judge asked twice, the sides swapped; `error`: it gave no verdict. */
+const pairSchema = z.looseObject({
+  model_1: z.string(),
+  model_2: z.string(),
+  g1_winner: z.string(),
+  g2_winner: z.string(),
+  judge: z.union([z.string(), z.array(z.unknown())]).optional(),
+  turn: z.number().optional(),
+});
+/** AlpacaEval's annotations.json: 1 prefers the first output, 2 the second; null: it gave no verdict. */
+const annotationSchema = z.looseObject({
+  generator_1: z.string(),
+  generator_2: z.string(),
+  annotator: z.string().optional(),
+  preference: z.number().nullable(),
+});
+
+/**
+ * @returns a verdict of another tool in our words, null for one that was not given; `value` itself where it is none of
+ * those.
+ */
+function inOurWords(value: unknown): unknown {
+  const pair = pairSchema.safeParse(value);
+  if (pair.success) {
+    const { g1_winner: first, g2_winner: second, model_1: left, model_2: right, judge, ...rest } = pair.data;
+    if (first === "error" || second === "error") return null;
+    // Who is preferred on one side only is preferred for the side.
+    const winner = first === second ? first : "tie";
+    const name = Array.isArray(judge) ? String(judge[0] ?? "judge") : judge;
+    return { ...rest, left, right, winner, ...(name === undefined ? {} : { judge: name }) };
+  }
+  const annotation = annotationSchema.safeParse(value);
+  if (!annotation.success) return value;
+  const { generator_1: left, generator_2: right, annotator, preference } = annotation.data;
+  if (preference === null) return null;
+  const winner = preference < 1.5 ? "left" : preference > 1.5 ? "right" : "tie";
+  return { left, right, winner, ...(annotator === undefined ? {} : { judge: annotator }) };
+}
+
+function isSecondTurn(value: unknown): boolean {
+  const pair = pairSchema.safeParse(value);
+  return pair.success && pair.data.turn === 2;
+}
+
 const verdictSchema = z
   .looseObject({
     winner: z.string().optional(),
@@ -77,7 +121,7 @@ function byScores(scores: readonly [number, number] | null): Winner | null {
 function parseVerdict(value: unknown, where: string) {
   const parsed = verdictSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const message = `${where} is no verdict: it needs 'winner' (left, right, tie or bothBad) or 'scores' ([left, right]).`;
+  const message = `${where} is no verdict: it needs 'winner' (left, right, tie or bothBad) or 'scores' ([left, right]); FastChat's pairs and AlpacaEval's annotations are read, too.`;
   throw new ToastError("invalid_option", message);
 }
 
@@ -87,7 +131,10 @@ function parseVerdict(value: unknown, where: string) {
  */
 export async function readVerdicts(path: string): Promise<ReadonlyMap<string, Verdict>> {
   const verdicts = new Map<string, Verdict>();
-  for (const { value, where } of await readItems(path)) {
+  for (const { value: given, where } of await readItems(path)) {
+    const value = inOurWords(given);
+    // Prompts are asked for one turn.
+    if (value === null || isSecondTurn(given)) continue;
     const { promptId, winner, judge, details } = parseVerdict(value, where);
     if (promptId === null)
       throw new ToastError("invalid_option", `${where} does not say which prompt it is of: it needs 'id'.`);
@@ -117,7 +164,9 @@ export async function readRatedItems(path: string): Promise<readonly RatedItem[]
       const record = recordFromWire(value, where);
       return record.vote === null ? [] : [ratedItem(record, record.vote)];
     }
-    const { left, right, winner, category } = parseVerdict(value, where);
+    const ours = inOurWords(value);
+    if (ours === null) return [];
+    const { left, right, winner, category } = parseVerdict(ours, where);
     if (left === null || right === null) {
       const message = `${where} does not name its contestants: it needs 'left' and 'right' (or 'model_a' and 'model_b').`;
       throw new ToastError("invalid_option", message);

@@ -39,7 +39,7 @@ export async function readRoster(
   });
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (cause) {
     throw new ToastError("invalid_config", `${path} is not valid JSON: ${(cause as Error).message}.`, { cause });
   }

@@ -46,7 +46,8 @@ export interface AdmittedRequest extends Omit<GenerationRequest, "prompt" | "max
 export function admitLength(promptTokens: number, maxTokens: number | null, contextLength: number): number {
   if (promptTokens === 0) throw invalid("The prompt has no tokens. Send some text.", "prompt");
   const room = contextLength - promptTokens;
-  const context = `This model's context is ${contextLength} tokens; the prompt has ${promptTokens}`;
+  // OpenAI's own opening: frameworks tell this error by it.
+  const context = `This model's maximum context length is ${contextLength} tokens. However, your prompt has ${promptTokens} tokens`;
   if (room < (maxTokens === 0 ? 0 : 1)) {
     throw tooLong(`${context}, which leaves no room for an answer. Shorten it.`);
   }
@@ -58,7 +59,7 @@ export function admitLength(promptTokens: number, maxTokens: number | null, cont
 
 /** What a request says of single tokens, and how many it wants to know of. */
 export interface TokenOptions extends Pick<GenerationRequest, "minTokens" | "stopTokenIds"> {
-  readonly sampling: Pick<GenerationRequest["sampling"], "logitBias">;
+  readonly sampling: Pick<GenerationRequest["sampling"], "logitBias" | "allowedTokens">;
   readonly report: Pick<GenerationRequest["report"], "logprobs" | "promptLogprobs">;
 }
 
@@ -75,6 +76,7 @@ export function checkTokens(options: TokenOptions, maxTokens: number, vocabSize:
       throw invalid(`The bias of token ${id} is ${bias}; it must be between -100 and 100.`, "sampling.logitBias");
     }
   }
+  for (const id of sampling.allowedTokens ?? []) requireToken(id, vocabSize, "sampling.allowedTokens");
   for (const id of stopTokenIds) requireToken(id, vocabSize, "stopTokenIds");
   if (!Number.isInteger(minTokens) || minTokens < 0 || minTokens > maxTokens) {
     const message = `${minTokens} tokens were asked for at least, but there can be ${maxTokens} at most. Ask for a whole number of tokens from 0 to ${maxTokens}.`;

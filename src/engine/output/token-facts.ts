@@ -3,7 +3,7 @@ import type { IncrementalDetokenizer } from "../../text/incremental-detokenizer.
 import type { TokenReport } from "../token-report.js";
 
 /** A report without the bytes, which depend on where in the text the token stands. */
-export interface TokenFacts extends Pick<TokenReport, "logprob" | "steering" | "vectors" | "draft"> {
+export interface TokenFacts extends Pick<TokenReport, "logprob" | "rank" | "steering" | "vectors" | "draft"> {
   readonly top: readonly ScoredToken[];
 }
 

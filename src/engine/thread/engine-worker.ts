@@ -86,9 +86,10 @@ export class EngineWorker {
     for (const { manifest: own } of adapters) {
       const adapter = loaded.adapters.get(own.name);
       if (adapter === undefined) throw new Error(`adapter ${own.name} is in the folder but was not loaded`);
-      this.#adapters.put({ info: adapterInfo(own.name, own), adapter, template: this.#prompts.templateFor(own) });
+      const template = this.#prompts.templateFor(own);
+      this.#adapters.put({ info: adapterInfo(own.name, own, template), adapter, template });
     }
-    this.model = modelInfo(loaded.folder, this.#adapters.infos);
+    this.model = modelInfo(loaded.folder, this.#adapters.infos, this.#prompts.baseTemplate);
     this.#loop = new EngineLoop(
       { ...loaded, adapters: this.#adapters.byKey, eosIds: new Set(manifest.tokens.eos.map(({ id }) => id)), limits },
       {
@@ -179,7 +180,7 @@ export class EngineWorker {
     try {
       this.#refuseTaken(name, mode);
       const template = this.#prompts.templateFor(checked.manifest);
-      before = this.#adapters.put({ info: adapterInfo(name, checked.manifest), adapter, template });
+      before = this.#adapters.put({ info: adapterInfo(name, checked.manifest, template), adapter, template });
     } catch (error) {
       await adapter.release();
       throw error;
@@ -316,6 +317,13 @@ export class EngineWorker {
     }
   }
 
+  /** What a request keeps of its prompt: its end. */
+  #truncated(promptIds: readonly number[], { truncatePrompt, maxTokens }: GenerationRequest): readonly number[] {
+    if (truncatePrompt === undefined) return promptIds;
+    const room = Math.max(1, this.model.contextLength - (maxTokens ?? 1));
+    return promptIds.slice(-(truncatePrompt === "room" ? room : truncatePrompt));
+  }
+
   /** @throws ToastError for a request that cannot be honoured */
   #enqueue(command: GenerateCommand): void {
     const admitted = this.#admitted(command);
@@ -328,7 +336,8 @@ export class EngineWorker {
     const { prompt, steering } = request;
     const version = steering.kind === "steered" ? this.#versionOf(steering.adapter, fingerprints.adapter) : null;
     this.#checkVectors(steering, fingerprints.vectors);
-    const promptIds = this.#prompts.encode(prompt, version === null ? this.#prompts.baseTemplate : version.template);
+    const template = version === null ? this.#prompts.baseTemplate : version.template;
+    const promptIds = this.#truncated(this.#prompts.encode(prompt, template), request);
     const maxTokens = admitLength(promptIds.length, request.maxTokens, this.model.contextLength);
     checkTokens(request, maxTokens, this.model.vocabSize);
     const constraint = request.constraint === null ? null : this.#constraints.compile(request.constraint);
@@ -356,7 +365,11 @@ function isTextOfItsOwn({ prompt, constraint }: GenerationRequest): boolean {
   return constraint === null || constraint.kind === "textWithTags";
 }
 
-function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]): ModelInfo {
+function modelInfo(
+  { manifest }: ModelFolder,
+  adapters: readonly AdapterInfo[],
+  template: ChatTemplate | null,
+): ModelInfo {
   return {
     id: manifest.id,
     layers: manifest.architecture.layers,
@@ -369,9 +382,19 @@ function modelInfo({ manifest }: ModelFolder, adapters: readonly AdapterInfo[]):
     fingerprint: fingerprintOf(manifest.files.weights),
     adapters,
     vectors: [],
+    ...callsOf(template),
   };
 }
 
-function adapterInfo(name: string, { stage, licence, presentation, files }: AdapterManifest): AdapterInfo {
-  return { name, stage, licence, presentation, fingerprint: fingerprintOf([files.weights]) };
+function callsOf(template: ChatTemplate | null) {
+  return template?.calls == null ? {} : { calls: template.calls };
+}
+
+function adapterInfo(
+  name: string,
+  { stage, licence, presentation, files }: AdapterManifest,
+  template: ChatTemplate | null,
+): AdapterInfo {
+  const fingerprint = fingerprintOf([files.weights]);
+  return { name, stage, licence, presentation, fingerprint, ...callsOf(template) };
 }

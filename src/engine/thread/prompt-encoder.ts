@@ -10,12 +10,14 @@ export class PromptEncoder {
   /** The base's; null: chat requests fail. */
   readonly baseTemplate: ChatTemplate | null;
   readonly #tokenizer: Tokenizer;
+  /** Why the base's template is not there, where it should be. */
+  #unreadable: ToastError | null = null;
   readonly #manifest: BackboneManifest;
 
   constructor(tokenizer: Tokenizer, manifest: BackboneManifest) {
     this.#tokenizer = tokenizer;
     this.#manifest = manifest;
-    this.baseTemplate = this.#compiled(manifest.chatTemplate);
+    this.baseTemplate = this.#readable(manifest.chatTemplate);
   }
 
   /** An adapter's own template, else the base's. @throws ToastError `chat_template_failed` */
@@ -42,17 +44,34 @@ export class PromptEncoder {
     }
   }
 
-  /** @throws ToastError `chat_template_missing` */
+  /** @throws ToastError `chat_template_missing`, `chat_template_failed` */
   required(template: ChatTemplate | null): ChatTemplate {
     if (template !== null) return template;
+    if (this.#unreadable !== null) throw this.#unreadable;
     const message = `Model ${this.#manifest.id} has no chat template. Convert it with --chat-template alpaca, vicuna or a Jinja file.`;
     throw new ToastError("chat_template_missing", message, { field: "model" });
+  }
+
+  /** A model whose template cannot be read goes on with texts; who sends messages is told what is wrong. */
+  #readable(source: string | null): ChatTemplate | null {
+    try {
+      return this.#compiled(source);
+    } catch (cause) {
+      if (!(cause instanceof ToastError)) throw cause;
+      const message = `Model ${this.#manifest.id} cannot be asked with messages. ${cause.message} Convert it with --chat-template.`;
+      this.#unreadable = new ToastError(cause.code, message, { field: "prompt.messages", cause });
+      return null;
+    }
   }
 
   #compiled(source: string | null): ChatTemplate | null {
     const { bos, eos } = this.#manifest.tokens;
     return source === null
       ? null
-      : new ChatTemplate(source, { bosToken: bos?.text ?? "", eosToken: eos[0]?.text ?? "" });
+      : new ChatTemplate(source, {
+          bosToken: bos?.text ?? "",
+          eosToken: eos[0]?.text ?? "",
+          specialTexts: this.#tokenizer.specialTexts,
+        });
   }
 }

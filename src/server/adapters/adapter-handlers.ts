@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { ServedAdapter } from "../../adapters/adapter-library.js";
 import { ToastError } from "../../errors.js";
 import { presentationFields, presentationObject } from "../../openai/model-object.js";
-import { answerSchemas, requestSchemas } from "../../openai/named-schemas.js";
+import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
 import { field, optional, parseBody } from "../../openai/request-fields.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
@@ -42,7 +42,7 @@ export const adapterSchema = z
     origin: z.enum(["model_folder", "watched_folder", "upload"]),
   })
   .describe("An adapter that is served.")
-  .register(answerSchemas, { id: "Adapter" });
+  .register(responseSchemas, { id: "Adapter" });
 
 export const adapterListSchema = z
   .object({
@@ -52,7 +52,7 @@ export const adapterListSchema = z
       .array(z.object({ path: z.string(), message: z.string() }))
       .describe("Files of the adapters folder that are not served, and why."),
   })
-  .register(answerSchemas, { id: "AdapterList" });
+  .register(responseSchemas, { id: "AdapterList" });
 
 export const removedAdapterSchema = z
   .object({
@@ -62,7 +62,7 @@ export const removedAdapterSchema = z
     files: z.enum(["removed", "kept"]),
     memory: z.enum(["freed", "in_use"]).describe("in_use: until the requests that began before have ended."),
   })
-  .register(answerSchemas, { id: "RemovedAdapter" });
+  .register(responseSchemas, { id: "RemovedAdapter" });
 
 export function listAdapters({ deps }: Call): z.input<typeof adapterListSchema> {
   const { served, problems } = deps.adapters.library;

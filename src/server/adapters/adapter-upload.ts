@@ -19,6 +19,8 @@ const knownFields = ["model", "name", "sha256"];
 const convertedNames = [manifestFileName, "adapter.onnx", "adapter.onnx.data"];
 const trainedWeights = "adapter.safetensors";
 const trainedDescription = "adapter.json";
+/** What is often sent instead. */
+const peftDescription = "adapter_config.json";
 
 /**
  * Reads multipart/form-data onto the disk as it comes: no file is ever in memory whole.
@@ -80,6 +82,12 @@ class Form {
   }
 
   #receive(stream: Readable, filename: string): void {
+    if (filename === peftDescription) {
+      stream.resume();
+      const message = `${peftDescription} is of a PEFT adapter (LoRA and its kin); this server steers with TOAST adapters only (docs/adapters.md).`;
+      this.#fail(new ToastError("invalid_adapter", message, { param: "file" }));
+      return;
+    }
     const own = ownNameOf(filename);
     if (own === null || this.#files.has(own)) {
       stream.resume();

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { recordSchema, sideSchema } from "../../arena/battle-record.js";
 import { sideNames } from "../../arena/battles/two-answers.js";
 import { errorEnvelopeSchema } from "../../openai/error-envelope.js";
-import { answerSchemas } from "../../openai/named-schemas.js";
+import { responseSchemas } from "../../openai/named-schemas.js";
 import { shownAs } from "../../openai/request-fields.js";
 import { steeringChoice } from "../../openai/steering-field.js";
 
@@ -11,7 +11,7 @@ const json = z.record(z.string(), z.unknown());
 export const battleRecordSchema = shownAs(
   json.describe("A battle, who answered, and what the vote was."),
   recordSchema,
-).register(answerSchemas, { id: "BattleRecord" });
+).register(responseSchemas, { id: "BattleRecord" });
 const battleSide = shownAs(json.describe("One side of a record."), sideSchema);
 
 const side = z.enum(sideNames);
@@ -27,7 +27,7 @@ export const comparisonFrameSchema = z
     z.object({ kind: z.literal("done") }),
   ])
   .describe("One event of POST /v1/compare.")
-  .register(answerSchemas, { id: "ComparisonFrame" });
+  .register(responseSchemas, { id: "ComparisonFrame" });
 
 export const battleFrameSchema = z
   .discriminatedUnion("kind", [
@@ -38,7 +38,7 @@ export const battleFrameSchema = z
     errorEnvelopeSchema.extend({ kind: z.literal("void") }).describe("Instead of `complete`: nothing is stored."),
   ])
   .describe("One event of POST /v1/arena/battles. None tells who answers.")
-  .register(answerSchemas, { id: "BattleFrame" });
+  .register(responseSchemas, { id: "BattleFrame" });
 
 const contestant = z.object({
   ...name.omit({ contestant: true }).shape,
@@ -52,7 +52,7 @@ const contestant = z.object({
 
 export const contestantListSchema = z
   .object({ object: z.literal("list"), data: z.array(contestant) })
-  .register(answerSchemas, { id: "ContestantList" });
+  .register(responseSchemas, { id: "ContestantList" });
 
 const tally = { wins: z.int(), losses: z.int(), ties: z.int(), both_bad: z.int(), win_rate: z.number() };
 const atEqualLength = { length_controlled_win_rate: z.number().nullable() };
@@ -94,8 +94,8 @@ export const leaderboardSchema = z
     notes: z.array(z.string()),
   })
   .describe("Ratings with intervals, and what they cannot tell apart (docs/arena.md).")
-  .register(answerSchemas, { id: "Leaderboard" });
+  .register(responseSchemas, { id: "Leaderboard" });
 
 export const importCountSchema = z
   .object({ imported: z.int(), known: z.int().describe("Were there already.") })
-  .register(answerSchemas, { id: "ImportCount" });
+  .register(responseSchemas, { id: "ImportCount" });

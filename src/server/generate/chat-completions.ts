@@ -1,12 +1,12 @@
 import type { Context } from "hono";
-import { chunkFrames } from "../../openai/answer-frames.js";
-import { answerHead } from "../../openai/answer-head.js";
 import { chatCompletion, chatCompletionChunks } from "../../openai/chat-completion.js";
 import {
   type ChatCompletionRequest,
   chatGenerationRequest,
   parseChatCompletionRequest,
 } from "../../openai/chat-completion-request.js";
+import { responseHead } from "../../openai/response-head.js";
+import { chunkFrames } from "../../openai/stream-frames.js";
 import { readingOf } from "../../openai/tool-calls.js";
 import { type GenerationDeps, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 
@@ -19,13 +19,14 @@ const chatCompletions: GenerationEndpoint<ChatCompletionRequest> = {
   name: "chatCompletions",
   parse: parseChatCompletionRequest,
   generations: (request, model) => [chatGenerationRequest(request, model)],
-  head: (model, { steering }) => answerHead("chatcmpl", model, steering, new Date()),
-  response: (head, answer, { generations: [generation] }) =>
-    chatCompletion(head, answer, generation.report, readingOf(generation)),
+  head: (model, { steering }) => responseHead("chatcmpl", model, steering, new Date()),
+  response: (head, output, { generations: [generation] }) =>
+    chatCompletion(head, output, generation.report, readingOf(generation), generation.calls?.format),
   frames(head, { request, generations: [generation] }) {
     const includeUsage = request.stream_options?.include_usage === true;
     const choices = request.n ?? 1;
-    const options = { choices, includeUsage, report: generation.report, reading: readingOf(generation) };
+    const { report, calls } = generation;
+    const options = { choices, includeUsage, report, reading: readingOf(generation), format: calls?.format };
     return chunkFrames(chatCompletionChunks(head, options), includeUsage);
   },
 };

@@ -1,14 +1,14 @@
 import type { Context } from "hono";
 import type { ServingEngine } from "../../engine/engine.js";
 import type { Prompt } from "../../engine/prompt.js";
-import { chunkFrames } from "../../openai/answer-frames.js";
-import { answerHead } from "../../openai/answer-head.js";
 import { type CompletionOptions, completion, completionChunks } from "../../openai/completion.js";
 import {
   type CompletionRequest,
   completionGenerationRequests,
   parseCompletionRequest,
 } from "../../openai/completion-request.js";
+import { responseHead } from "../../openai/response-head.js";
+import { chunkFrames } from "../../openai/stream-frames.js";
 import type { ServerDeps } from "../server-deps.js";
 import { type GenerationCall, type GenerationEndpoint, handleGeneration } from "./generation-endpoint.js";
 
@@ -21,8 +21,8 @@ const completions: GenerationEndpoint<CompletionRequest> = {
   name: "completions",
   parse: parseCompletionRequest,
   generations: completionGenerationRequests,
-  head: (model, { steering }) => answerHead("cmpl", model, steering, new Date()),
-  response: async (head, answer, call) => completion(head, answer, await optionsOf(call)),
+  head: (model, { steering }) => responseHead("cmpl", model, steering, new Date()),
+  response: async (head, output, call) => completion(head, output, await optionsOf(call)),
   async frames(head, call) {
     const includeUsage = call.request.stream_options?.include_usage === true;
     const prompts = call.generations.length;
@@ -39,7 +39,7 @@ async function optionsOf({
   const [{ choices, report }] = generations;
   const echo =
     request.echo === true ? await Promise.all(generations.map(({ prompt }) => textOf(prompt, engine))) : null;
-  return { choices, report, echo };
+  return { choices, report, promptLogprobs: request.prompt_logprobs, echo };
 }
 
 async function textOf(prompt: Prompt, engine: ServingEngine): Promise<string> {

@@ -2,9 +2,9 @@ import type { Context } from "hono";
 import type { ServingEngine } from "../../engine/engine.js";
 import type { GenerationRequest } from "../../engine/generation-request.js";
 import type { ServedModel } from "../../engine/served-model.js";
-import { type CollectedAnswer, collectAnswer, mergeGenerations } from "../../openai/answer-events.js";
-import { type AnswerFrames, framesOf } from "../../openai/answer-frames.js";
-import type { AnswerHead } from "../../openai/answer-head.js";
+import type { ResponseHead } from "../../openai/response-head.js";
+import { type CollectedOutput, collectOutput, mergeGenerations } from "../../openai/stream-events.js";
+import { framesOf, type StreamFrames } from "../../openai/stream-frames.js";
 import { inWireFields, type wireFields } from "../../openai/wire-fields.js";
 import { readJsonBody } from "../read-json-body.js";
 import type { ServerDeps } from "../server-deps.js";
@@ -13,16 +13,18 @@ import { eventStreamResponse } from "./event-stream-response.js";
 import { Lookahead } from "./lookahead.js";
 
 /** What one generating endpoint has of its own: how a body reads, and how a response is written. */
-export interface GenerationEndpoint<Request extends { readonly model: string; readonly stream: boolean | null }> {
+export interface GenerationEndpoint<
+  Request extends { readonly model: string | null; readonly stream: boolean | null },
+> {
   readonly name: keyof typeof wireFields;
   /** @throws ToastError with the `param` at fault. */
   parse(body: unknown): Request;
   /** One for each prompt, all steered and reported alike, with the same number of choices. */
   generations(request: Request, model: ServedModel): Generations;
-  head(model: ServedModel, generation: GenerationRequest): AnswerHead;
+  head(model: ServedModel, generation: GenerationRequest): ResponseHead;
   /** The body of an unstreamed response. */
-  response(head: AnswerHead, answer: CollectedAnswer, call: GenerationCall<Request>): object | Promise<object>;
-  frames(head: AnswerHead, call: GenerationCall<Request>): AnswerFrames | Promise<AnswerFrames>;
+  response(head: ResponseHead, output: CollectedOutput, call: GenerationCall<Request>): object | Promise<object>;
+  frames(head: ResponseHead, call: GenerationCall<Request>): StreamFrames | Promise<StreamFrames>;
 }
 
 /** What of the server generating needs. */
@@ -43,11 +45,9 @@ export interface GenerationCall<Request> {
  * parsed, the model found, every prompt admitted by the engine, and the first event awaited. Only a request that waits
  * longer than the keep-alive interval gets its headers earlier, to have comments sent while it queues.
  */
-export async function handleGeneration<Request extends { readonly model: string; readonly stream: boolean | null }>(
-  endpoint: GenerationEndpoint<Request>,
-  context: Context,
-  deps: GenerationDeps,
-): Promise<Response> {
+export async function handleGeneration<
+  Request extends { readonly model: string | null; readonly stream: boolean | null },
+>(endpoint: GenerationEndpoint<Request>, context: Context, deps: GenerationDeps): Promise<Response> {
   const running = deps.running.begin(context.req.raw.signal);
   try {
     const request = endpoint.parse(await readJsonBody(context.req.raw, deps.limits.maxBodyBytes));
@@ -62,8 +62,8 @@ export async function handleGeneration<Request extends { readonly model: string;
     const events = new Lookahead(mergeGenerations(started, first.choices));
     const choices = generations.length * first.choices;
     if (request.stream !== true) {
-      const answer = await collectAnswer(events, { prompts: generations.length, choices });
-      const body = await endpoint.response(head, answer, call);
+      const output = await collectOutput(events, { prompts: generations.length, choices });
+      const body = await endpoint.response(head, output, call);
       running.end();
       return context.json(body);
     }

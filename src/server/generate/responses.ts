@@ -1,7 +1,7 @@
 import type { Context } from "hono";
-import { answerHead } from "../../openai/answer-head.js";
 import { response } from "../../openai/response.js";
 import { responseFrames } from "../../openai/response-events.js";
+import { responseHead } from "../../openai/response-head.js";
 import {
   parseResponseRequest,
   type ResponseRequest,
@@ -20,9 +20,17 @@ const responses: GenerationEndpoint<ResponseRequest> = {
   name: "responses",
   parse: parseResponseRequest,
   generations: (request, model) => [responseGenerationRequest(request, model)],
-  head: (model, { steering }) => answerHead("resp", model, steering, new Date()),
-  response: (head, answer, { request, generations: [generation] }) =>
-    response(head, request, answer, { report: generation.report, reading: readingOf(generation) }),
+  head: (model, { steering }) => responseHead("resp", model, steering, new Date()),
+  response: (head, output, { request, generations: [generation] }) =>
+    response(head, request, output, {
+      report: generation.report,
+      reading: readingOf(generation),
+      format: generation.calls?.format,
+    }),
   frames: (head, { request, generations: [generation] }) =>
-    responseFrames(head, request, { report: generation.report, reading: readingOf(generation) }),
+    responseFrames(head, request, {
+      report: generation.report,
+      reading: readingOf(generation),
+      format: generation.calls?.format,
+    }),
 };

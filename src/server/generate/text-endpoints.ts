@@ -1,8 +1,9 @@
 import type { ServingEngine } from "../../engine/engine.js";
 import { defaultServedModel, type ServedModel } from "../../engine/served-model.js";
 import type { TextQuestion } from "../../engine/text-questions.js";
-import { type TextEndpoint, tokenizerInfo } from "../../openai/text-endpoints.js";
+import { props, type TextEndpoint, tokenizerInfo } from "../../openai/text-endpoints.js";
 import { inWireFields } from "../../openai/wire-fields.js";
+import { packageVersion } from "../../package.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
 
@@ -23,6 +24,14 @@ export async function respondWithTokenizerInfo({ context, deps }: Call) {
   const adapter = model.adapter?.name ?? null;
   const info = await inWireFields("tokenizerInfo", engine).ask({ kind: "describe", adapter });
   return tokenizerInfo(info, model);
+}
+
+/** GET /props, of `?model=` or of the default. */
+export async function respondWithProps({ context, deps }: Call) {
+  const { model, engine } = resolve(context.req.query("model") ?? null, deps);
+  const adapter = model.adapter?.name ?? null;
+  const info = await inWireFields("props", engine).ask({ kind: "describe", adapter });
+  return props(info, model, packageVersion());
 }
 
 /** These endpoints are vLLM's and llama.cpp's, whose clients know a single model and name none. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { snakeCase } from "../../arena/battle-record.js";
 import { errorEnvelopeSchema } from "../../openai/error-envelope.js";
-import { answerSchemas, requestSchemas } from "../../openai/named-schemas.js";
+import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
 import { shownShapes } from "../../openai/request-fields.js";
 import type { Operation, Route } from "../route.js";
 
@@ -10,7 +10,7 @@ type NamedSchemas = typeof requestSchemas;
 /** What stands before every route but the open ones may say: keys, origins, limits. */
 const edgeFailures = [401, 403, 429];
 /** Of whatever has a body. */
-const bodyFailures = [400, 413];
+const bodyFailures = [400, 413, 415];
 
 const failureTexts: Readonly<Record<number, string>> = {
   400: "The request is not valid; `param` names the field.",
@@ -19,6 +19,7 @@ const failureTexts: Readonly<Record<number, string>> = {
   404: "There is no such model.",
   408: "The answer took longer than this server allows.",
   413: "The body is larger than this server takes.",
+  415: "The body is compressed.",
   429: "The queue is full, or the caller has had its share: try again after `retry-after` seconds.",
   500: "The server failed.",
   503: "The server is loading or shutting down: try again after `retry-after` seconds.",
@@ -47,7 +48,7 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     paths,
-    components: { schemas: { ...schemasOf(requestSchemas, "input"), ...schemasOf(answerSchemas, "output") } },
+    components: { schemas: { ...schemasOf(requestSchemas, "input"), ...schemasOf(responseSchemas, "output") } },
   };
 }
 
@@ -108,7 +109,7 @@ function jsonContent(schema: z.ZodType | undefined): object {
 
 /** @throws Error for a schema that was not registered by a name. */
 function reference(schema: z.ZodType): object {
-  const name = requestSchemas.get(schema)?.id ?? answerSchemas.get(schema)?.id;
+  const name = requestSchemas.get(schema)?.id ?? responseSchemas.get(schema)?.id;
   if (name === undefined) throw new Error("a schema in the table of routes has no name");
   return { $ref: `#/components/schemas/${name}` };
 }

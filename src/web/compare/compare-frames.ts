@@ -1,4 +1,4 @@
-import type { AnswerEvent } from "../wire/answer.js";
+import type { StreamEvent } from "../wire/answer.js";
 import { brokenOff, envelopeSentence } from "../wire/problem.js";
 import { field, fields, number, text } from "../wire/read.js";
 
@@ -8,12 +8,12 @@ export type Side = "left" | "right";
  * A frame of POST /v1/compare as events of the two answers, so that a remote contestant's answer grows as a served
  * one's does.
  */
-export function compareEvents(frame: unknown): readonly { readonly side: Side; readonly event: AnswerEvent }[] {
+export function compareEvents(frame: unknown): readonly { readonly side: Side; readonly event: StreamEvent }[] {
   const { kind, side, text: content, answer, error } = fields(frame);
   if (side !== "left" && side !== "right") {
     const sentence = envelopeSentence(frame);
     if (sentence === null) return [];
-    const event: AnswerEvent = { kind: "failed", problem: { kind: "refused", sentence } };
+    const event: StreamEvent = { kind: "failed", problem: { kind: "refused", sentence } };
     return [
       { side: "left", event },
       { side: "right", event },

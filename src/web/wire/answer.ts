@@ -30,7 +30,7 @@ export interface Answer {
   readonly endedAt: number | null;
 }
 
-export type AnswerEvent =
+export type StreamEvent =
   /** One `data:` line of the stream. */
   | { readonly kind: "chunk"; readonly chunk: unknown }
   /** `[DONE]`. */
@@ -63,7 +63,7 @@ export function isRunning({ phase }: Pick<Answer, "phase">): boolean {
  * The answer after one more event. An ended answer stays as it is.
  * @param at when the event came.
  */
-export function reduceAnswer(answer: Answer, event: AnswerEvent, at: number): Answer {
+export function reduceAnswer(answer: Answer, event: StreamEvent, at: number): Answer {
   if (!isRunning(answer)) return answer;
   switch (event.kind) {
     case "chunk":

@@ -4,13 +4,13 @@ import { ToastError } from "../errors.js";
 import { EventQueue } from "../event-queue.js";
 
 /** What the engine says of a request with one prompt or several. Choices are counted through: prompt × n + choice. */
-export type AnswerEvent = GenerationEvent & {
+export type StreamEvent = GenerationEvent & {
   /** Which of the request's prompts the event belongs to, from 0. */
   readonly prompt: number;
 };
 
 /** The reasons that an answer can end with on the wire: a cancelled one has no reader. */
-export type AnsweredReason = Exclude<FinishReason, "cancelled">;
+export type ResponseFinishReason = Exclude<FinishReason, "cancelled">;
 
 /**
  * The events of a request's generations as they come, none held up by another. Ending it early does not end the
@@ -20,7 +20,7 @@ export type AnsweredReason = Exclude<FinishReason, "cancelled">;
 export function mergeGenerations(
   generations: readonly Generation[],
   choices: number,
-): AsyncIterableIterator<AnswerEvent, undefined> {
+): AsyncIterableIterator<StreamEvent, undefined> {
   const sources = generations.map(({ events }, prompt) => numbered(events, prompt, choices));
   const [only, ...others] = sources;
   if (only !== undefined && others.length === 0) return only;
@@ -28,8 +28,8 @@ export function mergeGenerations(
     // Not awaited: a source that waits for its own next event ends behind it, when its signal makes it.
     for (const source of sources) source.return(undefined).catch(() => {});
   };
-  const merged = new EventQueue<AnswerEvent>(leaveAll);
-  const read = async (source: AsyncIterable<AnswerEvent>): Promise<void> => {
+  const merged = new EventQueue<StreamEvent>(leaveAll);
+  const read = async (source: AsyncIterable<StreamEvent>): Promise<void> => {
     for await (const event of source) merged.push(event);
   };
   Promise.all(sources.map(read)).then(
@@ -46,7 +46,7 @@ async function* numbered(
   events: AsyncIterable<GenerationEvent>,
   prompt: number,
   choices: number,
-): AsyncGenerator<AnswerEvent, undefined, undefined> {
+): AsyncGenerator<StreamEvent, undefined, undefined> {
   for await (const event of events) {
     yield event.kind === "prompt"
       ? { ...event, prompt }
@@ -78,11 +78,11 @@ export class UsageSum {
 export interface CollectedChoice {
   readonly text: string;
   readonly reports: readonly TokenReport[];
-  readonly reason: AnsweredReason;
+  readonly reason: ResponseFinishReason;
 }
 
 /** All that a request's events say, put together. */
-export interface CollectedAnswer {
+export interface CollectedOutput {
   /** In the order of their indices. */
   readonly choices: readonly CollectedChoice[];
   /** Of each prompt's tokens, when asked for. */
@@ -94,10 +94,10 @@ export interface CollectedAnswer {
  * @param counts prompts of the request, and choices of all of them together.
  * @throws ToastError when an answer does not come to its end.
  */
-export async function collectAnswer(
-  events: AsyncIterable<AnswerEvent>,
+export async function collectOutput(
+  events: AsyncIterable<StreamEvent>,
   counts: { readonly prompts: number; readonly choices: number },
-): Promise<CollectedAnswer> {
+): Promise<CollectedOutput> {
   const texts = new Array<string>(counts.choices).fill("");
   const reports = Array.from({ length: counts.choices }, (): TokenReport[] => []);
   const prompts = new Array<readonly TokenReport[]>(counts.prompts).fill([]);
@@ -114,7 +114,11 @@ export async function collectAnswer(
         break;
       case "finished": {
         const { choice } = event;
-        choices[choice] = { text: texts[choice] ?? "", reports: reports[choice] ?? [], reason: answered(event.reason) };
+        choices[choice] = {
+          text: texts[choice] ?? "",
+          reports: reports[choice] ?? [],
+          reason: finishReasonOf(event.reason),
+        };
         usage.add(event.prompt, event.usage);
       }
     }
@@ -128,7 +132,7 @@ export async function collectAnswer(
  * @throws ToastError `server_draining`: cancelled while the client still listens, which only a server on its way down
  * does.
  */
-export function answered(reason: FinishReason): AnsweredReason {
+export function finishReasonOf(reason: FinishReason): ResponseFinishReason {
   if (reason !== "cancelled") return reason;
   throw new ToastError("server_draining", "The server is shutting down and ended this answer. Send the request again.");
 }

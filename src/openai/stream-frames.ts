@@ -1,14 +1,14 @@
 import type { Usage } from "../engine/engine.js";
-import { type AnswerEvent, answered, endedEarly, UsageSum } from "./answer-events.js";
 import { toHttpError } from "./error-envelope.js";
 import { dataFrame, doneFrame } from "./server-sent-events.js";
+import { endedEarly, finishReasonOf, type StreamEvent, UsageSum } from "./stream-events.js";
 
 /** How one wire format tells a streamed answer, part by part, each part as frames ready to send. */
-export interface AnswerFrames {
+export interface StreamFrames {
   /** Before any event. */
   opening(): readonly string[];
   /** What an event says; nothing where a client has no use for it. */
-  event(event: AnswerEvent): readonly string[];
+  event(event: StreamEvent): readonly string[];
   /** Behind the last event. */
   end(usage: Usage): readonly string[];
   /** In place of the rest, when the answer breaks off: the status is long sent. */
@@ -22,8 +22,8 @@ export interface AnswerFrames {
  * @param options.onError hears of each failure, for the log.
  */
 export async function* framesOf(
-  frames: AnswerFrames,
-  events: AsyncIterable<AnswerEvent>,
+  frames: StreamFrames,
+  events: AsyncIterable<StreamEvent>,
   options: { readonly choices: number; readonly onError: (error: unknown) => void },
 ): AsyncGenerator<string, void, undefined> {
   yield* frames.opening();
@@ -32,7 +32,7 @@ export async function* framesOf(
   try {
     for await (const event of events) {
       if (event.kind === "finished") {
-        answered(event.reason);
+        finishReasonOf(event.reason);
         usage.add(event.prompt, event.usage);
         finished++;
       }
@@ -47,14 +47,14 @@ export async function* framesOf(
 }
 
 /** Chunks of one streamed answer: the parts in which chat completions and completions differ. */
-export interface AnswerChunks {
+export interface StreamChunks {
   opening(): readonly object[];
-  event(event: AnswerEvent): readonly object[];
+  event(event: StreamEvent): readonly object[];
   usage(usage: Usage): object;
 }
 
 /** Chunks as `data:` lines; `[DONE]` is the last, after an error too. */
-export function chunkFrames(chunks: AnswerChunks, includeUsage: boolean): AnswerFrames {
+export function chunkFrames(chunks: StreamChunks, includeUsage: boolean): StreamFrames {
   return {
     opening: () => chunks.opening().map(dataFrame),
     event: (event) => chunks.event(event).map(dataFrame),

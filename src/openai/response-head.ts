@@ -22,7 +22,7 @@ export const steeringReportSchema = z
 type SteeringReport = z.output<typeof steeringReportSchema>;
 
 /** What all chunks of an answer share. */
-export interface AnswerHead {
+export interface ResponseHead {
   readonly id: string;
   /** Unix seconds. */
   readonly created: number;
@@ -36,12 +36,12 @@ export interface AnswerHead {
  * @param kind what the id begins with, as OpenAI's do.
  * @returns the head of a new answer; its id is unique.
  */
-export function answerHead(
+export function responseHead(
   kind: "chatcmpl" | "cmpl" | "resp",
   model: ServedModel,
   steering: Steering,
   now: Date,
-): AnswerHead {
+): ResponseHead {
   return {
     id: newId(kind),
     created: Math.floor(now.getTime() / 1000),
