@@ -298,7 +298,9 @@ describe("an adapter is refused, with a sentence and nothing left behind,", () =
     ],
     [
       "of PEFT",
-      () => ({ files: { "adapter_model.safetensors": weights, "adapter_config.json": Buffer.from('{"peft_type": "LORA"}') } }),
+      () => ({
+        files: { "adapter_model.safetensors": weights, "adapter_config.json": Buffer.from('{"peft_type": "LORA"}') },
+      }),
       "invalid_adapter",
       /adapter_config\.json is of a PEFT adapter \(LoRA.*TOAST adapters only/,
     ],

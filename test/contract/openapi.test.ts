@@ -202,7 +202,9 @@ describe("beside OpenAI's published document", () => {
 });
 
 /** The published shape has no usage before there is one; OpenAI itself and Open Responses write null. */
-function begun<Event extends { readonly type: string }>(event: Event & { readonly response?: { usage?: unknown } }): Event {
+function begun<Event extends { readonly type: string }>(
+  event: Event & { readonly response?: { usage?: unknown } },
+): Event {
   const { response: whole } = event;
   if (whole === undefined || whole.usage !== null) return event;
   const { usage: _, ...rest } = whole;

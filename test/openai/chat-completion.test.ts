@@ -179,7 +179,7 @@ describe("an unstreamed answer", () => {
 
   it("says which control vectors steered it, beside the adapter or alone, and names their content in its fingerprint", () => {
     const vectors = [{ name: "happy", strength: 0.8, layers: [1, 2] as const }];
-    const head = (steering: Steering, model = base) => answerHead("chatcmpl", model, steering, now);
+    const head = (steering: Steering, model = base) => responseHead("chatcmpl", model, steering, now);
     expect(head({ kind: "vectors", vectors }).steering).toEqual({ vectors });
     const adapter = { adapter: "alpaca", strength: 0.5, layers: [0, 3] };
     expect(head({ ...steered, vectors } as Steering).steering).toEqual({ ...adapter, vectors });

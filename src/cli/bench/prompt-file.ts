@@ -16,7 +16,10 @@ export async function readPromptFile(file: string): Promise<readonly string[]> {
   const content = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new ToastError("file_missing", `${file} cannot be read.`, { cause });
   });
-  const lines = content.replace(/^\uFEFF/, "").split(/\r?\n/).map((text, index) => ({ text, number: index + 1 }));
+  const lines = content
+    .replace(/^\uFEFF/, "")
+    .split(/\r?\n/)
+    .map((text, index) => ({ text, number: index + 1 }));
   const filled = lines.filter(({ text }) => text.trim() !== "");
   if (filled.length === 0) throw new ToastError("invalid_option", `${file} holds no prompt.`, { param: "--prompts" });
   if (!file.endsWith(".jsonl")) return filled.map(({ text }) => text);
