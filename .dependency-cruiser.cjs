@@ -1,4 +1,4 @@
-/** The house's import directions: main → cli → app → server → { openai, adapters } → engine → { sampling, grammar, text, steering → model }.
+/** The house's import directions: main → cli → app → server → { openai, adapters, vectors } → engine → { sampling, grammar, text, steering → model }.
  *  Each room lists the rooms that it may import; anything else is an error. What is in `shared` is open to all. */
 const shared = ["errors", "at", "json-tree", "write-whole-file", "linked-abort", "event-queue", "foreign-answer"];
 
@@ -18,11 +18,13 @@ const rooms = {
     "model",
     "openai",
     "text",
+    "vectors",
   ],
-  app: ["settings", "server", "adapters", "arena", "openai", "engine", "convert", "model"],
+  app: ["settings", "server", "adapters", "vectors", "arena", "openai", "engine", "convert", "model"],
   settings: ["package", "hub", "engine"],
-  server: ["package", "openai", "adapters", "arena", "engine", "settings", "model"],
+  server: ["package", "openai", "adapters", "vectors", "arena", "engine", "settings", "model"],
   adapters: ["engine", "convert", "model"],
+  vectors: ["adapters", "engine", "convert", "steering", "model", "text"],
   arena: ["text", "leaderboard"],
   leaderboard: [],
   openai: ["engine", "steering", "text"],
@@ -52,10 +54,10 @@ const doors = {
   protobufjs: "^src/convert/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
-  "@fastify/busboy": "^src/server/adapters/adapter-upload\\.ts$",
+  "@fastify/busboy": "^src/server/upload-form\\.ts$",
   commander: "^src/cli/",
   "eventsource-parser":
-    "^src/(cli/bench/completion-stream|cli/chat/chat-server|arena/contestants/contestant|web/wire/call)\\.ts$",
+    "^src/(cli/bench/completion-stream|cli/chat/chat-server|cli/vector/vector-server|arena/contestants/contestant|web/wire/call)\\.ts$",
   preact: "^src/(web|leaderboard)/",
   "preact-render-to-string": "^src/arena/report/report-html\\.tsx$",
   marked: "^src/web/parts/markdown\\.tsx$",

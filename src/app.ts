@@ -25,6 +25,7 @@ import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-
 import { createServerApp } from "./server/server-app.js";
 import type { ServerDeps } from "./server/server-deps.js";
 import type { ServeConfig } from "./settings/serve-config.js";
+import { VectorLibrary } from "./vectors/vector-library.js";
 
 /** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
 export interface RunningApp {
@@ -79,7 +80,12 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     convert: (job, signal) => convertInThread(job, { workerUrl: hooks.converterUrl, signal }),
     log,
   });
-  let preparing: string | null = config.adaptersDir === null ? null : "loading adapters";
+  const vectors = new VectorLibrary({
+    hosts: engines,
+    directory: config.vectorsDir ?? join(config.dataDir, "vectors"),
+    log,
+  });
+  let preparing: string | null = config.adaptersDir === null ? "loading control vectors" : "loading adapters";
   const registry = new EngineRegistry(engines, { observe, preparing: () => preparing, names: config.servedNames });
   const logError: ServerDeps["logError"] = (requestId, error) =>
     log.error({ requestId, err: error }, "A request failed.");
@@ -88,6 +94,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     registry,
     running,
     adapters: { library, maxBytes: config.maxAdapterBytes },
+    vectors,
     limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
     edge,
     arena: {
@@ -117,8 +124,9 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     );
   }
   const prepared = Promise.allSettled(engines.map((engine) => engine.ready())).then(async (outcomes) => {
-    // Uploaded adapters are there as soon as the server says that it is ready.
+    // Uploaded adapters, and vectors, are there as soon as the server says that it is ready.
     await library.start();
+    await vectors.start();
     preparing = null;
     const firstFailure = outcomes.find((outcome) => outcome.status === "rejected");
     if (firstFailure !== undefined && outcomes.every(({ status }) => status === "rejected")) throw firstFailure.reason;
@@ -136,6 +144,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     async stop() {
       await server.shutdown(config.drainMs);
       await library.stop();
+      await vectors.stop();
       await registry.close();
       await tracing?.close();
       await arena.close();

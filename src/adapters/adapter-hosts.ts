@@ -5,17 +5,21 @@ import type { AdapterToLoad } from "../engine/thread/messages.js";
 import { serverLoading, ToastError } from "../errors.js";
 import { readBackboneManifest } from "../model/model-folder.js";
 
-/** An engine, as far as adapters go. */
-export interface AdapterHost {
+/** An engine with the folder of its model. */
+export interface ModelHost {
   /** The model folder. */
   readonly folder: string;
   readonly phase: EnginePhase;
+}
+
+/** An engine, as far as adapters go. */
+export interface AdapterHost extends ModelHost {
   loadAdapter(adapter: AdapterToLoad): Promise<void>;
   unloadAdapter(name: string): Promise<void>;
 }
 
 /** @throws ToastError `engine_failed` */
-export function modelOf({ phase, folder }: AdapterHost): ModelInfo {
+export function modelOf({ phase, folder }: ModelHost): ModelInfo {
   if (phase.kind !== "ready") throw new ToastError("engine_failed", `The engine of ${basename(folder)} has stopped.`);
   return phase.model;
 }
@@ -28,7 +32,7 @@ export function adapterOf({ phase }: AdapterHost, name: string): AdapterInfo | u
  * The host of a model's id.
  * @throws ToastError `server_loading`, `model_not_found`
  */
-export function hostOf(hosts: readonly AdapterHost[], model: string): AdapterHost {
+export function hostOf<Host extends ModelHost>(hosts: readonly Host[], model: string): Host {
   const host = readyHosts(hosts).find((one) => modelOf(one).id === model);
   if (host !== undefined) return host;
   if (hosts.some(({ phase }) => phase.kind === "loading")) throw serverLoading();
@@ -49,6 +53,6 @@ export async function hostsOfBackbone(hosts: readonly AdapterHost[], sha256: str
   );
 }
 
-export function readyHosts(hosts: readonly AdapterHost[]): readonly AdapterHost[] {
+export function readyHosts<Host extends ModelHost>(hosts: readonly Host[]): readonly Host[] {
   return hosts.filter(({ phase }) => phase.kind === "ready");
 }

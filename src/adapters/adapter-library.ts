@@ -55,7 +55,7 @@ interface Entry {
 export class AdapterLibrary {
   readonly #options: AdapterLibraryOptions;
   readonly #files: AdapterFiles | null;
-  readonly #watched: WatchedFolder | null;
+  readonly #watched: WatchedFolder<AdapterCandidate> | null;
   readonly #builder: AdapterBuilder;
   readonly #entries = new Map<string, Entry>();
   /** `model:name` of those that are on their way. */

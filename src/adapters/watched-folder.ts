@@ -1,4 +1,4 @@
-import type { AdapterCandidate, AdapterFiles } from "./adapter-files.js";
+import type { Candidate } from "./served-folder.js";
 
 /**
  * How often the folder is looked at. Polling, since change events of containers' and network file systems do not come
@@ -7,14 +7,14 @@ import type { AdapterCandidate, AdapterFiles } from "./adapter-files.js";
  */
 const lookEveryMs = 2_000;
 
-/** What has come, changed and gone in an adapters folder since it was looked at. */
-export class WatchedFolder {
-  readonly #files: AdapterFiles;
+/** What has come, changed and gone in a folder since it was looked at. */
+export class WatchedFolder<Found extends Candidate> {
+  readonly #files: { list(): Promise<readonly Found[]> };
   /** By path: what was there at the last look, and what of it was reported; null: not yet. */
   readonly #seen = new Map<string, { readonly signature: string; readonly reported: string | null }>();
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(files: AdapterFiles) {
+  constructor(files: { list(): Promise<readonly Found[]> }) {
     this.#files = files;
   }
 
@@ -23,7 +23,7 @@ export class WatchedFolder {
    */
   async look(changes: "at once" | "settled"): Promise<{
     readonly gone: readonly string[];
-    readonly changed: readonly AdapterCandidate[];
+    readonly changed: readonly Found[];
   }> {
     const candidates = await this.#files.list();
     const found = new Set(candidates.map(({ path }) => path));
@@ -39,7 +39,7 @@ export class WatchedFolder {
   }
 
   /** What was put there by ourselves is no news. */
-  remember({ path, signature }: AdapterCandidate): void {
+  remember({ path, signature }: Candidate): void {
     this.#seen.set(path, { signature, reported: signature });
   }
 

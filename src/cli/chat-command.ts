@@ -1,15 +1,10 @@
 import { Command, InvalidArgumentError } from "commander";
-import { type RunningApp, startApp } from "../app.js";
 import { ToastError } from "../errors.js";
-import { createLog } from "../server/edge/request-log.js";
-import { parseServeConfig } from "../settings/serve-config.js";
 import { ChatServer } from "./chat/chat-server.js";
 import { ChatSession } from "./chat/chat-session.js";
 import { Conversation, integerIn, numberIn } from "./chat/conversation.js";
-import { localFolder } from "./hub-models.js";
+import { openServer } from "./open-server.js";
 import { positiveInteger } from "./positive-integer.js";
-import { progressLine } from "./progress-line.js";
-import { apiKeyOf, baseUrlOf, ServerClient } from "./server-client.js";
 import { stopSignalOfProcess } from "./stop-signal.js";
 import type { Terminal } from "./terminal.js";
 
@@ -50,7 +45,7 @@ export function chatCommand(terminal: Terminal, stop?: AbortSignal): Command {
 }
 
 const examples = `
-At the prompt, /help lists what can be changed while you talk: /adapter, /strength, /system, /model, /seed, /save …
+At the prompt, /help lists what can be changed while you talk: /adapter, /strength, /vector, /system, /model, /seed, /save …
 
 Examples:
   $ toast-serve chat
@@ -89,7 +84,8 @@ async function chat(
   // Whoever pipes wants to read the answer, not how loading goes.
   const quiet = { ...terminal, err: () => {} };
   const isWatched = question === null || terminal.interactive;
-  const { server, close } = await openServer(folder, flags, isWatched ? terminal : quiet, stop);
+  const { client, close } = await openServer(folder, flags, isWatched ? terminal : quiet, stop);
+  const server = new ChatServer(client);
   try {
     const model = modelOf(await server.models(), flags);
     const conversation = new Conversation({
@@ -97,6 +93,7 @@ async function chat(
       system: flags.system ?? null,
       strength: flags.strength ?? null,
       layers: null,
+      vectors: [],
       temperature: flags.temperature ?? null,
       seed: flags.seed ?? null,
       maxTokens: flags.maxTokens ?? null,
@@ -145,54 +142,6 @@ async function answerOnce(server: ChatServer, request: object, terminal: Termina
   } finally {
     if (isLineOpen) write("\n");
   }
-}
-
-interface OpenServer {
-  readonly server: ChatServer;
-  close(): Promise<void>;
-}
-
-async function openServer(
-  folder: string | undefined,
-  flags: ChatFlags,
-  terminal: Terminal,
-  stop: AbortSignal,
-): Promise<OpenServer> {
-  const { url, apiKey, threads } = flags;
-  if (url !== undefined) {
-    if (folder !== undefined) throw new ToastError("invalid_option", "Give a model folder or --url, not both.");
-    const client = new ServerClient(baseUrlOf(url), apiKeyOf(apiKey, terminal.environment));
-    return { server: new ChatServer(client), close: () => Promise.resolve() };
-  }
-  const model = folder === undefined ? undefined : await localFolder(folder, terminal, stop);
-  const progress = progressLine(terminal, "Loading");
-  let app: RunningApp | null = null;
-  try {
-    // The server itself, on a port of its own that only this machine sees: what works here works over there.
-    const environment = { HOST: "127.0.0.1", PORT: "0", DRAIN_SECONDS: "0" };
-    app = await startApp(parseServeConfig({ model, threads }, environment), {
-      onPhase: (_, phase) => {
-        if (phase.kind === "loading") progress.update(phase.stage, phase.fraction);
-      },
-      // Told at the prompt.
-      log: createLog("error", "json", () => {}),
-    });
-    await Promise.race([app.ready(), rejectedBy(stop)]);
-    progress.end();
-    const opened = app;
-    return { server: new ChatServer(new ServerClient(`${opened.url}/v1`, null)), close: () => opened.stop() };
-  } catch (error) {
-    progress.end();
-    await app?.stop();
-    throw error;
-  }
-}
-
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }
 
 /** @throws ToastError `invalid_option` for a model or adapter that is not there */

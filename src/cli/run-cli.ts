@@ -11,6 +11,7 @@ import { pullCommand } from "./pull-command.js";
 import { serveCommand } from "./serve-command.js";
 import { StoppedEarly } from "./stop-signal.js";
 import { processTerminal, type Terminal } from "./terminal.js";
+import { vectorCommand } from "./vector-command.js";
 
 /** 0: done. 1: it failed. 2: it was asked for in words that make no sense. 130: it was told to stop half-way. */
 export type ExitCode = 0 | 1 | 2 | 130;
@@ -31,6 +32,7 @@ export async function runCli(
     .addHelpText("after", examples)
     .addCommand(serveCommand(terminal, stop), { isDefault: true })
     .addCommand(chatCommand(terminal, stop))
+    .addCommand(vectorCommand(terminal, stop))
     .addCommand(pullCommand(terminal, stop))
     .addCommand(convertCommand(terminal, stop))
     .addCommand(benchCommand(terminal, stop))
@@ -78,6 +80,8 @@ Examples:
       downloads a model from Hugging Face and converts it; 'serve --model' takes the name too
   $ toast-serve chat ./my-model
       talks to it in the terminal
+  $ toast-serve vector make --name pirate --positive 'a pirate' --negative 'an ordinary person'
+      makes a control vector: steering with a dial, in seconds
   $ toast-serve convert ./tiny-llama --out ./my-model --adapter toast.safetensors --name alpaca
       makes a model folder of Hugging Face weights and a steering adapter
   $ toast-serve bench ./my-model

@@ -18,8 +18,8 @@ export interface Operation {
   readonly otherRequests?: Readonly<Record<string, string>>;
   /** Of a JSON response: the schema that types it. */
   readonly response?: z.ZodType;
-  /** Content type of a response in plain text. */
-  readonly textResponse?: "text/plain" | "application/x-ndjson";
+  /** Content type of a response that is no JSON. */
+  readonly textResponse?: "text/plain" | "application/x-ndjson" | "application/octet-stream";
   /** Of each event of a stream. */
   readonly event?: z.ZodType;
   /** What comes back, where more can be said than that it is the response. */

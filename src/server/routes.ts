@@ -22,6 +22,8 @@ import { openApiDocument } from "./page/openapi-document.js";
 import { webPage } from "./page/web-page.js";
 import { requireReady } from "./require-ready.js";
 import { type Call, get, pagePart, post, type Route, remove } from "./route.js";
+import * as vectors from "./vectors/vector-handlers.js";
+import * as vectorWire from "./vectors/vector-wire.js";
 
 const generating = [404, 408, 429, 503] as const;
 const aboutModels = [404, 503] as const;
@@ -217,6 +219,50 @@ export const routes: readonly Route[] = [
     meaning: "What became of its memory and files.",
     failures: aboutModels,
     handle: adapters.removeAdapter,
+  }),
+
+  get("/v1/vectors", {
+    name: "listVectors",
+    summary: "The control vectors that requests can name, and files that could not be served.",
+    response: vectorWire.vectorListSchema,
+    handle: vectors.listVectors,
+  }),
+  post("/v1/vectors", {
+    access: "admin",
+    name: "addVector",
+    summary: "Makes a control vector of two sides, or takes one in that is sent along. For operators.",
+    request: vectorWire.makeVectorSchema,
+    otherRequests: { "multipart/form-data": "The fields model and name, and a .gguf file (docs/vectors.md)." },
+    response: vectorWire.madeVectorSchema,
+    event: vectorWire.vectorEventSchema,
+    meaning: "The vector, which can be used now; with `stream: true` the progress before it.",
+    status: 201,
+    failures: generating,
+    handle: vectors.addVector,
+  }),
+  get("/v1/vectors/:model/:name", {
+    name: "retrieveVector",
+    summary: "One of them.",
+    response: vectorWire.vectorSchema,
+    failures: [404],
+    handle: vectors.retrieveVector,
+  }),
+  get("/v1/vectors/:model/:name/download", {
+    name: "downloadVector",
+    summary: "Its GGUF file, which llama.cpp and repeng read too.",
+    textResponse: "application/octet-stream",
+    meaning: "The file.",
+    failures: [404],
+    handle: vectors.downloadVector,
+  }),
+  remove("/v1/vectors/:model/:name", {
+    access: "admin",
+    name: "removeVector",
+    summary: "Takes one away; requests that have it keep it. For operators.",
+    response: vectorWire.removedVectorSchema,
+    meaning: "What became of its file.",
+    failures: aboutModels,
+    handle: vectors.removeVector,
   }),
 
   get("/v1/contestants", {

@@ -1,5 +1,6 @@
 import type { AdapterLibrary } from "../adapters/adapter-library.js";
 import type { EngineRegistry } from "../engine/engine-registry.js";
+import type { VectorLibrary } from "../vectors/vector-library.js";
 import type { ArenaSettings } from "./arena/arena-settings.js";
 import type { Edge } from "./edge/edge.js";
 import type { RunningRequests } from "./generate/running-requests.js";
@@ -15,6 +16,7 @@ export interface ServerDeps {
   readonly registry: EngineRegistry;
   readonly running: RunningRequests;
   readonly adapters: { readonly library: AdapterLibrary; readonly maxBytes: number };
+  readonly vectors: VectorLibrary;
   readonly limits: ServerLimits;
   readonly arena: ArenaSettings;
   readonly edge: Edge;

@@ -57,6 +57,10 @@ const models = group("Models:", {
   maxAdapterBytes: setting("max-adapter-bytes <number>", integer(1, 2 ** 46), String(2 ** 32), {
     help: "largest adapter that POST /v1/adapters takes",
   }),
+  vectorsDir: setting("vectors-dir <folder>", path, unset("vectors/ in --data-dir"), {
+    help: "control vectors that come and go: watched, and where POST /v1/vectors keeps those that it made or got",
+    path: fromFolder,
+  }),
 });
 
 const engine = group("Engine:", {
@@ -151,7 +155,7 @@ const access = group("Who may call, and how much:", {
 
 const arena = group("Arena:", {
   dataDir: setting("data-dir <folder>", path, userDataDir, {
-    help: "where the arena keeps its battles",
+    help: "where the arena keeps its battles, and the server its control vectors",
     path: fromFolder,
   }),
   databaseUrl: setting("database-url <url>", postgresUrl, unset("an embedded one in --data-dir"), {

@@ -65,6 +65,7 @@ describe("GET /metrics", () => {
       "forwards_total",
       "forward_rows_total",
       "adapters_loaded",
+      "vectors_loaded",
       "http_requests_total",
     ]) {
       expect([...families.keys()]).toContain(`toast_serve_${name}`);

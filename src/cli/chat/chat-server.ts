@@ -3,8 +3,19 @@ import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { errorText, failureText, jsonOf } from "../../foreign-answer.js";
 import { refused, type ServerClient } from "../server-client.js";
+import type { KnownVector } from "./slash-command.js";
 
 const modelsSchema = z.looseObject({ data: z.array(z.looseObject({ id: z.string() })) });
+const vectorsSchema = z.looseObject({
+  data: z.array(
+    z.looseObject({
+      model: z.string(),
+      name: z.string(),
+      description: z.string().nullable(),
+      recommended: z.tuple([z.number(), z.number()]).nullable(),
+    }),
+  ),
+});
 const chunkSchema = z.looseObject({
   choices: z.array(z.looseObject({ delta: z.looseObject({ content: z.string().nullish() }).nullish() })).default([]),
 });
@@ -21,6 +32,12 @@ export class ChatServer {
     const response = await this.#client.fetch("/models");
     const { data } = await this.#client.read(response, modelsSchema, "a list of models");
     return data.map(({ id }) => id);
+  }
+
+  /** The control vectors of all models. @throws ToastError `server_refused`, also of a server that has no such thing. */
+  async vectors(): Promise<readonly KnownVector[]> {
+    const response = await this.#client.fetch("/vectors");
+    return (await this.#client.read(response, vectorsSchema, "a list of control vectors")).data;
   }
 
   /**

@@ -69,7 +69,7 @@ export class ChatSession {
         await this.#ask(message);
         return;
       }
-      const outcome = await runSlashCommand(message, this.#conversation, () => this.#server.models());
+      const outcome = await runSlashCommand(message, this.#conversation, this.#server);
       switch (outcome.kind) {
         case "print":
           for (const line of outcome.lines) this.#print(line);

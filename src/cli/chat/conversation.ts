@@ -12,6 +12,8 @@ export interface ChatSettings {
   readonly system: string | null;
   readonly strength: number | null;
   readonly layers: readonly [from: number, to: number] | null;
+  /** Control vectors that are added, each with its strength. */
+  readonly vectors: readonly { readonly name: string; readonly strength: number }[];
   readonly temperature: number | null;
   readonly seed: number | null;
   readonly maxTokens: number | null;
@@ -63,8 +65,12 @@ export class Conversation {
 
   /** The body of a chat completion. `steering` is in it only when it was asked for: other servers do not know it. */
   requestFor(question: string): object {
-    const { model, system, strength, layers, temperature, seed, maxTokens } = this.settings;
-    const steering = { ...(strength === null ? {} : { strength }), ...(layers === null ? {} : { layers }) };
+    const { model, system, strength, layers, vectors, temperature, seed, maxTokens } = this.settings;
+    const steering = {
+      ...(strength === null ? {} : { strength }),
+      ...(layers === null ? {} : { layers }),
+      ...(vectors.length === 0 ? {} : { vectors }),
+    };
     return {
       model,
       messages: [

@@ -8,23 +8,36 @@ export type SlashOutcome =
   | { readonly kind: "ask"; readonly question: string }
   | { readonly kind: "leave" };
 
+/** A control vector that a server has. */
+export interface KnownVector {
+  /** The base's id. */
+  readonly model: string;
+  readonly name: string;
+  readonly description: string | null;
+  readonly recommended: readonly [low: number, high: number] | null;
+}
+
+/** What a server has now. */
+export interface Served {
+  models(): Promise<readonly string[]>;
+  vectors(): Promise<readonly KnownVector[]>;
+}
+
 interface SlashCommand {
   readonly words: string;
   readonly description: string;
-  run(
-    rest: string,
-    conversation: Conversation,
-    models: () => Promise<readonly string[]>,
-  ): Promise<SlashOutcome> | SlashOutcome;
+  run(rest: string, conversation: Conversation, served: Served): Promise<SlashOutcome> | SlashOutcome;
 }
 
 export const slashCommands: Readonly<Record<string, SlashCommand>> = {
   adapter: {
     words: "[name | none]",
     description: "steer with another adapter, or not at all; alone: which there are",
-    async run(rest, conversation, models) {
+    async run(rest, conversation, served) {
       const { base } = conversation;
-      const known = (await models()).filter((id) => id.startsWith(`${base}:`)).map((id) => id.slice(base.length + 1));
+      const known = (await served.models())
+        .filter((id) => id.startsWith(`${base}:`))
+        .map((id) => id.slice(base.length + 1));
       const listed = `Adapters of ${base}: ${known.join(", ") || "none"}.`;
       if (rest === "") return print(`${steeredBy(conversation)} ${listed}`);
       if (rest !== "none" && !known.includes(rest)) throw wrong(`There is no adapter '${rest}'. ${listed}`);
@@ -57,14 +70,40 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
       return print(`Layers ${from} to ${to} are steered.`);
     },
   },
+  vector: {
+    words: "[name <-4 … 4> | none]",
+    description: "add a control vector, several of them one by one; 0 takes it off; alone: which there are",
+    async run(rest, conversation, served) {
+      const { base } = conversation;
+      const { vectors } = conversation.settings;
+      if (rest === "none") {
+        conversation.change({ vectors: [] });
+        return print("No control vectors.");
+      }
+      const known = (await served.vectors()).filter(({ model }) => model === base);
+      if (rest === "") return print(stackOf(conversation), ...known.map(vectorLine));
+      const [, name = "", given = "1"] = /^(\S+)(?:\s+(\S+))?$/.exec(rest) ?? [];
+      if (!known.some((vector) => vector.name === name)) {
+        const names = known.map((vector) => vector.name).join(", ") || "none";
+        throw wrong(`There is no control vector '${name === "" ? rest : name}'. Those of ${base}: ${names}.`);
+      }
+      const strength = numberIn(given, -4, 4, "The strength");
+      const others = vectors.filter((vector) => vector.name !== name);
+      conversation.change({ vectors: strength === 0 ? others : [...others, { name, strength }] });
+      return print(stackOf(conversation));
+    },
+  },
   model: {
     words: "[id]",
     description: "talk to another model; alone: which there are",
-    async run(rest, conversation, models) {
-      const known = await models();
+    async run(rest, conversation, served) {
+      const known = await served.models();
       if (rest === "") return print(...known.map((id) => (id === conversation.settings.model ? `* ${id}` : `  ${id}`)));
       if (!known.includes(rest)) throw wrong(`There is no model '${rest}'. There are: ${known.join(", ")}.`);
+      const before = conversation.base;
       conversation.change({ model: rest });
+      // Another base has other vectors.
+      if (conversation.base !== before) conversation.change({ vectors: [] });
       return print(`Talking to ${rest}.`);
     },
   },
@@ -133,18 +172,13 @@ export const slashCommands: Readonly<Record<string, SlashCommand>> = {
 
 /**
  * Runs a line such as `/strength 0.5`.
- * @param models the ids that are served now.
  * @throws ToastError `invalid_option` with a sentence; the conversation is as it was.
  */
-export async function runSlashCommand(
-  line: string,
-  conversation: Conversation,
-  models: () => Promise<readonly string[]>,
-): Promise<SlashOutcome> {
+export async function runSlashCommand(line: string, conversation: Conversation, served: Served): Promise<SlashOutcome> {
   const [, name = "", rest = ""] = /^\/(\S*)\s*([\s\S]*)$/.exec(line.trim()) ?? [];
   const command = Object.hasOwn(slashCommands, name) ? slashCommands[name] : undefined;
   if (command === undefined) throw wrong(`There is no command /${name}. /help lists them.`);
-  return command.run(rest.trim(), conversation, models);
+  return command.run(rest.trim(), conversation, served);
 }
 
 function helpLines(): readonly string[] {
@@ -160,6 +194,16 @@ function helpLines(): readonly string[] {
 
 function steeredBy({ adapter, base }: Conversation): string {
   return adapter === null ? `${base} speaks, no adapter steers it.` : `Steered by ${adapter}.`;
+}
+
+function stackOf({ settings: { vectors } }: Conversation): string {
+  if (vectors.length === 0) return "No control vectors.";
+  return `Control vectors: ${vectors.map(({ name, strength }) => `${name} ${strength}`).join(", ")}.`;
+}
+
+function vectorLine({ name, description, recommended }: KnownVector): string {
+  const range = recommended === null ? "" : ` (${recommended[0]} to ${recommended[1]})`;
+  return `  ${name}${range}${description === null ? "" : `  ${description}`}`;
 }
 
 function print(...lines: readonly string[]): SlashOutcome {

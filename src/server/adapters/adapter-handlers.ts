@@ -7,6 +7,7 @@ import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
 import { field, optional, parseBody } from "../../openai/request-fields.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
+import { isForm } from "../upload-form.js";
 import { within } from "../within.js";
 import { receiveUpload } from "./adapter-upload.js";
 
@@ -95,10 +96,9 @@ export async function addAdapter(call: Call<z.output<typeof addedAdapterSchema>>
 async function takeIn({ context, deps, body }: Call<z.output<typeof addedAdapterSchema>>): Promise<ServedAdapter> {
   const { library, maxBytes } = deps.adapters;
   const request = context.req.raw;
-  const isForm = /^multipart\/form-data\b/i.test(request.headers.get("content-type") ?? "");
   const incoming = await library.openIncoming();
   try {
-    if (isForm) {
+    if (isForm(request)) {
       const { fields, files } = await receiveUpload(request, incoming.folder, maxBytes);
       return await library.add({ ...parseBody(descriptionSchema, Object.fromEntries(fields)), files }, incoming.folder);
     }

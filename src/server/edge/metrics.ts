@@ -37,6 +37,7 @@ const statusTimeoutMs = 2_000;
 interface EngineView {
   readonly name: string;
   readonly adapters: number;
+  readonly vectors: number;
   readonly status: EngineStatus;
 }
 
@@ -152,9 +153,10 @@ export class Metrics implements GenerationListener {
     if (phase.kind !== "ready") return;
     let inspection = this.#inspections.get(engine);
     if (inspection === undefined || performance.now() - inspection.at >= statusMaxAgeMs) {
-      const { id, adapters } = phase.model;
+      const { id, adapters, vectors } = phase.model;
       const done = engine.inspect().then(
-        (status) => void this.#known.set(engine, { name: id, adapters: adapters.length, status }),
+        (status) =>
+          void this.#known.set(engine, { name: id, adapters: adapters.length, vectors: vectors.length, status }),
         // An engine that has just failed has no status; its phase says so elsewhere.
         () => {},
       );
@@ -212,6 +214,7 @@ export class Metrics implements GenerationListener {
       ({ status }) => status.prefixBytes / status.cacheLimitBytes,
     );
     gauge("adapters_loaded", "Steering adapters.", ({ adapters }) => adapters);
+    gauge("vectors_loaded", "Control vectors.", ({ vectors }) => vectors);
     counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", {
       all: ({ status }) => status.prefixTokens.queried,
     });

@@ -11,7 +11,11 @@ const keepAliveBytes = encoder.encode(keepAliveFrame);
  */
 export function eventStreamResponse(
   frames: AsyncIterator<string>,
-  options: { readonly keepAliveMs: number; readonly onClose: (how: "complete" | "abandoned") => void },
+  options: {
+    readonly keepAliveMs: number;
+    readonly onClose: (how: "complete" | "abandoned") => void;
+    readonly status?: 200 | 201;
+  },
 ): Response {
   let pending: Promise<IteratorResult<string>> | null = null;
   const body = new ReadableStream<Uint8Array>(
@@ -39,6 +43,7 @@ export function eventStreamResponse(
     { highWaterMark: 0 },
   );
   return new Response(body, {
+    status: options.status ?? 200,
     headers: {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache",

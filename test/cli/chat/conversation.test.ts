@@ -9,13 +9,22 @@ function open(): Conversation {
     system: null,
     strength: null,
     layers: null,
+    vectors: [],
     temperature: null,
     seed: null,
     maxTokens: null,
   });
 }
 
-const models = () => Promise.resolve(["tiny", "tiny:alpaca", "tiny:poet", "rival"]);
+const served = {
+  models: () => Promise.resolve(["tiny", "tiny:alpaca", "tiny:poet", "rival"]),
+  vectors: () =>
+    Promise.resolve([
+      { model: "tiny", name: "happy", description: "Cheerful.", recommended: [-1, 1.5] as const },
+      { model: "tiny", name: "formal", description: null, recommended: null },
+      { model: "rival", name: "sour", description: null, recommended: null },
+    ]),
+};
 
 describe("a conversation", () => {
   it("asks with its history and with nothing that was not asked for", () => {
@@ -42,7 +51,7 @@ describe("a conversation", () => {
       "/seed 7",
       "/adapter poet",
     ]) {
-      expect(await runSlashCommand(line, talk, models)).toMatchObject({ kind: "print" });
+      expect(await runSlashCommand(line, talk, served)).toMatchObject({ kind: "print" });
     }
     expect(talk.requestFor("Hi")).toEqual({
       model: "tiny:poet",
@@ -56,7 +65,7 @@ describe("a conversation", () => {
       steering: { strength: 0.5, layers: [0, 2] },
     });
     for (const line of ["/system", "/strength", "/layers", "/temperature", "/seed", "/adapter none", "/reset"]) {
-      await runSlashCommand(line, talk, models);
+      await runSlashCommand(line, talk, served);
     }
     expect(talk.requestFor("Hi")).toEqual({ model: "tiny", stream: true, messages: [{ role: "user", content: "Hi" }] });
   });
@@ -65,7 +74,7 @@ describe("a conversation", () => {
     const talk = open();
     talk.add("One?", "1");
     talk.add("Two?", "3");
-    expect(await runSlashCommand("/retry", talk, models)).toEqual({ kind: "ask", question: "Two?" });
+    expect(await runSlashCommand("/retry", talk, served)).toEqual({ kind: "ask", question: "Two?" });
     expect(talk.turns.map(({ content }) => content)).toEqual(["One?", "1"]);
   });
 
@@ -96,28 +105,56 @@ describe("slash commands", () => {
     ["/temperature -1", "from 0 to 2"],
     ["/adapter nobody", "There is no adapter 'nobody'. Adapters of tiny: alpaca, poet."],
     ["/model nobody", "There are: tiny, tiny:alpaca, tiny:poet, rival."],
+    ["/vector nobody 1", "There is no control vector 'nobody'. Those of tiny: happy, formal."],
+    ["/vector sour", "Those of tiny: happy, formal."],
+    ["/vector happy 9", "The strength must be a number from -4 to 4; got '9'."],
+    ["/vector happy very much", "There is no control vector 'happy very much'."],
     ["/retry", "There is no question to ask again."],
     ["/save", "/save needs the name of a file."],
   ])("say what is wrong and change nothing: %s", async (line, message) => {
     const talk = open();
     const before = talk.settings;
-    await expect(runSlashCommand(line, talk, models)).rejects.toThrow(message);
+    await expect(runSlashCommand(line, talk, served)).rejects.toThrow(message);
     expect(talk.settings).toEqual(before);
   });
 
   it("refuse a strength where nothing is steered", async () => {
     const talk = open();
-    await runSlashCommand("/model rival", talk, models);
-    await expect(runSlashCommand("/strength 1", talk, models)).rejects.toThrow("no adapter steers it. See /adapter.");
+    await runSlashCommand("/model rival", talk, served);
+    await expect(runSlashCommand("/strength 1", talk, served)).rejects.toThrow("no adapter steers it. See /adapter.");
+  });
+
+  it("stack control vectors, change one, take one off, and list them", async () => {
+    const talk = open();
+    for (const line of ["/vector happy 0.8", "/vector formal", "/vector happy -0.5"])
+      await runSlashCommand(line, talk, served);
+    const steering = {
+      vectors: [
+        { name: "formal", strength: 1 },
+        { name: "happy", strength: -0.5 },
+      ],
+    };
+    expect(talk.requestFor("Hi")).toMatchObject({ steering });
+    expect(await runSlashCommand("/vector", talk, served)).toEqual({
+      kind: "print",
+      lines: ["Control vectors: formal 1, happy -0.5.", "  happy (-1 to 1.5)  Cheerful.", "  formal"],
+    });
+    await runSlashCommand("/vector formal 0", talk, served);
+    expect(talk.settings.vectors).toEqual([{ name: "happy", strength: -0.5 }]);
+    await runSlashCommand("/vector none", talk, served);
+    expect(talk.requestFor("Hi")).not.toHaveProperty("steering");
+    await runSlashCommand("/vector happy", talk, served);
+    await runSlashCommand("/model rival", talk, served);
+    expect(talk.settings.vectors).toEqual([]);
   });
 
   it("list models with the one that speaks, adapters of its base, and themselves", async () => {
     const talk = open();
-    const listed = await runSlashCommand("/model", talk, models);
+    const listed = await runSlashCommand("/model", talk, served);
     expect(listed).toEqual({ kind: "print", lines: ["  tiny", "* tiny:alpaca", "  tiny:poet", "  rival"] });
-    const adapters = await runSlashCommand("/adapter", talk, models);
+    const adapters = await runSlashCommand("/adapter", talk, served);
     expect(adapters).toEqual({ kind: "print", lines: ["Steered by alpaca. Adapters of tiny: alpaca, poet."] });
-    const help = await runSlashCommand("/help", talk, models);
+    const help = await runSlashCommand("/help", talk, served);
     const text = help.kind === "print" ? help.lines.join("\n") : "";
     for (const name of Object.keys(slashCommands)) expect(text).toContain(`/${name}`);
   });

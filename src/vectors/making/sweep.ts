@@ -1,0 +1,219 @@
+import type { GenerationRequest } from "../../engine/generation-request.js";
+import { ordinaryText } from "../../engine/generation-request.js";
+import type { ModelInfo } from "../../engine/model-info.js";
+import type { Prompt } from "../../engine/prompt.js";
+import type { LayerRange, Steering } from "../../steering/steering.js";
+import { neutralPrompts } from "./unfinished-sentences.js";
+import type { MakingEngine } from "./vector-recipe.js";
+
+/** How far from the base a vector is tried, on either side; no further on a side where the text has come apart. */
+const sweepStep = 0.5;
+const sweepDistances: readonly number[] = [1, 2, 3, 4].map((step) => step * sweepStep);
+
+/** What became of the text at one strength. */
+export interface SweepStep {
+  readonly strength: number;
+  /** The base's perplexity of the texts, without their prompts. */
+  readonly perplexity: number;
+  /** Share of the texts' 4-grams that had been there before. */
+  readonly repetition: number;
+  /** Whether the text holds together: see `holdsTogether`. */
+  readonly coherent: boolean;
+}
+
+/** Beyond these the text counts as having come apart. */
+const coherenceLimits = { perplexityRatio: 1.5, repetition: 0.25 } as const;
+
+const tokensPerText = 32;
+
+/**
+ * Writes about neutral prompts at strengths further and further from 0, and has the base judge the texts.
+ * @param name of a vector that the engine knows.
+ * @returns in the order of the strengths.
+ */
+export async function sweepStrength(
+  engine: Pick<MakingEngine, "generate" | "ask">,
+  model: Pick<ModelInfo, "sampling">,
+  { name, layers }: { readonly name: string; readonly layers: LayerRange },
+  options: { readonly signal: AbortSignal; readonly onProgress: (done: number, total: number) => void },
+): Promise<readonly SweepStep[]> {
+  const { signal, onProgress } = options;
+  const prompts = await neutralIds(engine);
+  const total = sweepDistances.length + 2;
+  const measure = async (strength: number) => {
+    const steering: Steering =
+      strength === 0 ? { kind: "plain" } : { kind: "vectors", vectors: [{ name, strength, layers }] };
+    return figuresOf(await Promise.all(prompts.map((ids) => tried(engine, ids, steering, model, signal))));
+  };
+  const base = await measure(0);
+  const steps: SweepStep[] = [{ strength: 0, ...base, coherent: true }];
+  onProgress(1, total);
+  /** Measures strengths in one batch. @returns those at which the text comes apart. */
+  const extend = async (strengths: readonly number[]): Promise<readonly number[]> => {
+    const measured = await Promise.all(
+      strengths.map(async (strength): Promise<SweepStep> => {
+        const figures = await measure(strength);
+        return { strength, ...figures, coherent: holdsTogether(figures, base) };
+      }),
+    );
+    steps.push(...measured);
+    return measured.filter(({ coherent }) => !coherent).map(({ strength }) => strength);
+  };
+  let sides = [-1, 1];
+  const ends: number[] = [];
+  for (const [index, distance] of sweepDistances.entries()) {
+    const broken = await extend(sides.map((side) => side * distance));
+    ends.push(...broken.map((strength) => strength - Math.sign(strength) * (sweepStep / 2)));
+    sides = sides.filter((side) => !broken.includes(side * distance));
+    onProgress(index + 2, total);
+  }
+  // Half-way back from where it broke, for a range of finer steps.
+  await extend(ends);
+  onProgress(total, total);
+  return steps.toSorted((a, b) => a.strength - b.strength);
+}
+
+async function neutralIds(engine: Pick<MakingEngine, "ask">): Promise<readonly (readonly number[])[]> {
+  const { chatTemplate } = await engine.ask({ kind: "describe", adapter: null });
+  return Promise.all(
+    neutralPrompts.map(async (text) => {
+      const prompt: Prompt =
+        chatTemplate === null
+          ? { kind: "text", text: `${text}\n\n`, addSpecialTokens: true }
+          : { kind: "chat", messages: [{ role: "user", content: text }] };
+      return (await engine.ask({ kind: "encode", prompt, adapter: null })).ids;
+    }),
+  );
+}
+
+/** One text, and what the base says of it. */
+interface Trial {
+  readonly answer: readonly number[];
+  readonly logprobs: readonly number[];
+}
+
+async function tried(
+  engine: Pick<MakingEngine, "generate">,
+  ids: readonly number[],
+  steering: Steering,
+  model: Pick<ModelInfo, "sampling">,
+  signal: AbortSignal,
+): Promise<Trial> {
+  signal.throwIfAborted();
+  const answer = await writtenIds(engine, ids, steering, model, signal);
+  return { answer, logprobs: await baseLogprobs(engine, ids, answer, signal) };
+}
+
+function figuresOf(trials: readonly Trial[]): Pick<SweepStep, "perplexity" | "repetition"> {
+  const logprobs = trials.flatMap((trial) => trial.logprobs);
+  const mean = logprobs.reduce((sum, value) => sum + value, 0) / Math.max(1, logprobs.length);
+  const repetition = trials.reduce((sum, { answer }) => sum + repeatedShare(answer), 0) / trials.length;
+  return { perplexity: Math.exp(-mean), repetition };
+}
+
+/** As far as the text holds together without a gap, from the base outwards; null where it does at no strength but 0. */
+export function recommendedRange(steps: readonly SweepStep[]): readonly [low: number, high: number] | null {
+  const outwards = (side: readonly SweepStep[]) => {
+    const broken = side.findIndex(({ coherent }) => !coherent);
+    return (broken === -1 ? side : side.slice(0, broken)).at(-1)?.strength ?? 0;
+  };
+  const sorted = steps.toSorted((a, b) => Math.abs(a.strength) - Math.abs(b.strength));
+  const low = outwards(sorted.filter(({ strength }) => strength < 0));
+  const high = outwards(sorted.filter(({ strength }) => strength > 0));
+  return low === 0 && high === 0 ? null : [low, high];
+}
+
+function holdsTogether(
+  step: Pick<SweepStep, "perplexity" | "repetition">,
+  base: Pick<SweepStep, "perplexity" | "repetition">,
+): boolean {
+  const { perplexityRatio, repetition } = coherenceLimits;
+  // A base that repeats itself must not be held against the vector.
+  return step.perplexity <= perplexityRatio * base.perplexity && step.repetition <= base.repetition + repetition;
+}
+
+/** @returns the tokens of an answer, without the one that ended it. */
+async function writtenIds(
+  engine: Pick<MakingEngine, "generate">,
+  ids: readonly number[],
+  steering: Steering,
+  { sampling }: Pick<ModelInfo, "sampling">,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const generation = await engine.generate(
+    {
+      ...requestOf(ids, steering),
+      // As clients get it who ask for nothing in particular.
+      sampling: {
+        ...greedy,
+        temperature: sampling.temperature ?? 0,
+        topP: sampling.top_p ?? 1,
+        repetitionPenalty: sampling.repetition_penalty ?? 1,
+      },
+      maxTokens: tokensPerText,
+      report: { ...ordinaryText.report, logprobs: 0 },
+    },
+    signal,
+  );
+  const written: number[] = [];
+  for await (const event of generation.events) {
+    if (event.kind === "delta") written.push(...event.reports.map(({ id }) => id));
+  }
+  signal.throwIfAborted();
+  return written;
+}
+
+/** Natural logarithms of how likely the base finds each token of an answer. */
+async function baseLogprobs(
+  engine: Pick<MakingEngine, "generate">,
+  prompt: readonly number[],
+  answer: readonly number[],
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  if (answer.length === 0) return [];
+  const generation = await engine.generate(
+    {
+      ...requestOf([...prompt, ...answer], { kind: "plain" }),
+      maxTokens: 0,
+      report: { ...ordinaryText.report, promptLogprobs: 0 },
+    },
+    signal,
+  );
+  const logprobs: number[] = [];
+  for await (const event of generation.events) {
+    if (event.kind === "prompt") logprobs.push(...event.reports.map(({ logprob }) => logprob ?? 0));
+  }
+  signal.throwIfAborted();
+  return logprobs.slice(-answer.length);
+}
+
+const greedy: GenerationRequest["sampling"] = {
+  temperature: 0,
+  topP: 1,
+  topK: null,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  logitBias: [],
+  seed: 1,
+};
+
+function requestOf(ids: readonly number[], steering: Steering): GenerationRequest {
+  return {
+    ...ordinaryText,
+    prompt: { kind: "tokens", ids },
+    steering,
+    sampling: greedy,
+    choices: 1,
+    maxTokens: 0,
+    stopStrings: [],
+    ignoreEos: false,
+  };
+}
+
+/** Share of 4-grams that had been there before. */
+export function repeatedShare(ids: readonly number[]): number {
+  const grams = ids.slice(3).map((_, index) => ids.slice(index, index + 4).join());
+  return grams.length === 0 ? 0 : 1 - new Set(grams).size / grams.length;
+}
