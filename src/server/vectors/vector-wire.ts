@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { errorEnvelopeSchema } from "../../openai/error-envelope.js";
-import { answerSchemas, requestSchemas } from "../../openai/named-schemas.js";
+import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
 import { field, flag, integer, optional, text } from "../../openai/request-fields.js";
 import { sideLimits, type VectorSides } from "../../vectors/making/vector-recipe.js";
 import { mostText, vectorMethods } from "../../vectors/vector-file.js";
@@ -129,7 +129,7 @@ export const vectorSchema = z
     fingerprint: z.string(),
   })
   .describe("A control vector that is served.")
-  .register(answerSchemas, { id: "Vector" });
+  .register(responseSchemas, { id: "Vector" });
 
 export const madeVectorSchema = vectorSchema
   .extend({
@@ -146,7 +146,7 @@ export const madeVectorSchema = vectorSchema
       .optional()
       .describe("What was measured at each strength, of a vector that was made here now; null: it was not asked for."),
   })
-  .register(answerSchemas, { id: "MadeVector" });
+  .register(responseSchemas, { id: "MadeVector" });
 
 export const vectorEventSchema = z
   .union([
@@ -159,7 +159,7 @@ export const vectorEventSchema = z
     madeVectorSchema,
     errorEnvelopeSchema,
   ])
-  .register(answerSchemas, { id: "VectorEvent" });
+  .register(responseSchemas, { id: "VectorEvent" });
 
 export const vectorListSchema = z
   .object({
@@ -169,7 +169,7 @@ export const vectorListSchema = z
       .array(z.object({ path: z.string(), message: z.string() }))
       .describe("Files that are not served, and why; by their place in the vectors folder."),
   })
-  .register(answerSchemas, { id: "VectorList" });
+  .register(responseSchemas, { id: "VectorList" });
 
 export const removedVectorSchema = z
   .object({
@@ -178,4 +178,4 @@ export const removedVectorSchema = z
     deleted: z.literal(true),
     files: z.enum(["removed", "kept"]),
   })
-  .register(answerSchemas, { id: "RemovedVector" });
+  .register(responseSchemas, { id: "RemovedVector" });
