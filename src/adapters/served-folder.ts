@@ -17,7 +17,8 @@ export interface Candidate {
 }
 
 /**
- * A folder whose content is served: what lies at its top is watched, uploads have a folder of their own. Names that begin
+ * A folder whose content is served: what lies at its top is watched, uploads have a folder of their own. Names that
+ * begin
  * with a dot are work in progress.
  */
 export class ServedFolder {
@@ -55,7 +56,8 @@ export class ServedFolder {
   /**
    * The real path of something inside the folder.
    * @param path absolute or from the folder on.
-   * @throws ToastError `invalid_request` for what is not there and for what lies outside, by `..` or behind a link, in the same words:
+   * @throws ToastError `invalid_request` for what is not there and for what lies outside, by `..` or behind a link,
+   *   in the same words:
    * a client learns nothing of other files.
    */
   async inside(path: string): Promise<string> {

@@ -10,7 +10,10 @@ import { ToastError } from "../errors.js";
 export type Directions = ReadonlyMap<number, Float32Array>;
 
 export const vectorMethods = ["mean", "pca"] as const;
-/** How directions came of two sides: the difference of their means, or the first principal component of the differences. */
+/**
+ * How directions came of two sides: the difference of their means, or the first principal component of the
+ * differences.
+ */
 export type VectorMethod = (typeof vectorMethods)[number];
 
 /** What a control vector's file says of it; null where it says nothing. */
@@ -24,7 +27,9 @@ export interface VectorDetails {
   readonly method: VectorMethod | null;
   /** What strength 1 adds, over the layers' outputs it is added to: a mean of the layers. */
   readonly normShare: number | null;
-  /** Of held-out examples: how likely one of the positive side lies further along the vector than one of the negative. */
+  /**
+   * Of held-out examples: how likely one of the positive side lies further along the vector than one of the negative.
+   */
   readonly separation: number | null;
   /** The same two layer by layer, those of the directions in their order. */
   readonly layerNormShares: readonly number[] | null;
@@ -77,7 +82,8 @@ const keys = {
 const floatType = ggmlTypes.find(({ name }) => name === "F32");
 
 /**
- * Reads a control vector as llama.cpp and repeng write it: a GGUF file of the architecture `controlvector` whose tensors
+ * Reads a control vector as llama.cpp and repeng write it: a GGUF file of the architecture `controlvector` whose
+ * tensors
  * `direction.N` are added to the output of layer N, counted from 0 (layer 0 has none in this format).
  * @throws ToastError `file_missing`; `invalid_vector` for a file that is damaged, too large, or no control vector.
  * @see https://github.com/vgel/repeng (extract.py), https://github.com/ggml-org/llama.cpp (common_control_vector_load)

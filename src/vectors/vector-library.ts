@@ -83,7 +83,8 @@ interface Entry {
 const mostMakings = 2;
 
 /**
- * The control vectors of all models of a process while it runs: those of the model folders, of a folder that is watched, and those
+ * The control vectors of all models of a process while it runs: those of the model folders, of a folder that is
+ * watched, and those
  * that clients send or have made. Knows no HTTP.
  */
 export class VectorLibrary {
@@ -125,7 +126,10 @@ export class VectorLibrary {
     throw new ToastError("model_not_found", message, { param: "name" });
   }
 
-  /** Loads what came with the models and what is in the folder, then watches that. To be called when no engine loads any more. */
+  /**
+   * Loads what came with the models and what is in the folder, then watches that. To be called when no engine loads
+   * any more.
+   */
   async start(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     for (const host of readyHosts(this.#options.hosts)) {
@@ -152,7 +156,8 @@ export class VectorLibrary {
 
   /**
    * Brings what is served in line with the folder.
-   * @param changes `settled`: files that changed since the last look may still be written to, and wait for the next one.
+   * @param changes `settled`: files that changed since the last look may still be written to, and wait for the next
+   *   one.
    */
   rescan(changes: "at once" | "settled"): Promise<void> {
     return this.#inTurn(async () => {
@@ -177,7 +182,8 @@ export class VectorLibrary {
   /**
    * Takes a file in: checks it, keeps it for the next start, serves it.
    * @param path in a place of `openIncoming`; it is moved.
-   * @throws ToastError `invalid_vector`, `vector_exists`, `model_not_found`, `invalid_request`; nothing of it is left then.
+   * @throws ToastError `invalid_vector`, `vector_exists`, `model_not_found`, `invalid_request`; nothing of it is left
+   *   then.
    */
   async add(model: string | null, name: string, path: string): Promise<ServedVector> {
     const host = this.#hostOf(model);
@@ -190,7 +196,8 @@ export class VectorLibrary {
 
   /**
    * Makes a vector, keeps it for the next start, and serves it.
-   * @throws ToastError `invalid_vector`, `vector_exists`, `server_overloaded`, what engines say; the signal's reason when it aborts.
+   * @throws ToastError `invalid_vector`, `vector_exists`, `server_overloaded`, what engines say; the signal's reason
+   *   when it aborts.
    * Nothing is left then.
    */
   async make(
@@ -280,7 +287,8 @@ export class VectorLibrary {
   }
 
   /**
-   * Takes a vector out. New requests do not find it from now on, those that have it keep it; one that was sent or made does not
+   * Takes a vector out. New requests do not find it from now on, those that have it keep it; one that was sent or
+   * made does not
    * come back, others do with the next start or when their files change.
    * @throws ToastError `model_not_found`
    */
@@ -416,7 +424,8 @@ export class VectorLibrary {
   }
 
   /**
-   * Whether a vector can steer a model: by its layers and width, and by the weights that it was made with where the file names them.
+   * Whether a vector can steer a model: by its layers and width, and by the weights that it was made with where the
+   * file names them.
    * @throws ToastError `invalid_vector`
    */
   async #checkFit(host: VectorHost, name: string, { directions, details }: VectorFile): Promise<void> {

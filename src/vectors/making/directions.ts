@@ -46,7 +46,8 @@ function directionOf(sides: LayerSides, method: VectorMethod): Float32Array | nu
 }
 
 /**
- * Both sides around their centre: half of each pair's difference, to both sides, where there are pairs (their mean is 0 then, and the
+ * Both sides around their centre: half of each pair's difference, to both sides, where there are pairs (their mean is
+ * 0 then, and the
  * first component is that of the differences, with their mean in it); else around the point between the means.
  */
 function centred({ positive, negative, paired }: LayerSides): readonly Float32Array[] {
@@ -62,7 +63,10 @@ function centred({ positive, negative, paired }: LayerSides): readonly Float32Ar
   return [...weigh(positive), ...weigh(negative)];
 }
 
-/** First principal component of rows whose mean counts as 0, by power iteration from a direction that is known to be near. */
+/**
+ * First principal component of rows whose mean counts as 0, by power iteration from a direction that is known to be
+ * near.
+ */
 function principalComponent(rows: readonly Float32Array[], near: Float32Array): Float32Array {
   let component = unitOf(near);
   for (let round = 0; round < mostRounds; round++) {
@@ -80,7 +84,8 @@ function principalComponent(rows: readonly Float32Array[], near: Float32Array): 
 }
 
 /**
- * Each example is projected on a direction made without it and its fold, from the middle between that direction's means on; then how
+ * Each example is projected on a direction made without it and its fold, from the middle between that direction's
+ * means on; then how
  * likely a positive one lies above a negative one.
  */
 function heldOutSeparation(sides: LayerSides, method: VectorMethod): number {

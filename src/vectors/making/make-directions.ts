@@ -16,7 +16,8 @@ export interface MadeDirections {
 }
 
 /**
- * The layers that a vector steers where nobody says: from a quarter to seven tenths of the depth. Earlier ones are about words,
+ * The layers that a vector steers where nobody says: from a quarter to seven tenths of the depth. Earlier ones are
+ * about words,
  * later ones about the very next token.
  */
 export function usualLayers(layers: number): LayerRange {
@@ -24,7 +25,10 @@ export function usualLayers(layers: number): LayerRange {
   return [from, Math.max(from, Math.round(layers * 0.71))];
 }
 
-/** @throws ToastError `invalid_vector` for layers that the model does not have, and for layer 0, which has none in the files. */
+/**
+ * @throws ToastError `invalid_vector` for layers that the model does not have, and for layer 0, which has none in the
+ * files.
+ */
 export function checkLayers([from, to]: LayerRange, layers: number): void {
   if (from >= 1 && to < layers) return;
   const message = `'layers' must lie within 1 and ${layers - 1}: the model has ${layers} layers, and layer 0 has no direction in the format of control vectors.`;
@@ -33,7 +37,8 @@ export function checkLayers([from, to]: LayerRange, layers: number): void {
 
 /**
  * @param model.hiddenSize D
- * @throws ToastError `invalid_vector` when the two sides look the same to the model; of the engine; the signal's reason.
+ * @throws ToastError `invalid_vector` when the two sides look the same to the model; of the engine; the signal's
+ *   reason.
  */
 export async function makeDirections(
   engine: Pick<MakingEngine, "layerOutputs">,
@@ -89,8 +94,10 @@ export async function makeDirections(
 }
 
 /**
- * What each layer adds stays in the stream and adds up. So that strength 1 is a full dose, all additions together are as long as the two
- * sides are apart behind the last of the layers: the stream moves as far as being the one instead of the other moves it.
+ * What each layer adds stays in the stream and adds up. So that strength 1 is a full dose, all additions together are
+ * as long as the two
+ * sides are apart behind the last of the layers: the stream moves as far as being the one instead of the other moves
+ * it.
  */
 function doseScale(directions: readonly Float32Array[]): number {
   const last = directions.at(-1);

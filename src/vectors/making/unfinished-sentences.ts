@@ -1,6 +1,8 @@
 /**
- * Beginnings that a person in a role goes on with, each in a way of their own: what the model is about to say at their last
- * token is what tells two roles apart. Of everyday things, long and short, of several persons and tenses, so that what they
+ * Beginnings that a person in a role goes on with, each in a way of their own: what the model is about to say at
+ * their last
+ * token is what tells two roles apart. Of everyday things, long and short, of several persons and tenses, so that
+ * what they
  * have in common is the role alone.
  */
 export const unfinishedSentences: readonly string[] = [

@@ -42,7 +42,8 @@ export type MakingEngine = VectorEngine & Pick<Engine, "generate" | "ask">;
 const passedOver = 4;
 
 /**
- * @throws ToastError `invalid_vector` for sides that no direction can come of: too few or too many examples, equal sides.
+ * @throws ToastError `invalid_vector` for sides that no direction can come of: too few or too many examples, equal
+ *   sides.
  */
 export function checkSides(sides: VectorSides): void {
   switch (sides.kind) {
