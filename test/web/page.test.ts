@@ -19,7 +19,7 @@ const endless = { model: "toast-tiny", sampling: { max_tokens: 900 } };
 const endlessQuestion = "How do I make tea?";
 
 // A browser, a page and a model share what cores there are with the rest of the suite.
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000 });
 /** A browser that got no turn for seconds fails what it waited for: once is bad luck, twice is a fault. */
 const again = { retry: 1 };
 
@@ -69,7 +69,7 @@ async function newPage(
     colorScheme: options.dark ? "dark" : "light",
     acceptDownloads: true,
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(60_000);
   page = await context.newPage();
   errors = [];
   asked = [];
@@ -94,7 +94,7 @@ const lastAnswer = () => answers().last();
 const lastText = async () => ((await lastAnswer().locator(".markdown").textContent()) ?? "").trim();
 
 /** A busy machine takes its time; nothing is measured here. */
-const eventually = <Value>(look: () => Promise<Value>) => expect.poll(look, { timeout: 20_000 });
+const eventually = <Value>(look: () => Promise<Value>) => expect.poll(look, { timeout: 60_000 });
 
 async function ask(text: string): Promise<void> {
   await page.getByLabel("Message", { exact: true }).fill(text);

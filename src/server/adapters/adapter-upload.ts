@@ -61,6 +61,7 @@ function arrived(folder: string, files: ReceivedForm["files"]): AdapterArrivalFi
 
 /** Where a file goes; null for one that no adapter has. */
 function ownNameOf(filename: string): string | null {
+  if (filename === peftDescription) return null;
   if (convertedNames.includes(filename)) return filename;
   if (filename.endsWith(".safetensors")) return trainedWeights;
   return filename.endsWith(".json") ? trainedDescription : null;
