@@ -39,7 +39,7 @@ describe("after bad input, the next request is served:", () => {
     ["an unknown model", { ...good, model: "gpt-4" }, 404, "model_not_found", "model"],
     ["a model of another type", { ...good, model: 4 }, 400, "invalid_request", "model"],
     ["empty messages", { ...good, messages: [] }, 400, "invalid_request", "messages"],
-    ["negative max_tokens", { ...good, max_tokens: -1 }, 400, "invalid_request", "max_tokens"],
+    ["negative max_tokens", { ...good, max_tokens: -2 }, 400, "invalid_request", "max_tokens"],
     [
       "max_tokens beyond all numbers",
       JSON.stringify(good).replace("4}", "1e999}"),

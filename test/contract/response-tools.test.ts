@@ -199,7 +199,7 @@ describe("tools of POST /v1/responses", () => {
     ["parallel_tool_calls", { parallel_tool_calls: "yes" }],
     ["input[1].call_id", { input: [question, { type: "function_call_output", call_id: "call_x", output: "1" }] }],
     ["input[0].name", { input: [{ type: "function_call", call_id: "call_x", arguments: "{}" }] }],
-    ["input[0].type", { input: [{ type: "reasoning", id: "x", summary: [] }] }],
+    ["input[0].type", { input: [{ type: "item_reference", id: "x" }] }],
   ])("are refused with the field at fault: %s", async (param, fields) => {
     const answer = await server.post("/v1/responses", { ...ask, ...fields });
     expect([answer.status, errorOf(answer).param]).toEqual([400, param]);

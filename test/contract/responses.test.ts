@@ -179,14 +179,12 @@ describe("POST /v1/responses", () => {
   });
 
   it.each([
-    ["store", true, "store"],
     ["previous_response_id", "resp_1", "previous_response_id"],
     ["conversation", "conv_1", "conversation"],
     ["background", true, "background"],
-    ["truncation", "auto", "truncation"],
+    ["truncation", "middle", "truncation"],
     ["tools", [{ type: "web_search" }], "tools[0].type"],
     ["prompt", { id: "p" }, "prompt"],
-    ["reasoning", { effort: "high" }, "reasoning"],
     ["max_tokens", 4, "max_tokens"],
     ["input", [], "input"],
     ["input", [{ type: "item_reference", id: "x" }], "input[0].type"],
@@ -206,14 +204,14 @@ describe("POST /v1/responses", () => {
 
   it("takes the forms that ask for nothing", async () => {
     const neutral = {
-      store: false,
+      store: true,
       previous_response_id: null,
       background: false,
-      truncation: "disabled",
+      truncation: "auto",
       tools: [],
       tool_choice: "auto",
       parallel_tool_calls: true,
-      reasoning: { effort: null, summary: null },
+      reasoning: { effort: "high", summary: null },
       text: { format: { type: "text" } },
       include: ["reasoning.encrypted_content"],
       service_tier: "auto",

@@ -203,7 +203,7 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("tools of %s", (model) => {
     expect(next.usage?.prompt_tokens).toBeGreaterThan(called.usage?.prompt_tokens ?? 0);
   });
 
-  it("keep stop strings: a call that one cuts is told as far as it goes", async () => {
+  it("are not cut by stop strings, whatever stands in their arguments", async () => {
     const request: Request = {
       ...ask(model),
       seed: 6,
@@ -212,7 +212,7 @@ describe.each(["toast-tiny", "toast-tiny:alpaca"])("tools of %s", (model) => {
     };
     const whole = await server.openai.chat.completions.create(request);
     const calls = (whole.choices[0]?.message.tool_calls ?? []) as Call[];
-    expect(calls[0]?.function.arguments).not.toContain("unit");
+    expect(JSON.parse(calls[0]?.function.arguments ?? "")).toBeTypeOf("object");
     const [first] = await streamed(request);
     expect(withoutIds(first?.calls ?? [])).toEqual(withoutIds(calls));
   });

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promi
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { conversionVersion } from "../../src/convert/convert.js";
 import { openPlace, type Place, tinyRepo } from "./pull-folder.js";
 
 const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -57,7 +58,7 @@ describe("toast-serve pull", () => {
     expect(pulled.text.out).toBe(
       `${repo} at ${commit.slice(0, 12)}, 275 kB
   downloaded: ${join(place.home, "hub", "models--tiny-org--tiny-model", "snapshots", commit)}
-  converted:  ${join(place.home, "toast-serve", "tiny-org--tiny-model", `${commit}-int8-v1`, "tiny-model")} (int8)
+  converted:  ${join(place.home, "toast-serve", "tiny-org--tiny-model", `${commit}-int8-v${conversionVersion}`, "tiny-model")} (int8)
   licence:    apache-2.0
 Serve it: toast-serve serve --model ${repo}
 `,
@@ -156,7 +157,7 @@ Serve it: toast-serve serve --model ${repo}
   it("makes a damaged copy anew, and clears what killed conversions left", async () => {
     const place = await openPlace();
     const commit = place.hub.commit(repo, tinyRepo());
-    const copy = join(place.home, "toast-serve", "tiny-org--tiny-model", `${commit}-int8-v1`);
+    const copy = join(place.home, "toast-serve", "tiny-org--tiny-model", `${commit}-int8-v${conversionVersion}`);
     await mkdir(join(copy, "tiny-model"), { recursive: true });
     await writeFile(join(copy, "tiny-model", "manifest.json"), "{");
     const [old, young] = ["tiny-model.00000000.incomplete.partial-7", "tiny-model.11111111.incomplete"];

@@ -12,6 +12,7 @@ describe("parseServeConfig", () => {
       servedNames: [],
       modelsDir: resolve("models"),
       adaptersDir: null,
+      vectorsDir: null,
       maxAdapterBytes: 4_294_967_296,
       maxBodyBytes: 4_194_304,
       keepAliveMs: 10_000,

@@ -34,7 +34,10 @@ export class ChatServer {
     return data.map(({ id }) => id);
   }
 
-  /** The control vectors of all models. @throws ToastError `server_refused`, also of a server that has no such thing. */
+  /**
+   * The control vectors of all models.
+   * @throws ToastError `server_refused`, also of a server that has no such thing.
+   */
   async vectors(): Promise<readonly KnownVector[]> {
     const response = await this.#client.fetch("/vectors");
     return (await this.#client.read(response, vectorsSchema, "a list of control vectors")).data;

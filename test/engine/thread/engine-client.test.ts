@@ -82,12 +82,12 @@ describe("a request to the engine's thread", () => {
   });
 
   it.each([
-    ["logit_bias", { sampling: { ...request.sampling, logitBias: [[99_999, 1]] as const } }],
-    ["stop_token_ids", { stopTokenIds: [99_999] }],
-    ["min_tokens", { minTokens: 7 }],
-    ["prompt_logprobs", { report: { logprobs: null, promptLogprobs: 21, explain: false } }],
-  ])("refuses a bad %s before anything is computed", async (param, overrides) => {
-    await expect(ask(overrides)).rejects.toMatchObject({ code: "invalid_request", param });
+    ["sampling.logitBias", { sampling: { ...request.sampling, logitBias: [[99_999, 1]] as const } }],
+    ["stopTokenIds", { stopTokenIds: [99_999] }],
+    ["minTokens", { minTokens: 7 }],
+    ["report.promptLogprobs", { report: { logprobs: null, promptLogprobs: 21, explain: false } }],
+  ])("refuses a bad %s before anything is computed", async (field, overrides) => {
+    await expect(ask(overrides)).rejects.toMatchObject({ code: "invalid_request", field });
   });
 });
 
