@@ -1,5 +1,6 @@
 import type { Signal } from "@preact/signals";
 import { storedSignal } from "./parts/stored.js";
+import { strengthsOf } from "./vector-strengths.js";
 import { fields, number, text } from "./wire/read.js";
 
 /** One number that shapes an answer; null leaves it to the server. */
@@ -97,17 +98,20 @@ export interface Settings {
   /** Served id; empty: the page chooses. */
   readonly model: string;
   readonly strength: number;
+  /** Of control vectors, by their names; those that are not here are 0. */
+  readonly vectors: Readonly<Record<string, number>>;
   readonly systemPrompt: string;
   readonly sampling: Readonly<Record<SamplingName, number | null>>;
 }
 
 export function readSettings(stored: unknown): Settings {
-  const { model, strength, systemPrompt, sampling } = fields(stored);
+  const { model, strength, vectors, systemPrompt, sampling } = fields(stored);
   const kept = fields(sampling);
   const values = samplingFields.map(({ name, start }) => [name, name in kept ? number(kept[name]) : start] as const);
   return {
     model: text(model) ?? "",
     strength: Math.min(maxStrength, Math.max(0, number(strength) ?? 1)),
+    vectors: strengthsOf(vectors),
     systemPrompt: text(systemPrompt) ?? "",
     sampling: Object.fromEntries(values) as Settings["sampling"],
   };

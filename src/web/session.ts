@@ -3,7 +3,14 @@ import { storedSignal } from "./parts/stored.js";
 import type { Access } from "./wire/call.js";
 import { type Problem, ProblemError } from "./wire/problem.js";
 import { text } from "./wire/read.js";
-import { type ModelEntry, readModels, readPhase, type ServerPhase } from "./wire/server.js";
+import {
+  type ModelEntry,
+  readModels,
+  readPhase,
+  readVectors,
+  type ServerPhase,
+  type VectorEntry,
+} from "./wire/server.js";
 
 /** What every view shares: the server's state, its models, the key, the theme, the place in the page. */
 
@@ -14,6 +21,7 @@ const places: readonly Place[] = ["chat", "steering", "compare", "arena", "leade
 
 export const phase = signal<ServerPhase>({ kind: "unknown" });
 export const models = signal<readonly ModelEntry[]>([]);
+export const vectors = signal<readonly VectorEntry[]>([]);
 /** Whether the server wants a key; the field then shows, with the server's sentence once one was refused. */
 export const keyWanted = signal<{ readonly sentence: string } | null>(null);
 
@@ -59,7 +67,10 @@ async function lookAtServer(): Promise<number | null> {
     return seen.kind === "loading" ? 300 : 2_000;
   }
   try {
-    models.value = await readModels(access.value);
+    [models.value, vectors.value] = await Promise.all([
+      readModels(access.value),
+      readVectors(access.value).catch(() => []),
+    ]);
     phase.value = seen;
     keyWanted.value = null;
     return null;

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { strengthsOf } from "../../src/web/vector-strengths.js";
 import { type Answer, emptyAnswer, paceOf, reduceAnswer, type StreamEvent } from "../../src/web/wire/answer.js";
 import { brokenOff, envelopeSentence, problemOf } from "../../src/web/wire/problem.js";
-import { defaultModel, modelsOf, phaseOf } from "../../src/web/wire/server.js";
+import { defaultModel, modelsOf, phaseOf, vectorsOf } from "../../src/web/wire/server.js";
 
 const chunk = (value: unknown): StreamEvent => ({ kind: "chunk", chunk: value });
 const textChunk = (content: string) => chunk({ choices: [{ index: 0, delta: { content }, finish_reason: null }] });
@@ -131,5 +132,23 @@ describe("the server as the page sees it", () => {
     expect(defaultModel(models)?.id).toBe("tiny:alpaca");
     expect(defaultModel(models.slice(0, 1))?.id).toBe("tiny");
     expect(defaultModel([])).toBeNull();
+  });
+
+  it("lists control vectors, and passes over what it cannot read", () => {
+    const data = [
+      { name: "happy", model: "tiny", description: "Full of delight.", recommended: [-1, 0.5] },
+      { name: "plain", model: "tiny", description: null, recommended: null },
+      { model: "tiny" },
+    ];
+    expect(vectorsOf({ data })).toEqual([
+      { name: "happy", root: "tiny", description: "Full of delight.", recommended: [-1, 0.5] },
+      { name: "plain", root: "tiny", description: null, recommended: null },
+    ]);
+    expect(vectorsOf("nonsense")).toEqual([]);
+  });
+
+  it("keeps strengths that are numbers, within the dials' ends", () => {
+    expect(strengthsOf({ a: 0.5, b: 0, c: "1", d: -9 })).toEqual({ a: 0.5, d: -2 });
+    expect(strengthsOf(null)).toEqual({});
   });
 });

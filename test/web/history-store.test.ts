@@ -37,6 +37,7 @@ const answer: AssistantMessage = {
   tokens: 2,
   tokensPerSecond: 50,
   firstTextMs: 12,
+  vectors: { happy: -0.5 },
 };
 
 function conversation(id: string, updatedAt: number): Conversation {
@@ -119,7 +120,7 @@ describe("a conversation", () => {
 
   it("exports as Markdown with who said what", () => {
     expect(toMarkdown(conversation("a", 1))).toBe(
-      "# About a\n\n**You**\n\nHi\n\n**tiny:alpaca, strength 0.5, seed 7**\n\nSleep.\n",
+      "# About a\n\n**You**\n\nHi\n\n**tiny:alpaca, strength 0.5, happy -0.5, seed 7**\n\nSleep.\n",
     );
   });
 });

@@ -181,6 +181,37 @@ describe("the chat", again, () => {
     expect(errors).toEqual([]);
   });
 
+  it("has a dial for each control vector: turned up, it makes another text and says so", async () => {
+    const made = await fetch(`${program.url}/v1/vectors`, {
+      method: "POST",
+      body: JSON.stringify({
+        model: "toast-tiny",
+        name: "loud",
+        positive: ["Stop! Run! Go away!", "No! Never! Help!", "Fire! Fire! Quick!"],
+        negative: ["The day was quiet and long.", "He sat by the river and slept.", "It was a calm evening at home."],
+        description: "Shouts.",
+        sweep: false,
+      }),
+    });
+    expect([made.status, await made.text()]).toEqual([201, expect.stringContaining("loud")]);
+    await newPage({ model: "toast-tiny", sampling: { max_tokens: 24 } });
+    await page.goto(program.url);
+    await ask("Once upon a time");
+    await answered();
+    const plain = await lastText();
+    const dial = page.getByLabel(/^loud/);
+    await dial.fill("2");
+    await button("Regenerate").click();
+    await answered();
+    expect(await lastText()).not.toBe(plain);
+    expect(await lastAnswer().getByRole("heading").textContent()).toContain("loud 2.00");
+    await dial.fill("0");
+    await button("Regenerate").click();
+    await answered();
+    expect(await lastText()).toBe(plain);
+    expect((await fetch(`${program.url}/v1/vectors/toast-tiny/loud`, { method: "DELETE" })).status).toBe(200);
+  });
+
   it("says at strength 0 what the base says", async () => {
     const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, max_tokens: 30 };
     await newPage({ sampling });

@@ -2,6 +2,7 @@ import { SamplingForm } from "../parts/sampling-form.js";
 import { readSettings, type SamplingName, samplingFields, settings } from "../sampling.js";
 import { access, forgetKey, keyWanted } from "../session.js";
 import { chosenModel } from "./chat-state.js";
+import { VectorSliders } from "./vector-sliders.js";
 import "./chat-settings.css";
 
 const common: readonly SamplingName[] = ["temperature", "top_p", "max_tokens", "seed"];
@@ -23,6 +24,7 @@ export function ChatSettings() {
           }}
         />
       </div>
+      {model === null ? null : <VectorSliders root={model.root} />}
       <SamplingForm names={common} idPrefix="chat" model={model} />
       <details>
         <summary>More sampling</summary>

@@ -1,6 +1,6 @@
 import { computed, signal } from "@preact/signals";
 import { drawSeed, samplingBody, settings } from "../sampling.js";
-import { access, announcement, heedProblem, modelOf, models } from "../session.js";
+import { access, announcement, heedProblem, modelOf, models, vectors } from "../session.js";
 import { type Answer, paceOf } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
@@ -67,6 +67,23 @@ export async function resend(at: number, text: string): Promise<void> {
   });
 }
 
+/** The control vectors of a model's base that are turned up or down, with their strengths. */
+function stackFor({ root }: ModelEntry): Readonly<Record<string, number>> {
+  const known = vectors.value.filter((vector) => vector.root === root).map(({ name }) => name);
+  return Object.fromEntries(Object.entries(settings.value.vectors).filter(([name]) => known.includes(name)));
+}
+
+function steeringBody({ adapter }: ModelEntry, strength: number, stack: Readonly<Record<string, number>>): object {
+  const stacked = Object.entries(stack).map(([name, value]) => ({ name, strength: value }));
+  if (adapter === null && stacked.length === 0) return {};
+  return {
+    steering: {
+      ...(adapter === null ? {} : { strength }),
+      ...(stacked.length === 0 ? {} : { vectors: stacked }),
+    },
+  };
+}
+
 export function stop(): void {
   running.value?.stop.abort();
 }
@@ -75,12 +92,14 @@ async function answerTo(conversation: Conversation): Promise<void> {
   const model = chosenModel.value;
   if (model === null) return;
   const { strength, systemPrompt, sampling } = settings.value;
+  const stack = stackFor(model);
   const seed = sampling.seed ?? drawSeed();
   const message: AssistantMessage = {
     role: "assistant",
     content: "",
     model: model.id,
     strength: model.adapter === null ? null : strength,
+    vectors: stack,
     seed,
     state: "running",
     problem: null,
@@ -98,7 +117,7 @@ async function answerTo(conversation: Conversation): Promise<void> {
     model: model.id,
     messages: wireMessages(systemPrompt, conversation.messages),
     ...samplingBody(sampling, seed),
-    ...(model.adapter === null ? {} : { steering: { strength } }),
+    ...steeringBody(model, strength, stack),
   };
   const answer = await askChat(access.value, body, own.stop.signal, (grown) => {
     show(grownBy(asked.id, grown));

@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { SpokenText } from "../parts/announcer.js";
 import { Sheet } from "../parts/sheet.js";
+import type { ModelEntry } from "../wire/server.js";
 import { ChatSettings } from "./chat-settings.js";
 import { chosenModel, conversations, current, currentId, running, send, storageProblem } from "./chat-state.js";
 import { Composer, draft } from "./composer.js";
@@ -95,6 +96,16 @@ const examples = [
   "Write a short story about a dog.",
 ];
 
+/** The adapter's own example first, where it has one. */
+function examplesFor(model: ModelEntry | null): readonly string[] {
+  const own = model?.examplePrompt ?? null;
+  return own === null ? examples : [own, ...examples.filter((example) => example !== own)];
+}
+
+function lowerFirst(sentence: string): string {
+  return sentence.slice(0, 1).toLowerCase() + sentence.slice(1);
+}
+
 function Welcome() {
   const model = chosenModel.value;
   return (
@@ -105,13 +116,14 @@ function Welcome() {
           "Here a frozen language model is steered by a small adapter, as strongly as you like."
         ) : model.adapter === null ? (
           <>
-            <b>{model.id}</b> answers as it is. Choose a model with an adapter below to steer it.
+            <b>{model.id}</b> answers as it is. Choose a model with an adapter below to steer it, or turn up a control
+            vector in the settings.
           </>
         ) : (
           <>
-            <b>{model.root}</b> is frozen and only continues text. The adapter <b>{model.adapter}</b> picks what matters
-            for an instruction and feeds it back into every attention layer. <b>Steering strength</b>, the slider below,
-            says how much.
+            <b>{model.root}</b> is frozen. The adapter <b>{model.adapter}</b> picks what matters and feeds it back into
+            every attention layer{model.description === null ? "." : `: ${lowerFirst(model.description)}`}{" "}
+            <b>Steering strength</b>, the slider below, says how much.
           </>
         )}
       </p>
@@ -120,7 +132,7 @@ function Welcome() {
         <a href="#/steering">Steering</a>.
       </p>
       <div class="examples">
-        {examples.map((example) => (
+        {examplesFor(model).map((example) => (
           <button
             type="button"
             key={example}

@@ -65,7 +65,7 @@ export function Composer() {
         <StrengthSlider
           id="strength"
           value={settings.value.strength}
-          disabled={model?.adapter === null ? "This model is not steered." : null}
+          disabled={model?.adapter === null ? "This model has no adapter." : null}
           onInput={(strength) => {
             settings.value = { ...settings.value, strength };
           }}

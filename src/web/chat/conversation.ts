@@ -20,6 +20,8 @@ export interface AssistantMessage {
   readonly model: string;
   /** Strength that steered it; null for a model without an adapter. */
   readonly strength: number | null;
+  /** Strengths of the control vectors that steered it, by their names. */
+  readonly vectors: Readonly<Record<string, number>>;
   readonly seed: number;
   /** How it ended; `running` only while it does. */
   readonly state: "running" | "done" | "length" | "stopped" | "failed";
@@ -69,6 +71,7 @@ export function toMarkdown({ title, messages }: Conversation): string {
   return `# ${title}\n\n${parts.join("\n\n")}\n`;
 }
 
-function modelLine({ model, strength, seed }: AssistantMessage): string {
-  return `${model}${strength === null ? "" : `, strength ${strength}`}, seed ${seed}`;
+function modelLine({ model, strength, vectors, seed }: AssistantMessage): string {
+  const parts = Object.entries(vectors).map(([name, value]) => `, ${name} ${value}`);
+  return `${model}${strength === null ? "" : `, strength ${strength}`}${parts.join("")}, seed ${seed}`;
 }

@@ -1,3 +1,4 @@
+import { strengthsOf } from "../vector-strengths.js";
 import { field, fields, list, number, text } from "../wire/read.js";
 import type { AssistantMessage, Conversation, Message } from "./conversation.js";
 
@@ -82,6 +83,7 @@ function parseMessage(value: unknown): readonly Message[] {
       content,
       model: text(field(message, "model")) ?? "",
       strength: number(field(message, "strength")),
+      vectors: strengthsOf(field(message, "vectors")),
       seed: number(field(message, "seed")) ?? 0,
       // Stored as running: the page was closed in the middle of it.
       state: states.includes(state) ? (state as AssistantMessage["state"]) : "stopped",

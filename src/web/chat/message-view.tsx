@@ -86,6 +86,12 @@ function AssistantView({ message, isLast }: { readonly message: AssistantMessage
       <h3 class="who">
         {message.model}
         {message.strength === null ? null : <span class="strength-tag"> strength {message.strength.toFixed(2)}</span>}
+        {Object.entries(message.vectors).map(([name, strength]) => (
+          <span class="strength-tag" key={name}>
+            {" "}
+            {name} {strength.toFixed(2)}
+          </span>
+        ))}
       </h3>
       {message.content === "" && isRunning ? <p class="waiting">Waiting for the first token</p> : null}
       <Markdown text={message.content} />

@@ -3,9 +3,9 @@ import "./strength-slider.css";
 
 /** @returns what a strength does, in one sentence. */
 export function strengthMeaning(strength: number): string {
-  if (strength === 0) return "Off: the base model, which only continues text.";
+  if (strength === 0) return "Off: the base model as it is.";
   if (strength < 1) return "Weaker than trained: between the two.";
-  if (strength === 1) return "As trained: follows instructions.";
+  if (strength === 1) return "As trained.";
   return "Exaggerated: text may come apart.";
 }
 

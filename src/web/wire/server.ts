@@ -1,5 +1,5 @@
 import { type Access, callJson } from "./call.js";
-import { field, fields, list, number, text } from "./read.js";
+import { field, fields, list, number, numbers, text } from "./read.js";
 
 /** One entry of GET /v1/models, as far as the page wants to know. */
 export interface ModelEntry {
@@ -8,6 +8,9 @@ export interface ModelEntry {
   readonly root: string;
   /** Null for a base. */
   readonly adapter: string | null;
+  /** What the adapter makes of the model's text, and a prompt that shows it; null where its makers said nothing. */
+  readonly description: string | null;
+  readonly examplePrompt: string | null;
   readonly layers: number;
   readonly contextLength: number | null;
   readonly licence: string | null;
@@ -63,12 +66,39 @@ export function modelsOf(body: unknown): readonly ModelEntry[] {
         id,
         root: text(field(entry, "root")) ?? id,
         adapter: text(field(entry, "steering", "adapter")),
+        description: text(field(entry, "steering", "description")),
+        examplePrompt: text(field(entry, "steering", "example_prompt")),
         layers: number(field(entry, "layers")) ?? 0,
         contextLength: number(field(entry, "max_model_len")),
         licence: text(field(entry, "licence")),
         sampling: fields(field(entry, "sampling")),
       },
     ];
+  });
+}
+
+/** One entry of GET /v1/vectors, as far as the page wants to know. */
+export interface VectorEntry {
+  readonly name: string;
+  /** The base's id. */
+  readonly root: string;
+  readonly description: string | null;
+  /** Strengths at which the text holds together, if they were measured. */
+  readonly recommended: readonly [low: number, high: number] | null;
+}
+
+export async function readVectors(access: Access): Promise<readonly VectorEntry[]> {
+  return vectorsOf(await callJson(access, "/v1/vectors"));
+}
+
+export function vectorsOf(body: unknown): readonly VectorEntry[] {
+  return list(field(body, "data")).flatMap((item) => {
+    const name = text(field(item, "name"));
+    const root = text(field(item, "model"));
+    if (name === null || root === null) return [];
+    const [low, high] = numbers(field(item, "recommended"));
+    const recommended = low === undefined || high === undefined ? null : ([low, high] as const);
+    return [{ name, root, description: text(field(item, "description")), recommended }];
   });
 }
 
