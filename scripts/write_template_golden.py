@@ -6,15 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-import transformers
-from transformers.utils.chat_template_utils import _compile_jinja_template
-
 DESCRIPTION = """\
-Renders every template of FOLDER, and every short one of FOLDER/parts.json, and writes FOLDER/golden.json.
+Renders every template of --out, and every short one of its parts.json, and writes golden.json there.
 Needs requirements-templates.txt.
 
 example:
-  python write_template_golden.py ../test/text/templates
+  python write_template_golden.py --out ../test/text/templates
 """
 
 WEATHER = {
@@ -93,6 +90,8 @@ VARIABLES = {
 
 def rendered(source: str, variables: dict) -> str | None:
     """None where the template cannot be read or refuses."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
     try:
         template = _compile_jinja_template(source)
         # The one thing in templates that is not the same tomorrow.
@@ -104,8 +103,10 @@ def rendered(source: str, variables: dict) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--out", type=Path, required=True, help="folder of the templates")
+    folder: Path = parser.parse_args().out
+    import transformers  # behind --help, which needs none of it
+
     conversations = [{**DEFAULTS, **conversation} for conversation in CONVERSATIONS]
     parts = json.loads((folder / "parts.json").read_text("utf-8"))
     golden = {
