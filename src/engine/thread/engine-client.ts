@@ -161,7 +161,10 @@ export class EngineClient implements Engine, VectorEngine {
       const call = this.#call<Float32Array>({ kind: "layerOutputs", requestId, promptIds, lastTokens, steering });
       signal.addEventListener("abort", cancel, { once: true });
       try {
-        outputs.push(await call);
+        const output = await call;
+        // The engine may have been quicker than the cancellation.
+        signal.throwIfAborted();
+        outputs.push(output);
       } catch (cause) {
         signal.throwIfAborted();
         throw cause;
