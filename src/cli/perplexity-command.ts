@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { loadModel, releaseModel } from "../engine/load-model.js";
 import { ToastError } from "../errors.js";
-import { jsonOf } from "../foreign-answer.js";
+import { jsonOf } from "../remote-response.js";
 import { localFolder } from "./hub-models.js";
 import { measureFolder } from "./perplexity/measure-folder.js";
 import { measureServer } from "./perplexity/measure-server.js";

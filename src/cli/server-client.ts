@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { ToastError } from "../errors.js";
-import { errorText, failureText, jsonOf } from "../foreign-answer.js";
+import { errorText, failureText, jsonOf } from "../remote-response.js";
 
 /** A server that speaks OpenAI's interface, seen from a command that asks it. */
 export class ServerClient {

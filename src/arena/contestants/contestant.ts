@@ -1,8 +1,8 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
 import { type ErrorCode, ToastError } from "../../errors.js";
-import { errorText, failureText, jsonOf } from "../../foreign-answer.js";
 import { linkedAbort } from "../../linked-abort.js";
+import { errorText, failureText, jsonOf } from "../../remote-response.js";
 import { type BuiltinTemplateName, builtinTemplates } from "../../text/builtin-templates.js";
 import { ChatTemplate } from "../../text/chat-template.js";
 import { type BattleSide, storableText } from "../battle-record.js";

@@ -1,6 +1,6 @@
 import { createParser } from "eventsource-parser";
 import { z } from "zod";
-import { errorText, failureText, jsonOf } from "../../foreign-answer.js";
+import { errorText, failureText, jsonOf } from "../../remote-response.js";
 
 /** What to ask of a server that speaks OpenAI's chat completions. */
 export interface CompletionQuestion {

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
-import { jsonOf } from "../../foreign-answer.js";
+import { jsonOf } from "../../remote-response.js";
 
 const lineSchema = z
   .looseObject({ instruction: z.string().optional(), prompt: z.string().optional(), text: z.string().optional() })

@@ -1,7 +1,7 @@
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
-import { errorText, failureText, jsonOf } from "../../foreign-answer.js";
+import { errorText, failureText, jsonOf } from "../../remote-response.js";
 import { refused, type ServerClient } from "../server-client.js";
 
 const vectorSchema = z.looseObject({
