@@ -1,5 +1,6 @@
 import * as ort from "onnxruntime-node";
 import { ToastError } from "../errors.js";
+import { exactProducts } from "./exact-products.js";
 
 /** A tensor as plain data. `data` is read in place by the native run: it must not change until the run has resolved. */
 export type TensorValue =
@@ -12,14 +13,7 @@ export interface OnnxSessionOptions {
 }
 
 /**
- * Session options for exact products of bytes everywhere. x86 processors without VNNI add pairs of them in 16 bits,
- * which saturates; there, and nowhere else, this makes onnxruntime rewrite the weights as unsigned bytes at load, whose
- * products it adds in 32 bits.
- */
-export const exactly = { extra: { session: { x64quantprecision: "1" } } } as const;
-
-/**
- * The one door to onnxruntime-node. `run` is native code that blocks the thread it is called on, which is why sessions
+ * The door to onnxruntime-node. `run` is native code that blocks the thread it is called on, which is why sessions
  * live in the engine worker.
  */
 export class OnnxSession {
@@ -37,7 +31,7 @@ export class OnnxSession {
     try {
       const session = await ort.InferenceSession.create(path, {
         ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
-        ...exactly,
+        ...(await exactProducts()),
         executionMode: "sequential",
         graphOptimizationLevel: "all",
         logSeverityLevel: 3,

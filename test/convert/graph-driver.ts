@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
+import { exactProducts } from "../../src/model/exact-products.js";
 import type { Architecture } from "../../src/model/manifest.js";
-import { exactly } from "../../src/model/onnx-session.js";
 import {
   adapterInputs,
   adapterOutputs,
@@ -39,7 +39,7 @@ export class GraphDriver {
   }
 
   static async load(folder: string, architecture: Architecture): Promise<GraphDriver> {
-    const options = { ...exactly, intraOpNumThreads: 1, logSeverityLevel: 3 as const };
+    const options = { ...(await exactProducts()), intraOpNumThreads: 1, logSeverityLevel: 3 as const };
     return new GraphDriver(await ort.InferenceSession.create(join(folder, "decoder.onnx"), options), architecture);
   }
 
@@ -156,7 +156,7 @@ export class AdapterDriver {
   }
 
   static async load(folder: string): Promise<AdapterDriver> {
-    const options = { ...exactly, intraOpNumThreads: 1, logSeverityLevel: 3 as const };
+    const options = { ...(await exactProducts()), intraOpNumThreads: 1, logSeverityLevel: 3 as const };
     return new AdapterDriver(await ort.InferenceSession.create(join(folder, "adapter.onnx"), options));
   }
 
