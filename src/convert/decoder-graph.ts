@@ -1,49 +1,23 @@
 import type { Quantization } from "../model/manifest.js";
 import { rotationBlock } from "../model/rotation.js";
-import { blockOrderParts, decoderInputs, decoderOutputs } from "../model/tensor-names.js";
+import { decoderInputs, decoderOutputs } from "../model/tensor-names.js";
+import { type AttentionInputs, attention, attentionInputs } from "./attention-graph.js";
 import type { Calibration } from "./calibration/calibration.js";
-import { DecoderWeights, type NormGain, type ProductWeights } from "./decoder-weights.js";
+import { DecoderWeights, type NormGain } from "./decoder-weights.js";
 import { type BuiltGraph, GraphBuilder, microsoft, type Value } from "./graph-builder.js";
-import { type LinearInput, type LinearLayers, linearLayers, rotate } from "./linear-layers.js";
+import { type LinearLayers, linearLayers, linearWithBias, rotate } from "./linear-layers.js";
 import type { LlamaConfig } from "./llama-config.js";
-import { rotaryTable } from "./rotary-table.js";
 import { layInParts } from "./weight-layout.js";
 import { rotated, tensors } from "./weight-source.js";
-
-/** Values that every layer reads; computed once per forward. */
-interface Shared {
-  /** int64 [R,T] */
-  readonly positions: Value;
-  readonly cosines: Value;
-  readonly sines: Value;
-  /** float32 [G·T,T]: 0 on and under the diagonal, -Infinity above. */
-  readonly causalMask: Value;
-  /** float32 [P,1,1,S] */
-  readonly pastMask: Value;
-  readonly blocks: Blocks;
-  /** int64 [4]: R, T, -1, Hd; turns [M,X·Hd] into [R,T,X,Hd]. */
-  readonly headShape: Value;
-}
-
-/** Whose the blocks of the past are. */
-interface Blocks {
-  /** int64 [P] */
-  readonly rows: Value;
-  /** int64 [P,1]: the same, as ScatterND takes it. */
-  readonly rowIndices: Value;
-  /** The lists in which partial sums are added up: int64 [N] blocks, and int64 [N,1] their rows. */
-  readonly parts: readonly { readonly order: Value; readonly rowIndices: Value }[];
-}
 
 /**
  * The decoder graph of both passes: contract and letters in model/tensor-names.ts; M = R·T new tokens, G = H/KV.
  *
  * The residual stream is kept as [M,D] and only attention sees rows and tokens apart. The past comes in as plain inputs
  * and only the new keys and values go out: the binding copies every output, and a graph that returned whole caches
- * would copy them at every step. Query heads that share a key/value head are folded into the token axis
- * ([R,KV,G·T,Hd]), so grouped queries repeat nothing. The past comes in blocks, as many a row as it needs: each block
- * is attended to by its row's queries, and the partial sums are added up row by row (see `attention`). So rows of very
- * different length share a forward and none pays for the longest.
+ * would copy them at every step. The past comes in blocks, as many a row as it needs: each block is attended to by its
+ * row's queries, and the partial sums are added up row by row (see attention-graph.ts). So rows of very different length
+ * share a forward and none pays for the longest.
  *
  * @param quantization of every linear layer (see linear-layers.ts). Quantized either way, the embedding table and the
  *   output head are int8.
@@ -60,12 +34,6 @@ export function decoderGraph(
   const b = new GraphBuilder("decoder");
 
   const ids = b.input(decoderInputs.inputIds, "int64", ["R", "T"]);
-  const positions = b.input(decoderInputs.positionIds, "int64", ["R", "T"]);
-  const pastMask = b.input(decoderInputs.pastMask, "float32", ["P", 1, 1, "S"]);
-  const blockRows = b.input(decoderInputs.blockRows, "int64", ["P"]);
-  const blockOrders = Array.from({ length: blockOrderParts }, (_, part) =>
-    b.input(decoderInputs.blockOrder(part), "int64", [`P${part}`]),
-  );
   const topDownValues = b.input(decoderInputs.topDownValues, "float32", [layers, "R", "T", kvSize]);
   const residualAdditions = b.input(decoderInputs.residualAdditions, "float32", [layers, "A", hiddenSize]);
   const logitRows = b.input(decoderInputs.logitRows, "int64", ["N"]);
@@ -73,28 +41,7 @@ export function decoderGraph(
   const [rows, tokens] = b.nodeOf("Split", [b.node("Shape", [ids])], ["row_count", "token_count"], {
     attributes: { num_outputs: { int: 2 } },
   });
-  const asColumn = (values: Value): Value => b.node("Unsqueeze", [values, b.int64([1])]);
-  const rotary = (part: "cos" | "sin"): Value =>
-    b.weight(`rotary.${part}`, "float32", [config.contextLength, headDim / 2], {
-      kind: "float32",
-      rows: { kind: "computed", compute: () => rotaryTable(config, part) },
-    });
-  const shared: Shared = {
-    positions,
-    cosines: rotary("cos"),
-    sines: rotary("sin"),
-    causalMask: causalMask(b, config, tokens),
-    pastMask,
-    blocks: {
-      rows: blockRows,
-      rowIndices: asColumn(blockRows),
-      parts: blockOrders.map((order) => ({ order, rowIndices: asColumn(b.node("Gather", [blockRows, order])) })),
-    },
-    headShape: b.node("Concat", [rows, tokens, b.int64([-1, headDim])], {
-      attributes: { axis: { int: 0 } },
-      label: "head_shape",
-    }),
-  };
+  const shared = attentionInputs(b, config, rows, tokens);
   const byLayer = (name: string, values: Value): readonly Value[] =>
     b.nodeOf(
       "Split",
@@ -123,9 +70,8 @@ export function decoderGraph(
   }
   if (stream.branch === null) throw new Error("a decoder has at least one layer");
   const hidden = b.node("Add", [stream.sum, stream.branch], { output: decoderOutputs.layerOutput(layers - 1) });
-  const batchShape = b.node("Concat", [rows, tokens, b.int64([-1])], { attributes: { axis: { int: 0 } } });
   const trained = rotate(b, hidden, hiddenSize, basis);
-  const hiddenStates = b.node("Reshape", [trained, batchShape], { output: decoderOutputs.hiddenStates });
+  const hiddenStates = b.node("Reshape", [trained, shared.rowShape], { output: decoderOutputs.hiddenStates });
 
   const wanted = b.node("Gather", [trained, logitRows]);
   const finalNorm = { name: "model.norm.weight", rows: tensors("model.norm.weight") };
@@ -205,7 +151,7 @@ function decoderLayer(
   config: LlamaConfig,
   weights: DecoderWeights,
   linears: LinearLayers,
-  shared: Shared,
+  shared: AttentionInputs,
   layer: number,
   stream: Stream,
   topDown: Value,
@@ -255,107 +201,6 @@ function addAndNorm(
   return { normed, sum: added };
 }
 
-/** tokens: int64 [1], T → float32 [G·T,T] */
-function causalMask(b: GraphBuilder, config: LlamaConfig, tokens: Value): Value {
-  const count = b.node("Squeeze", [tokens, b.int64([0])]);
-  const index = b.node("Range", [b.int64([0], []), count, b.int64([1], [])]);
-  const key = b.node("Unsqueeze", [index, b.int64([0])]);
-  const query = b.node("Unsqueeze", [index, b.int64([1])]);
-  const later = b.node("Greater", [key, query]);
-  const mask = b.node("Where", [later, b.float32([Number.NEGATIVE_INFINITY], []), b.float32([0], [])]);
-  const groups = config.heads / config.kvHeads;
-  return b.node("Tile", [mask, b.int64([groups, 1])], { label: "causal_mask" });
-}
-
-/**
- * Causal grouped-query attention over the cached and the new tokens.
- * @param normed float32 [M,D]
- * @param topDown float32 [1,M,kv], added to the values alone: steering changes what is said, not where to look.
- * @returns float32 [M,D]
- */
-function attention(
-  b: GraphBuilder,
-  config: LlamaConfig,
-  weights: DecoderWeights,
-  linears: LinearLayers,
-  shared: Shared,
-  layer: number,
-  normed: Value,
-  topDown: Value,
-): Value {
-  const { heads, kvHeads, headDim } = config;
-  const querySize = heads * headDim;
-  const kvSize = kvHeads * headDim;
-  const swapTokensAndHeads = { perm: { ints: [0, 2, 1, 3] } };
-  const transposedB = { domain: microsoft, attributes: { transB: { int: 1 } } };
-
-  // One product for q, k and v: the input is quantized and read once.
-  const projected = linearWithBias(b, linears, linears.prepare(normed), weights.product(layer, "qkv"));
-  const [qk, v] = b.nodeOf("Split", [projected, b.int64([querySize + kvSize, kvSize])], ["qk", "v"], {
-    attributes: { axis: { int: 1 } },
-  });
-
-  // [M,(H+KV)·Hd] → [R,T,H+KV,Hd] → [R,H+KV,T,Hd]: queries and keys turn together.
-  const perHead = b.node("Reshape", [qk, shared.headShape]);
-  const byHead = b.node("Transpose", [perHead], { attributes: swapTokensAndHeads });
-  const turned = b.node("RotaryEmbedding", [byHead, shared.positions, shared.cosines, shared.sines], {
-    domain: microsoft,
-  });
-  const [q, newKey] = b.nodeOf(
-    "Split",
-    [turned, b.int64([heads, kvHeads])],
-    ["q", { output: decoderOutputs.newKey(layer) }],
-    { attributes: { axis: { int: 1 } } },
-  );
-  const folded = b.node("Reshape", [q, b.int64([0, kvHeads, -1, headDim])]);
-  // Scaled before the products: those then run with alpha = 1, where the one-row kernels are.
-  const query = b.node("Mul", [folded, b.float32([1 / Math.sqrt(headDim)], [])], { label: "query" });
-
-  const steered = b.node("Add", [v, topDown], { label: "steered_values" });
-  const newValue = b.node("Transpose", [b.node("Reshape", [steered, shared.headShape])], {
-    attributes: swapTokensAndHeads,
-    output: decoderOutputs.newValue(layer),
-  });
-  const cacheDims = ["P", kvHeads, "S", headDim];
-  const pastKey = b.input(decoderInputs.pastKey(layer), "float32", cacheDims);
-  const pastValue = b.input(decoderInputs.pastValue(layer), "float32", cacheDims);
-
-  const { blocks } = shared;
-  const overKeys = b.int64([3]);
-  // Scores against a row's own new tokens, [R,KV,G·T,T], and against each block of past ones, [P,KV,G·T,S].
-  const newScores = b.node("Add", [b.node("FusedMatMul", [query, newKey], transposedB), shared.causalMask]);
-  const blockQuery = b.node("Gather", [query, blocks.rows]);
-  const pastScores = b.node("Add", [b.node("FusedMatMul", [blockQuery, pastKey], transposedB), shared.pastMask]);
-  // The softmax of a row in pieces: its largest score over all of them, then each piece's weights, sum of weights and
-  // weighted values.
-  const largest = b.node(
-    "ScatterND",
-    [b.node("ReduceMax", [newScores, overKeys]), blocks.rowIndices, b.node("ReduceMax", [pastScores, overKeys])],
-    { attributes: { reduction: { string: "max" } }, label: "largest" },
-  );
-  const newWeights = b.node("Exp", [b.node("Sub", [newScores, largest])]);
-  const pastWeights = b.node("Exp", [b.node("Sub", [pastScores, b.node("Gather", [largest, blocks.rows])])]);
-  const pastSums = b.node("MatMul", [pastWeights, pastValue]);
-  const pastTotals = b.node("ReduceSum", [pastWeights, overKeys]);
-  let sums = b.node("MatMul", [newWeights, newValue]);
-  let totals = b.node("ReduceSum", [newWeights, overKeys]);
-  for (const { order, rowIndices } of blocks.parts) {
-    const add = (to: Value, pieces: Value): Value =>
-      b.node("ScatterND", [to, rowIndices, b.node("Gather", [pieces, order])], {
-        attributes: { reduction: { string: "add" } },
-      });
-    sums = add(sums, pastSums);
-    totals = add(totals, pastTotals);
-  }
-  const mixed = b.node("Div", [sums, totals]);
-
-  // [R,KV,G·T,Hd] → [R,H,T,Hd] → [R,T,H,Hd] → [M,H·Hd]
-  const unfolded = b.node("Reshape", [mixed, b.int64([0, heads, -1, headDim])]);
-  const byToken = b.node("Transpose", [unfolded], { attributes: swapTokensAndHeads });
-  const flat = b.node("Reshape", [byToken, b.int64([-1, querySize])]);
-  return linearWithBias(b, linears, linears.prepare(flat), weights.product(layer, "o"));
-}
-
 /** SwiGLU: down(silu(gate(x)) · up(x)); normed: float32 [M,D] → [M,D]. */
 function feedForward(
   b: GraphBuilder,
@@ -373,18 +218,4 @@ function feedForward(
   const silu = b.node("QuickGelu", [gate], { domain: microsoft, attributes: { alpha: { float: 1 } }, label: "silu" });
   const inner = linears.prepareRotated(b.node("Mul", [silu, up]), config.intermediateSize);
   return linearWithBias(b, linears, inner, weights.product(layer, "down"));
-}
-
-function linearWithBias(
-  b: GraphBuilder,
-  linears: LinearLayers,
-  input: LinearInput,
-  { name, rows, bias, ...weight }: ProductWeights,
-): Value {
-  const product = linears.apply(input, { ...weight, name: `${name}.weight`, source: rows });
-  if (bias === null) return product;
-  return b.node("Add", [
-    product,
-    b.weight(`${name}.bias`, "float32", [weight.outSize], { kind: "float32", rows: bias }),
-  ]);
 }

@@ -4,6 +4,7 @@ import {
   type OnnxAttribute,
   type OnnxInitializer,
   type OnnxNode,
+  type OnnxSubgraph,
   type OnnxValue,
 } from "./onnx-proto.js";
 import type { Weight, WeightsFile } from "./weight-layout.js";
@@ -25,6 +26,12 @@ interface NodeOptions {
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
 }
 
+/** A value that each of two ways makes. */
+interface Chosen {
+  readonly value: string | { readonly output: string };
+  readonly dims: readonly (number | string)[];
+}
+
 /** A graph file's bytes, and the plan of the data files beside it. */
 export interface BuiltGraph {
   readonly graph: Uint8Array;
@@ -37,7 +44,8 @@ export interface BuiltGraph {
  */
 export class GraphBuilder {
   readonly #name: string;
-  readonly #nodes: OnnxNode[] = [];
+  /** Of the graph, or of the branch that is being built. */
+  #nodes: OnnxNode[] = [];
   readonly #initializers = new Map<string, OnnxInitializer>();
   readonly #weights = new Map<string, Weight>();
   /** Second names of weights. */
@@ -93,6 +101,30 @@ export class GraphBuilder {
     });
     this.#addNode(op, inputs, names, options);
     return names.map((name) => ({ name })) as { [K in keyof Outputs]: Value };
+  }
+
+  /**
+   * Two ways to the same float32 values, of which a run takes one.
+   * @param condition bool, one element: whether the first is taken.
+   * @param outputs as for `nodeOf`, each with its dimensions.
+   */
+  choose<const Outputs extends readonly Chosen[]>(
+    condition: Value,
+    outputs: Outputs,
+    ways: { readonly [way in "whenTrue" | "whenFalse"]: () => { [K in keyof Outputs]: Value } },
+  ): { [K in keyof Outputs]: Value } {
+    const subgraph = (way: "whenTrue" | "whenFalse"): OnnxSubgraph => {
+      const around = this.#nodes;
+      this.#nodes = [];
+      const values = this.scope(way, ways[way]);
+      const nodes = this.#nodes;
+      this.#nodes = around;
+      const declared = outputs.map(({ dims }, i) => ({ name: nameOf(values[i]), type: "float32" as const, dims }));
+      return { name: `${this.#scope}${way}`, nodes, outputs: declared };
+    };
+    const attributes = { then_branch: { graph: subgraph("whenTrue") }, else_branch: { graph: subgraph("whenFalse") } };
+    const names = outputs.map(({ value }) => value);
+    return this.nodeOf("If", [condition], names, { attributes }) as { [K in keyof Outputs]: Value };
   }
 
   int64(values: readonly number[], dims: readonly number[] = [values.length]): Value {
@@ -183,6 +215,11 @@ export class GraphBuilder {
     this.#taken.add(name);
     return name;
   }
+}
+
+function nameOf(value: Value | undefined): string {
+  if (value === undefined) throw new Error("a branch makes fewer values than it says");
+  return value.name;
 }
 
 function placedAs(name: string, initializer: OnnxInitializer | undefined): OnnxInitializer {

@@ -1,5 +1,6 @@
 import type { Quantization } from "../model/manifest.js";
 import { hadamardMatrix, rotationBlock } from "../model/rotation.js";
+import type { ProductWeights } from "./decoder-weights.js";
 import { type GraphBuilder, microsoft, type Value } from "./graph-builder.js";
 import { blockSize, blocksOfRow } from "./quantize/quantize-blocks.js";
 import { type RowSource, rotated } from "./weight-source.js";
@@ -154,6 +155,21 @@ function int4Layers(builder: GraphBuilder): LinearLayers {
       return builder.node("MatMulNBits", inputs, { domain: microsoft, attributes, ...named(output) });
     },
   };
+}
+
+/** A linear layer with the bias that it has, if it has one. */
+export function linearWithBias(
+  b: GraphBuilder,
+  linears: LinearLayers,
+  input: LinearInput,
+  { name, rows, bias, ...weight }: ProductWeights,
+): Value {
+  const product = linears.apply(input, { ...weight, name: `${name}.weight`, source: rows });
+  if (bias === null) return product;
+  return b.node("Add", [
+    product,
+    b.weight(`${name}.bias`, "float32", [weight.outSize], { kind: "float32", rows: bias }),
+  ]);
 }
 
 function asTheyAre(rows: Value): LinearInput {

@@ -14,6 +14,7 @@ const root = protobuf.Root.fromJSON({
             f: { type: "float", id: 2 },
             i: { type: "int64", id: 3 },
             s: { type: "bytes", id: 4 },
+            g: { type: "GraphProto", id: 6 },
             floats: { rule: "repeated", type: "float", id: 7 },
             ints: { rule: "repeated", type: "int64", id: 8 },
             type: { type: "int32", id: 20 },
@@ -92,14 +93,22 @@ export const bytesPerElement: Readonly<Record<DataType, number>> = {
 };
 
 /** AttributeProto.AttributeType. */
-const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 
 /** A node attribute; the protocol tells floats from whole numbers, JavaScript does not. */
 export type OnnxAttribute =
   | { readonly float: number }
   | { readonly int: number }
   | { readonly ints: readonly number[] }
-  | { readonly string: string };
+  | { readonly string: string }
+  | { readonly graph: OnnxSubgraph };
+
+/** What a node runs inside: it sees the values around it, and takes no inputs. */
+export interface OnnxSubgraph {
+  readonly name: string;
+  readonly nodes: readonly OnnxNode[];
+  readonly outputs: readonly OnnxValue[];
+}
 
 export interface OnnxNode {
   readonly name: string;
@@ -148,14 +157,7 @@ export function encodeOnnxModel(model: OnnxModel): Uint8Array {
     opsetImport: Object.entries(model.opsets).map(([domain, version]) => ({ domain, version })),
     graph: {
       name: model.name,
-      node: model.nodes.map((node) => ({
-        name: node.name,
-        opType: node.op,
-        domain: node.domain,
-        input: node.inputs,
-        output: node.outputs,
-        attribute: Object.entries(node.attributes).map(([name, value]) => encodeAttribute(name, value)),
-      })),
+      node: model.nodes.map(encodeNode),
       initializer: model.initializers.map(encodeInitializer),
       input: model.inputs.map(encodeValue),
       output: model.outputs.map(encodeValue),
@@ -182,10 +184,26 @@ export function externalWeights(model: Uint8Array): readonly ExternalWeight[] {
   });
 }
 
+function encodeNode(node: OnnxNode): object {
+  return {
+    name: node.name,
+    opType: node.op,
+    domain: node.domain,
+    input: node.inputs,
+    output: node.outputs,
+    attribute: Object.entries(node.attributes).map(([name, value]) => encodeAttribute(name, value)),
+  };
+}
+
 function encodeAttribute(name: string, value: OnnxAttribute): object {
   if ("float" in value) return { name, type: attributeTypes.float, f: value.float };
   if ("int" in value) return { name, type: attributeTypes.int, i: value.int };
   if ("ints" in value) return { name, type: attributeTypes.ints, ints: value.ints };
+  if ("graph" in value) {
+    const { graph } = value;
+    const g = { name: graph.name, node: graph.nodes.map(encodeNode), output: graph.outputs.map(encodeValue) };
+    return { name, type: attributeTypes.graph, g };
+  }
   return { name, type: attributeTypes.string, s: new TextEncoder().encode(value.string) };
 }
 

@@ -31,7 +31,7 @@ export interface Past {
   readonly mask: Float32Array;
   /** int64 [P] */
   readonly blockRows: BigInt64Array;
-  /** `blockOrderParts` lists of blocks */
+  /** As many lists of blocks as the graph takes. */
   readonly orders: readonly BigInt64Array[];
   /**
    * One layer as [P,KV,S,Hd]: a view where the blocks lie, or a copy of them all one behind another (see who makes it).
@@ -49,8 +49,9 @@ export class KvCache {
   readonly #layers: number;
   readonly #kvHeads: number;
   readonly #headDim: number;
-  /** H·Hd */
-  readonly #rowSize: number;
+  /** Lists of blocks that the graph adds up, and how long each may be. */
+  readonly #orderParts: number;
+  readonly #maxPartBlocks: number;
   readonly #pool = new BlockPool();
   readonly #lanes = new Set<OwnedLane>();
   readonly #owners = new Map<number, { readonly lane: OwnedLane; readonly ordinal: number }>();
@@ -61,11 +62,13 @@ export class KvCache {
   /** Where blocks are laid out one behind another for rows of several tokens; [KV,S,Hd] a row and layer. */
   #scratch: { keys: Float32Array[]; values: Float32Array[] } = { keys: [], values: [] };
 
-  constructor(architecture: Architecture) {
+  /** @param orderParts how many lists of blocks the graph takes. */
+  constructor(architecture: Architecture, orderParts = blockOrderParts(architecture.heads * architecture.headDim)) {
     this.#layers = architecture.layers;
     this.#kvHeads = architecture.kvHeads;
     this.#headDim = architecture.headDim;
-    this.#rowSize = architecture.heads * architecture.headDim;
+    this.#orderParts = orderParts;
+    this.#maxPartBlocks = maxPartBlocks(architecture.heads * architecture.headDim);
   }
 
   get lanesInUse(): number {
@@ -84,7 +87,7 @@ export class KvCache {
 
   /** Blocks of past that the graph adds up in one forward; a row with more of its own gets them laid out as one. */
   get maxBlocksPerForward(): number {
-    return blockOrderParts * maxPartBlocks(this.#rowSize);
+    return this.#orderParts * this.#maxPartBlocks;
   }
 
   allocate<Kind extends LaneKind>(kind: Kind): Lane<Kind> {
@@ -103,6 +106,13 @@ export class KvCache {
     owned.released = true;
     this.#lanes.delete(owned);
     this.#compact(owned.kind);
+  }
+
+  /** Where a lane that has reserved a block begins in the pool, of which a forward reads a range as it lies. */
+  firstBlock(lane: Lane): number {
+    const [first] = this.#owned(lane).blocks;
+    if (first === undefined) throw new Error(`a ${lane.kind} lane has no block`);
+    return first;
   }
 
   /** Blocks that a lane has to take before `newTokens` more tokens fit. */
@@ -150,7 +160,7 @@ export class KvCache {
       slots: blockTokens,
       mask,
       blockRows,
-      orders: inParts(order, maxPartBlocks(this.#rowSize)),
+      orders: inParts(order, this.#orderParts, this.#maxPartBlocks),
       layOut: (layer) => ({
         key: layerOf(this.#keys, layer).subarray(from, to),
         value: layerOf(this.#values, layer).subarray(from, to),
@@ -190,7 +200,7 @@ export class KvCache {
       slots,
       mask,
       blockRows: BigInt64Array.from(rows),
-      orders: inParts(rows, Math.max(1, rows.length)),
+      orders: inParts(rows, this.#orderParts, Math.max(1, rows.length)),
       layOut: (layer) => ({
         key: copied(this.#keys, this.#scratch.keys, layer),
         value: copied(this.#values, this.#scratch.values, layer),
@@ -395,12 +405,12 @@ export function blocksOf(tokens: number): number {
   return Math.ceil(tokens / blockTokens);
 }
 
-/** `order` cut into `blockOrderParts` lists of at most `longest`. @throws Error when it does not fit. */
-function inParts(order: readonly bigint[], longest: number): BigInt64Array[] {
-  if (order.length > blockOrderParts * longest) {
-    throw new Error(`${order.length} blocks in one forward, ${blockOrderParts * longest} at most`);
+/** `order` cut into `parts` lists of at most `longest`. @throws Error when it does not fit. */
+function inParts(order: readonly bigint[], parts: number, longest: number): BigInt64Array[] {
+  if (order.length > parts * longest) {
+    throw new Error(`${order.length} blocks in one forward, ${parts * longest} at most`);
   }
-  return Array.from({ length: blockOrderParts }, (_, part) =>
+  return Array.from({ length: parts }, (_, part) =>
     BigInt64Array.from(order.slice(part * longest, (part + 1) * longest)),
   );
 }

@@ -22,7 +22,7 @@ export const decoderInputs = {
   /** int64 [P]: whose past a block is; any row for a block that belongs to none and is masked as a whole. */
   blockRows: "block_rows",
   /**
-   * int64 [any]: in which order the blocks are added up, in `blockOrderParts` lists. A row's result depends on the
+   * int64 [any]: in which order the blocks are added up, in as many lists as `blockOrderParts` says. A row's result depends on the
    * order of its own blocks, not on what stands between them. No list may hold more than `maxPartBlocks` blocks where
    * two are of one row.
    */
@@ -43,14 +43,29 @@ export const decoderInputs = {
   pastValue: (layer: number) => `past_key_values.${layer}.value`,
 } as const;
 
-/** How many lists of blocks a forward adds up one after the other. */
-export const blockOrderParts = 4;
+/** Blocks of past that one forward should be able to add up: 16 rows of 2,048 tokens. */
+const forwardBlocks = 256;
+
+/**
+ * How many lists of blocks a forward adds up one after the other: as many as `forwardBlocks` blocks need, four at most.
+ * @param rowSize H·Hd, numbers of one row
+ */
+export function blockOrderParts(rowSize: number): number {
+  return Math.min(4, Math.ceil(forwardBlocks / maxPartBlocks(rowSize)));
+}
+
+/** How many lists of blocks a converted graph takes. */
+export function blockOrdersOf(inputNames: readonly string[]): number {
+  let parts = 0;
+  while (inputNames.includes(decoderInputs.blockOrder(parts))) parts++;
+  return parts;
+}
 
 /**
  * The longest list of blocks that is added up in its order. onnxruntime's ScatterND hands its updates to several
  * threads once their number times their size passes about 210,000, and two threads would race for a row's sum; a list
  * this long stays under it.
- * @param rowSize H·T·Hd, numbers of one row
+ * @param rowSize H·Hd, numbers of one row
  * @see onnxruntime, core/common/threadpool.cc (CostModel)
  */
 export function maxPartBlocks(rowSize: number): number {

@@ -5,7 +5,7 @@ import type { Architecture } from "../../src/model/manifest.js";
 import {
   adapterInputs,
   adapterOutputs,
-  blockOrderParts,
+  blockOrdersOf,
   decoderInputs,
   decoderOutputs,
 } from "../../src/model/tensor-names.js";
@@ -62,6 +62,7 @@ export class GraphDriver {
     topDown: readonly (Float32Array | null)[] = caches.map(() => null),
     pad = 0,
     additions: readonly (Float32Array | null)[] = caches.map(() => null),
+    blockRows: readonly number[] = caches.map((_, row) => row),
   ): Promise<StepOutput> {
     const { layers, kvHeads, headDim, hiddenSize, vocabSize } = this.#architecture;
     const rows = ids.length;
@@ -70,10 +71,10 @@ export class GraphDriver {
     const slots = (Math.ceil(Math.max(...caches.map((cache) => cache.length)) / 16) + pad) * 16;
     const mask = new Float32Array(rows * slots).fill(Number.NEGATIVE_INFINITY);
     const positions: number[] = [];
-    for (const [row, cache] of caches.entries()) {
-      mask.fill(0, row * slots, row * slots + cache.length);
-      for (let t = 0; t < tokens; t++) positions.push(cache.length + t);
-    }
+    // One block a row, as long as the longest past.
+    const laid = blockRows.map((row) => caches[row] as RowCache);
+    for (const [block, cache] of laid.entries()) mask.fill(0, block * slots, block * slots + cache.length);
+    for (const cache of caches) for (let t = 0; t < tokens; t++) positions.push(cache.length + t);
     const top = new Float32Array(layers * rows * tokens * kvSize);
     for (const [row, values] of topDown.entries()) {
       if (values === null) continue;
@@ -102,24 +103,22 @@ export class GraphDriver {
     };
     const pastOf = (arrays: readonly Float32Array[]): ort.Tensor => {
       const past = new Float32Array(rows * kvHeads * slots * headDim);
-      for (const [row, array] of arrays.entries()) {
+      for (const [block, array] of arrays.entries()) {
         for (let head = 0; head < kvHeads; head++) {
           const from = head * capacity * headDim;
-          past.set(array.subarray(from, from + slots * headDim), (row * kvHeads + head) * slots * headDim);
+          past.set(array.subarray(from, from + slots * headDim), (block * kvHeads + head) * slots * headDim);
         }
       }
       return new ort.Tensor("float32", past, [rows, kvHeads, slots, headDim]);
     };
-    // One block a row, as long as the longest past.
-    const blocks = Array.from({ length: rows }, (_, row) => row);
-    feeds[decoderInputs.blockRows] = int64(blocks, [rows]);
-    for (let part = 0; part < blockOrderParts; part++) {
-      const order = part === 0 ? blocks : [];
+    feeds[decoderInputs.blockRows] = int64(blockRows, [rows]);
+    for (let part = 0; part < blockOrdersOf(this.#session.inputNames); part++) {
+      const order = part === 0 ? [...blockRows.keys()] : [];
       feeds[decoderInputs.blockOrder(part)] = int64(order, [order.length]);
     }
     for (let layer = 0; layer < layers; layer++) {
-      feeds[decoderInputs.pastKey(layer)] = pastOf(caches.map((cache) => cache.keys[layer] ?? new Float32Array()));
-      feeds[decoderInputs.pastValue(layer)] = pastOf(caches.map((cache) => cache.values[layer] ?? new Float32Array()));
+      feeds[decoderInputs.pastKey(layer)] = pastOf(laid.map((cache) => cache.keys[layer] ?? new Float32Array()));
+      feeds[decoderInputs.pastValue(layer)] = pastOf(laid.map((cache) => cache.values[layer] ?? new Float32Array()));
     }
     const outputs = await this.#session.run(feeds);
     const data = (name: string): Float32Array => outputs[name]?.data as Float32Array;

@@ -27,7 +27,7 @@ const shapes: Record<string, Readonly<Record<string, unknown>>> = {
 };
 
 describe.each(Object.entries(shapes))("an int8 decoder with %s", (_, overrides) => {
-  it("gives a row the same bits alone, in a batch of 8, and however far its past is padded", async () => {
+  it("gives a row the same bits alone, in a batch of 8, wherever its block lies, and however far it is padded", async () => {
     const tiny = makeTinyFolder({ ...overrides, max_position_embeddings: 256 });
     const out = join(temporaryFolder(), "model");
     const { manifest } = await convert({ source: tiny.path, out, quantize: "int8", adapters: [] });
@@ -61,7 +61,18 @@ describe.each(Object.entries(shapes))("an int8 decoder with %s", (_, overrides) 
           });
         }
       }
+      const scattered = caches.map(copyOf);
+      const elsewhere = [...caches.keys()].reverse();
+      const found = await driver.step(ids, scattered, topDown, 0, undefined, elsewhere);
       const batch = await driver.step(ids, caches, topDown);
+      expect(sameBits(found.logits, batch.logits), "logits with blocks in another order").toBe(true);
+      expect(
+        sameBits(
+          scattered.flatMap(({ keys }) => keys),
+          caches.flatMap(({ keys }) => keys),
+        ),
+        "keys with blocks elsewhere",
+      ).toBe(true);
       for (const { row, pad, copy, output } of alone) {
         const where = `row ${row} padded by ${pad} vectors`;
         expect(sameBits(output.logits, [batch.logits[row]]), `logits of ${where}`).toBe(true);

@@ -44,15 +44,15 @@ describe("BlockPool", () => {
 
   it("moves nothing while holes are few, and the outermost blocks into them when there are too many", () => {
     const pool = new BlockPool();
-    for (let count = 0; count < 8; count++) pool.take("steered");
+    for (let count = 0; count < 32; count++) pool.take("steered");
     pool.give(1);
     expect(pool.compact("steered")).toEqual([]);
     pool.give(4);
     expect(pool.compact("steered")).toEqual([
-      { from: 7, to: 1 },
-      { from: 6, to: 4 },
+      { from: 31, to: 1 },
+      { from: 30, to: 4 },
     ]);
-    expect([pool.extent("steered"), pool.taken]).toEqual([6, 6]);
+    expect([pool.extent("steered"), pool.taken]).toEqual([30, 30]);
     for (let count = 0; count < 8; count++) pool.take("bottomUp");
     for (const position of [-1, -2, -8]) pool.give(position);
     expect(pool.compact("bottomUp")).toEqual([
