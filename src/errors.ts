@@ -59,8 +59,9 @@ export type ErrorCode =
   | "repository_denied"
   | "repository_unsuitable"
   | "hub_unreachable"
-  // measuring another server
-  | "server_refused";
+  // measuring another server, or another program
+  | "server_refused"
+  | "peer_failed";
 
 /**
  * A field of what the engine is asked for, as a refusal names it. What clients wrote has other names, for each endpoint

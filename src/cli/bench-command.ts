@@ -6,10 +6,12 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { modelFolders } from "../app.js";
 import { shapeNames } from "../convert/model-shapes.js";
 import { makeRandomModel } from "../convert/random-model.js";
+import { ToastError } from "../errors.js";
 import { quantizations } from "../model/manifest.js";
 import { parseServeConfig } from "../settings/serve-config.js";
 import { benchEngine } from "./bench/bench-engine.js";
 import { instructions } from "./bench/instructions.js";
+import type { PeerOptions } from "./bench/llama-cpp.js";
 import { generateLoad } from "./bench/load-generator.js";
 import { thisMachine } from "./bench/machine.js";
 import { readPromptFile } from "./bench/prompt-file.js";
@@ -38,6 +40,8 @@ interface BenchFlags extends SubjectFlags {
   readonly minutes: number;
   readonly clients: number;
   readonly threads?: number;
+  readonly peer?: string;
+  readonly peerModel?: string;
   readonly json?: true;
 }
 
@@ -58,7 +62,13 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--api-key <key>", "the server's key (OPENAI_API_KEY)")
     .option("--ignore-eos", "ask the server for full length by ignore_eos, which OpenAI's own does not know")
     .addOption(
-      list("--only <sections>", `of ${sections.join(",")}`, parseSections, defaultSections, "all but reports and soak"),
+      list(
+        "--only <sections>",
+        `of ${sections.join(",")}`,
+        parseSections,
+        defaultSections,
+        "all but reports, soak and peer",
+      ),
     )
     .addOption(numbers("--streams <numbers>", "answers at a time", [1, 4, 8, 16]))
     .option("--tokens <number>", "tokens of an answer while it is measured", positiveInteger, 64)
@@ -78,6 +88,8 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--minutes <number>", "how long the soak goes on", positiveInteger, 10)
     .option("--clients <number>", "of the soak: they come, go and hang up", positiveInteger, 16)
     .option("--threads <number>", "threads of one forward (default: the engine's choice)", positiveInteger)
+    .option("--peer <folder>", "measure llama.cpp in turn: the folder with its llama-bench and llama-batched-bench")
+    .option("--peer-model <file>", "the GGUF file that --peer measures: the same weights, as many bits")
     .option("--json", "print the report as JSON")
     .addHelpText("after", examples)
     .action(async (word: string | undefined, flags: BenchFlags, command: Command) => {
@@ -120,6 +132,8 @@ Examples:
       speed depends on the shape alone: no weights are needed; /tmp/1b makes the next run start sooner
   $ toast-serve bench --only soak --minutes 10 --clients 16
       clients that come, go and hang up: does memory stay flat, is every lane given back
+  $ toast-serve bench --only peer --peer llama.cpp/build/bin --peer-model smollm2-q8_0.gguf --streams 1,8 --prefill 512
+      the same work by llama.cpp, in turn
   $ toast-serve bench --url http://127.0.0.1:8080/v1 --model-id llama --streams 1,8 --json
       the same load for any server`;
 
@@ -173,10 +187,14 @@ async function measureFolder(
   stop: AbortSignal,
   progress: ProgressLine,
 ): Promise<EngineReport> {
+  const peer = peerOf(flags);
+  const only = peer === null || flags.only.includes("peer") ? flags.only : [...flags.only, "peer" as const];
   const measure = (folder: string) =>
     benchEngine(
       {
         ...flags,
+        only,
+        peer,
         folder,
         weights: subject.kind === "shape" ? "random" : "real",
         questions,
@@ -203,6 +221,13 @@ async function measureFolder(
   } finally {
     if (scratch !== null) await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** @throws ToastError `invalid_option` for half of what a peer needs */
+function peerOf({ peer, peerModel, only, threads }: BenchFlags): PeerOptions | null {
+  if (peer !== undefined && peerModel !== undefined) return { folder: peer, model: peerModel, threads };
+  if (peer === undefined && peerModel === undefined && !only.includes("peer")) return null;
+  throw new ToastError("invalid_option", "A peer is measured with --peer and --peer-model: give both.");
 }
 
 function print(

@@ -95,6 +95,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   repository_unsuitable: ownFault,
   hub_unreachable: ownFault,
   server_refused: ownFault,
+  peer_failed: ownFault,
 };
 
 /**

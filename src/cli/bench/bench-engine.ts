@@ -3,12 +3,14 @@ import { defaultServedModel } from "../../engine/served-model.js";
 import { readModelFolder } from "../../model/model-folder.js";
 import { parseServeConfig } from "../../settings/serve-config.js";
 import { BenchModel } from "./bench-model.js";
+import type { PeerOptions } from "./llama-cpp.js";
 import { thisMachine } from "./machine.js";
 import { measureAcceptance } from "./measure-acceptance.js";
 import { measureBandwidth, measureWeightReading } from "./measure-bandwidth.js";
 import { measureContexts } from "./measure-contexts.js";
 import { decode, measureDecode } from "./measure-decode.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
+import { measurePeer } from "./measure-peer.js";
 import { measurePrefill } from "./measure-prefill.js";
 import { measureReports } from "./measure-reports.js";
 import { measureSoak, type Soak } from "./measure-soak.js";
@@ -39,13 +41,15 @@ export interface EngineBench {
   readonly minutes: number;
   readonly clients: number;
   readonly threads: number | undefined;
+  /** For the section "peer", without which there is none. */
+  readonly peer: PeerOptions | null;
 }
 
 type OnProgress = (stage: string, fraction: number) => void;
 
 /** What is measured while the engine is loaded. */
 interface Inside
-  extends Pick<EngineReport, "decode" | "prefill" | "contexts" | "acceptance" | "peakMemory" | "ratios"> {
+  extends Pick<EngineReport, "decode" | "prefill" | "contexts" | "acceptance" | "peer" | "peakMemory" | "ratios"> {
   readonly weightReading: Awaited<ReturnType<typeof measureWeightReading>> | null;
 }
 
@@ -129,6 +133,10 @@ async function measureInside(
   // Before a second engine is there. maxRSS is in KiB.
   const peakMemory = process.resourceUsage().maxRSS * 1024;
   const decoded = await ifWanted("decode", (onRun) => measureDecode(model, settings, stop, onRun));
+  const peerOptions = bench.peer;
+  const peer = await ifWanted("peer", async (onRun) =>
+    peerOptions === null ? null : measurePeer(model, peerOptions, { ...settings, lengths: bench.prefill }, stop, onRun),
+  );
   const reports = await ifWanted("reports", (onRun) => measureReports(model, settings, stop, onRun));
   const weightReading = await ifWanted("bandwidth", (onRun) => measureWeightReading(model, settings, stop, onRun));
   return {
@@ -136,9 +144,10 @@ async function measureInside(
     prefill: prefill?.speeds ?? null,
     contexts: contexts?.speeds ?? null,
     acceptance,
+    peer: peer?.speeds ?? null,
     weightReading,
     peakMemory,
-    ratios: [...[decoded, prefill, contexts].flatMap((section) => section?.ratios ?? []), ...(reports ?? [])],
+    ratios: [...[decoded, prefill, contexts, peer].flatMap((section) => section?.ratios ?? []), ...(reports ?? [])],
   };
 }
 

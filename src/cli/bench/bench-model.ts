@@ -37,16 +37,18 @@ export class BenchModel {
   ): Promise<BenchModel> {
     const engine = startEngine(parts.folder, "draftAhead", options);
     try {
-      return new BenchModel({ ...parts, info: await engine.ready() }, options, engine);
+      const info = await engine.ready();
+      for (const vector of smallVectors(info)) await engine.addVector(vector, "add");
+      return new BenchModel({ ...parts, info }, options, engine);
     } catch (error) {
       await engine.close();
       throw error;
     }
   }
 
-  /** Without an adapter a token can come about in one way only. */
+  /** Without an adapter there is one pass only. */
   get ways(): readonly Way[] {
-    return this.adapter === null ? ["plain"] : ["plain", "sequential", "draftAhead"];
+    return this.adapter === null ? ["plain", "vectors"] : ["plain", "vectors", "sequential", "draftAhead"];
   }
 
   /** What it is served as by default. */
@@ -76,13 +78,9 @@ export class BenchModel {
       readonly ignoreEos: boolean;
     },
   ): GenerationRequest {
-    const layers = [0, this.info.layers - 1] as const;
     return {
       prompt: { kind: "tokens", ids },
-      steering:
-        way === "plain" || this.adapter === null
-          ? { kind: "plain" }
-          : { kind: "steered", adapter: this.adapter, strength: 1, layers, vectors: [] },
+      steering: this.#steering(way),
       sampling: {
         temperature: options.temperature,
         topP: 1,
@@ -102,10 +100,28 @@ export class BenchModel {
     };
   }
 
+  #steering(way: Way): GenerationRequest["steering"] {
+    const layers = [0, this.info.layers - 1] as const;
+    if (way === "vectors") {
+      return { kind: "vectors", vectors: smallVectors(this.info).map(({ name }) => ({ name, strength: 1, layers })) };
+    }
+    if (way === "plain" || this.adapter === null) return { kind: "plain" };
+    return { kind: "steered", adapter: this.adapter, strength: 1, layers, vectors: [] };
+  }
+
   async close(): Promise<void> {
     await this.#draftAhead.close();
     await this.#sequential?.close();
   }
+}
+
+/** Three control vectors of all layers, so small that the text goes on as it would. */
+function smallVectors({ layers, hiddenSize }: Pick<ModelInfo, "layers" | "hiddenSize">) {
+  return [1, 2, 3].map((number) => {
+    const direction = Float32Array.from({ length: hiddenSize }, (_, channel) => 1e-4 * Math.sin(number * channel));
+    const directions = new Map(Array.from({ length: layers }, (_, layer) => [layer, direction] as const));
+    return { name: `bench-${number}`, directions };
+  });
 }
 
 /** What both engines are started with. */

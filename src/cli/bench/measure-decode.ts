@@ -118,9 +118,14 @@ function decodeRatios(
   runsOf: (way: Way, streams: number) => readonly StreamRun[],
 ): readonly Ratio[] {
   const rates = (way: Way, streams: number) => runsOf(way, streams).map(({ tokensPerSecond }) => tokensPerSecond);
-  const isSteered = ways.includes("draftAhead");
-  const [fewest = 1, ...more] = streamCounts.toSorted((a, b) => a - b);
   const ratios: Ratio[] = [];
+  const isSteered = ways.includes("draftAhead");
+  for (const streams of streamCounts) {
+    const [above, below] = [rates("vectors", streams), rates("plain", streams)];
+    ratios.push(ratioOf("tokens/s: three control vectors / plain", streams, above, below));
+  }
+  const served = ways.filter((one) => one === "plain" || one === "draftAhead");
+  const [fewest = 1, ...more] = streamCounts.toSorted((a, b) => a - b);
   for (const streams of isSteered ? streamCounts : []) {
     const steps = (way: Way) => runsOf(way, streams).map(msPerStep);
     const pairs = [
@@ -131,13 +136,13 @@ function decodeRatios(
     ratios.push(...pairs.map(([name, above, below]) => ratioOf(name, streams, above, below)));
   }
   for (const streams of more) {
-    for (const way of ways.filter((one) => one !== "sequential")) {
+    for (const way of served) {
       const name = `tokens/s: more streams / ${fewest}, ${way === "plain" ? "plain" : "draft ahead"}`;
       ratios.push(ratioOf(name, streams, rates(way, streams), rates(way, fewest)));
     }
   }
   for (const streams of new Set([fewest, ...more.slice(-1)])) {
-    for (const way of ways.filter((one) => one !== "sequential")) {
+    for (const way of served) {
       const name = `engine's share of a step, ${way === "plain" ? "plain" : "draft ahead"}`;
       ratios.push(spreadOf(name, streams, runsOf(way, streams).map(engineShare)));
     }

@@ -29,7 +29,7 @@ export async function measurePrefill(
   const cases = lengths.flatMap((length) => passes.map((count): PrefillCase => ({ passes: count, length })));
   // Every run reads a text of its own.
   let number = settings.seed;
-  const results = await inRounds(settings.rounds, cases, (one) => timeToFirstToken(model, one, number++, stop), onRun);
+  const results = await inRounds(settings.rounds, cases, (one) => prefillMs(model, one, number++, stop), onRun);
   const timesOf = (count: "one" | "two", length: number): readonly number[] =>
     results.find(({ case: one }) => one.passes === count && one.length === length)?.values ?? [];
   return {
@@ -53,7 +53,8 @@ function promptTokensOf({ info }: BenchModel, { length }: PrefillCase): number {
   return Math.min(length, info.contextLength - 1);
 }
 
-async function timeToFirstToken(
+/** Milliseconds to the first token, of a prompt that was never read before. */
+export async function prefillMs(
   model: BenchModel,
   one: PrefillCase,
   number: number,

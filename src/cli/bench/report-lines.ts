@@ -18,6 +18,7 @@ export function engineReportLines(report: EngineReport): readonly string[] {
     ...contextLines(report),
     ...leftOutLines(report),
     ...acceptanceLines(report),
+    ...peerLines(report),
     ...machineLimitLines(report),
     ...soakLines(report),
     ...ratioLines(report.ratios),
@@ -147,6 +148,16 @@ function acceptanceLines({ acceptance, model }: EngineReport): readonly string[]
     row.accepted === null ? "" : percent(row.accepted),
   ]);
   return ["", ...tableLines(["real questions", "temperature", "answers", "tokens", "drafts accepted"], rows)];
+}
+
+function peerLines({ peer }: EngineReport): readonly string[] {
+  if (peer === null) return [];
+  const rows = peer.map(({ what, who, at, tokensPerSecond }) => [
+    who === "peer" ? "llama.cpp" : wayLabels[who],
+    what === "decode" ? `${at} streams` : `prompt of ${at}`,
+    tokensPerSecond.toFixed(1),
+  ]);
+  return ["", ...tableLines(["ours and llama.cpp, in turn", "what", "tokens/s"], rows)];
 }
 
 function machineLimitLines({ bandwidth, health, peakMemory }: EngineReport): readonly string[] {

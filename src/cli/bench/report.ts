@@ -5,6 +5,7 @@ import type { Bandwidth } from "./measure-bandwidth.js";
 import type { ContextSpeed } from "./measure-contexts.js";
 import type { DecodeSpeed } from "./measure-decode.js";
 import type { HealthLatency } from "./measure-health-latency.js";
+import type { PeerSpeed } from "./measure-peer.js";
 import type { PrefillSpeed } from "./measure-prefill.js";
 import type { Soak } from "./measure-soak.js";
 import type { Ratio } from "./ratios.js";
@@ -38,6 +39,7 @@ export interface EngineReport {
   readonly prefill: readonly PrefillSpeed[] | null;
   readonly contexts: readonly ContextSpeed[] | null;
   readonly acceptance: readonly Acceptance[] | null;
+  readonly peer: readonly PeerSpeed[] | null;
   readonly bandwidth: Bandwidth | null;
   readonly health: HealthLatency | null;
   readonly soak: Soak | null;

@@ -10,13 +10,14 @@ export const sections = [
   "bandwidth",
   "health",
   "soak",
+  "peer",
 ] as const;
 export type Section = (typeof sections)[number];
 /**
- * Only when they are asked for: the soak is minutes long and no matter of speed, and reports are what few requests
- * want.
+ * Only when they are asked for: the soak is minutes long and no matter of speed, reports are what few requests want, and
+ * a peer (--peer) is not everywhere.
  */
-const extraSections: readonly Section[] = ["reports", "soak"];
+const extraSections: readonly Section[] = ["reports", "soak", "peer"];
 export const defaultSections: readonly Section[] = sections.filter((section) => !extraSections.includes(section));
 
 /** Parses `decode,prefill`. @throws InvalidArgumentError */

@@ -48,6 +48,8 @@ const scopes: Readonly<Record<string, readonly BenchSubject["kind"][]>> = {
   minutes: ["folder", "shape"],
   clients: ["folder", "shape"],
   threads: ["folder", "shape"],
+  peer: ["folder", "shape"],
+  peerModel: ["folder", "shape"],
 };
 
 const namesOf: Readonly<Record<BenchSubject["kind"], string>> = {
