@@ -33,7 +33,7 @@ export interface Operation {
 
 /** One entry of the table of routes: router, access check and document are made from it. */
 export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   /** In Hono's words: `/v1/models/:id{.+}`. */
   readonly path: string;
   readonly access: RouteAccess;
@@ -84,6 +84,7 @@ function routesOf(method: Route["method"]) {
 
 export const get = routesOf("GET");
 export const post = routesOf("POST");
+export const patch = routesOf("PATCH");
 export const remove = routesOf("DELETE");
 
 /** A part of a page: open to all, as nothing of it is a secret. */

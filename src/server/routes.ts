@@ -21,7 +21,7 @@ import { docsRoutes, documentRoute } from "./page/api-docs.js";
 import { openApiDocument } from "./page/openapi-document.js";
 import { webPage } from "./page/web-page.js";
 import { requireReady } from "./require-ready.js";
-import { type Call, get, pagePart, post, type Route, remove } from "./route.js";
+import { type Call, get, pagePart, patch, post, type Route, remove } from "./route.js";
 import * as vectors from "./vectors/vector-handlers.js";
 import * as vectorWire from "./vectors/vector-wire.js";
 
@@ -254,6 +254,16 @@ export const routes: readonly Route[] = [
     meaning: "The file.",
     failures: [404],
     handle: vectors.downloadVector,
+  }),
+  patch("/v1/vectors/:model/:name", {
+    access: "admin",
+    name: "renameVector",
+    summary: "Gives one that was made or sent here another name; requests that have it keep it. For operators.",
+    request: vectorWire.renameVectorSchema,
+    response: vectorWire.vectorSchema,
+    meaning: "The vector under its new name.",
+    failures: aboutModels,
+    handle: vectors.renameVector,
   }),
   remove("/v1/vectors/:model/:name", {
     access: "admin",

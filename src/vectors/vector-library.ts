@@ -307,6 +307,40 @@ export class VectorLibrary {
     });
   }
 
+  /**
+   * Gives a vector that was sent or made another name, here and for the next start. New requests find it under that
+   * name only; those that have it keep it.
+   * @throws ToastError `model_not_found`, `invalid_vector` for a name that cannot be served, `vector_exists`,
+   *   `invalid_request` for one whose file is not this server's to rename. It keeps its name then.
+   */
+  rename(model: string, name: string, newName: string): Promise<ServedVector> {
+    const { origin } = this.find(model, name);
+    const host = hostOf(this.#options.hosts, model);
+    if (origin !== "upload") throw notOurs(name, origin);
+    return this.#reserve(host, newName, () =>
+      this.#inTurn(async () => {
+        // Others may have had their turn with it since.
+        const { path } = this.find(model, name);
+        const entry = this.#entries.get(path);
+        const file = entry?.file ?? null;
+        if (entry === undefined || file === null || entry.candidate.origin !== "upload") throw notOurs(name, origin);
+        if (vectorOf(host, newName) !== undefined) throw taken(model, newName);
+        const renamed = this.#files.uploadOf(model, newName);
+        await rename(path, renamed);
+        try {
+          await host.addVector({ name: newName, directions: file.directions }, "add");
+        } catch (error) {
+          await rename(renamed, path);
+          throw error;
+        }
+        this.#entries.delete(path);
+        this.#watched.forget(path);
+        await host.removeVector(name);
+        return this.#enter(host, renamed, file);
+      }),
+    );
+  }
+
   /** @throws ToastError `invalid_vector` for a name that cannot be served, `vector_exists`. */
   async #reserve<Result>(host: VectorHost, name: string, work: () => Promise<Result>): Promise<Result> {
     const model = modelOf(host);
@@ -338,15 +372,20 @@ export class VectorLibrary {
         await rm(path, { force: true });
         throw error;
       }
-      const candidate = (await this.#files.list()).find((one) => one.path === path);
-      if (candidate === undefined) throw new Error(`vector ${name} was kept and is not there`);
-      const entry: Entry = { candidate, file, hosts: new Set([host]), problem: null };
-      this.#entries.set(path, entry);
-      this.#watched.remember(candidate);
-      const served = this.#servedBy(host, entry);
-      if (served === null) throw new Error(`vector ${name} was added and is not there`);
-      return served;
+      return this.#enter(host, path, file);
     });
+  }
+
+  /** Takes a kept file, whose vector the host has, into the listing. */
+  async #enter(host: VectorHost, path: string, file: VectorFile): Promise<ServedVector> {
+    const candidate = (await this.#files.list()).find((one) => one.path === path);
+    if (candidate === undefined) throw new Error(`vector ${path} was kept and is not there`);
+    const entry: Entry = { candidate, file, hosts: new Set([host]), problem: null };
+    this.#entries.set(path, entry);
+    this.#watched.remember(candidate);
+    const served = this.#servedBy(host, entry);
+    if (served === null) throw new Error(`vector ${candidate.name} was added and is not there`);
+    return served;
   }
 
   /** Loads, or loads anew. What cannot be loaded leaves what was loaded before as it is. */
@@ -480,6 +519,12 @@ function vectorOf({ phase }: ModelHost, name: string): VectorInfo | undefined {
 function taken(model: string, name: string): ToastError {
   const message = `The model '${model}' has a control vector '${name}' already. Remove that one first, or choose another name.`;
   return new ToastError("vector_exists", message, { param: "name" });
+}
+
+function notOurs(name: string, origin: ServedVector["origin"]): ToastError {
+  const where = origin === "model_folder" ? "came with the model" : "is a file of the vectors folder";
+  const message = `The control vector '${name}' ${where}, and its name is its file's: rename that. Only vectors that were made or sent here can be renamed by a request.`;
+  return new ToastError("invalid_request", message, { param: "name" });
 }
 
 /** What stands in the file where nobody has described the vector. */

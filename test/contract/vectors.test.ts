@@ -226,6 +226,45 @@ describe("a control vector that is made", () => {
     expect([sent.status, sent.json]).toMatchObject([201, { id: "tiny:again", fingerprint: first.json.fingerprint }]);
   });
 
+  it("is given another name, steers by that one only, and has it after a restart", async () => {
+    const { json: made } = await make();
+    const text = await ask([{ name: "pirate", strength: 4 }]);
+    const renamed = await call("PATCH", "/v1/vectors/tiny/pirate", { name: "corsair" });
+    const { sweep: _, ...facts } = made;
+    expect([renamed.status, renamed.json]).toEqual([200, { ...facts, id: "tiny:corsair", name: "corsair" }]);
+    expect((await list()).data.map(({ id }) => id)).toEqual(["tiny:own", "tiny:corsair"]);
+    expect((await ask([{ name: "corsair", strength: 4 }])).text).toBe(text.text);
+    expect((await ask([{ name: "pirate" }])).error).toMatchObject({ param: "steering.vectors[0].name" });
+    expect((await call("GET", "/v1/vectors/tiny/pirate")).status).toBe(404);
+    await app.stop();
+    await start();
+    expect((await list()).data.map(({ id }) => id)).toEqual(["tiny:own", "tiny:corsair"]);
+    expect((await list()).problems).toEqual([]);
+    expect((await ask([{ name: "corsair", strength: 4 }])).text).toBe(text.text);
+    // The old name is free.
+    expect((await make()).status).toBe(201);
+  });
+
+  it.each<[string, object, number, string, RegExp]>([
+    ["pirate", { name: "own" }, 400, "name", /has a control vector 'own' already/],
+    ["pirate", { name: "pirate" }, 400, "name", /has a control vector 'pirate' already/],
+    ["pirate", { name: "../own" }, 400, "name", /cannot be the name/],
+    ["pirate", {}, 400, "name", /'name' is missing/],
+    ["pirate", { name: "x", description: "y" }, 400, "description", /has no field 'description'/],
+    ["own", { name: "mine" }, 400, "name", /came with the model/],
+    ["nobody", { name: "mine" }, 404, "name", /has no control vector 'nobody'/],
+  ])("keeps its name when another is refused: %s to %j", async (name, body, status, param, message) => {
+    const { json: made } = await make();
+    const refused = await call("PATCH", `/v1/vectors/tiny/${name}`, body);
+    expect([refused.status, refused.error.param]).toEqual([status, param]);
+    expect(refused.error.message).toMatch(message);
+    expect((await list()).data.map(({ id, fingerprint }) => [id, fingerprint])).toContainEqual([
+      "tiny:pirate",
+      made.fingerprint,
+    ]);
+    expect((await call("PATCH", "/v1/vectors/tiny/pirate", { name: "corsair" })).status).toBe(200);
+  });
+
   it("leaves nothing when its client goes away", async () => {
     const controller = new AbortController();
     const response = await fetch(`${app.url}/v1/vectors`, {
@@ -322,6 +361,8 @@ describe("a file that is sent", () => {
     const patience = { timeout: 30_000, interval: 500 };
     await write(1);
     await expect.poll(find, patience).toMatchObject({ id: "tiny:watched", origin: "watched_folder" });
+    const renamed = await call("PATCH", "/v1/vectors/tiny/watched", { name: "mine" });
+    expect([renamed.status, renamed.error.message]).toEqual([400, expect.stringMatching(/file of the vectors folder/)]);
     const first = await find();
     await write(2);
     await expect.poll(async () => (await find())?.fingerprint, patience).not.toBe(first?.fingerprint);
@@ -355,7 +396,11 @@ it("whoever may generate may see vectors, and an operator may change them", asyn
   await start({ "api-key": [user], "admin-key": [admin] });
   const statusOf = async (method: string, path: string, key: string | null) => {
     const headers: HeadersInit = key === null ? {} : { authorization: `Bearer ${key}` };
-    const body = method === "POST" ? JSON.stringify({ ...pirate, negative: "a pirate" }) : null;
+    const bodies: Readonly<Record<string, object>> = {
+      POST: { ...pirate, negative: "a pirate" },
+      PATCH: { name: "somebody" },
+    };
+    const body = method in bodies ? JSON.stringify(bodies[method]) : null;
     return (await fetch(`${app.url}${path}`, { method, headers, body })).status;
   };
   const asked = async (key: string | null) => [
@@ -363,12 +408,13 @@ it("whoever may generate may see vectors, and an operator may change them", asyn
     await statusOf("GET", "/v1/vectors/tiny/own", key),
     await statusOf("GET", "/v1/vectors/tiny/own/download", key),
     await statusOf("POST", "/v1/vectors", key),
+    await statusOf("PATCH", "/v1/vectors/tiny/nobody", key),
     await statusOf("DELETE", "/v1/vectors/tiny/nobody", key),
   ];
   try {
-    expect(await asked(null)).toEqual([401, 401, 401, 401, 401]);
-    expect(await asked(user)).toEqual([200, 200, 200, 403, 403]);
-    expect(await asked(admin)).toEqual([200, 200, 200, 400, 404]);
+    expect(await asked(null)).toEqual([401, 401, 401, 401, 401, 401]);
+    expect(await asked(user)).toEqual([200, 200, 200, 403, 403, 403]);
+    expect(await asked(admin)).toEqual([200, 200, 200, 400, 404, 404]);
   } finally {
     await app.stop();
     await start();

@@ -18,6 +18,7 @@ import {
   type makeVectorSchema,
   recipeOf,
   type removedVectorSchema,
+  type renameVectorSchema,
   uploadFieldsSchema,
   type vectorEventSchema,
   type vectorListSchema,
@@ -49,6 +50,16 @@ export async function removeVector({ context, deps }: Call): Promise<z.input<typ
   const { model, info } = found(context, deps);
   const { files } = await deps.vectors.remove(model.id, info.name);
   return { id: `${model.id}:${info.name}`, object: "vector", deleted: true, files };
+}
+
+export async function renameVector({
+  context,
+  deps,
+  body,
+}: Call<z.output<typeof renameVectorSchema>>): Promise<z.input<typeof vectorSchema>> {
+  const { model, info } = found(context, deps);
+  const { name } = await body();
+  return vectorObject(await deps.vectors.rename(model.id, info.name, name));
 }
 
 /** Takes a file in, or makes one. */

@@ -64,6 +64,13 @@ export const makeVectorSchema = z
   )
   .register(requestSchemas, { id: "VectorRecipe" });
 
+export const renameVectorSchema = z
+  .strictObject(
+    { name: text("the vector's new name").describe("Letters, digits, '.', '_' and '-'.") },
+    field("a JSON object"),
+  )
+  .register(requestSchemas, { id: "VectorName" });
+
 /** @throws ToastError `invalid_request` for sides of two kinds or none. */
 export function recipeOf(request: z.output<typeof makeVectorSchema>): VectorRecipe {
   const { layers } = request;
