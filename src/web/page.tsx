@@ -1,31 +1,32 @@
+import type { FunctionComponent } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { ArenaView } from "./arena/arena-view.js";
-import { LeaderboardView } from "./arena/leaderboard-view.js";
 import { ChatView } from "./chat/chat-view.js";
-import { CompareView } from "./compare/compare-view.js";
 import { Announcer } from "./parts/announcer.js";
+import { lazyView } from "./parts/lazy-view.js";
 import { ServerNotice } from "./parts/server-notice.js";
 import { type Place, place, type Theme, theme } from "./session.js";
-import { SteeringView } from "./steering/steering-view.js";
 import "./page.css";
 
 const tabs: readonly { readonly place: Place; readonly label: string }[] = [
   { place: "chat", label: "Chat" },
+  { place: "vectors", label: "Vectors" },
   { place: "steering", label: "Steering" },
   { place: "compare", label: "Compare" },
   { place: "arena", label: "Arena" },
 ];
 
-const views: Readonly<Record<Place, () => preact.JSX.Element>> = {
+const views: Readonly<Record<Place, FunctionComponent>> = {
   chat: ChatView,
-  steering: SteeringView,
-  compare: CompareView,
-  arena: ArenaView,
-  leaderboard: LeaderboardView,
+  vectors: lazyView(async () => (await import("./vectors/vectors-view.js")).VectorsView),
+  steering: lazyView(async () => (await import("./steering/steering-view.js")).SteeringView),
+  compare: lazyView(async () => (await import("./compare/compare-view.js")).CompareView),
+  arena: lazyView(async () => (await import("./arena/arena-view.js")).ArenaView),
+  leaderboard: lazyView(async () => (await import("./arena/leaderboard-view.js")).LeaderboardView),
 };
 
 const titles: Readonly<Record<Place, string>> = {
   chat: "Chat",
+  vectors: "Vectors",
   steering: "Steering",
   compare: "Compare",
   arena: "Arena",

@@ -1,119 +1,26 @@
 import type { Signal } from "@preact/signals";
 import { storedSignal } from "./parts/stored.js";
-import { strengthsOf } from "./vector-strengths.js";
+import { readSampling, type Sampling, samplingFields } from "./sampling-fields.js";
+import { readStack, type VectorStack } from "./vector-stack.js";
 import { fields, number, text } from "./wire/read.js";
-
-/** One number that shapes an answer; null leaves it to the server. */
-interface SamplingField {
-  /** Its name on the wire. */
-  readonly name: SamplingName;
-  readonly label: string;
-  readonly hint: string;
-  readonly min: number;
-  readonly max: number;
-  readonly step: number;
-  readonly start: number | null;
-}
-
-export type SamplingName =
-  | "temperature"
-  | "top_p"
-  | "top_k"
-  | "min_p"
-  | "max_tokens"
-  | "seed"
-  | "presence_penalty"
-  | "frequency_penalty"
-  | "repetition_penalty";
-
-export const samplingFields: readonly SamplingField[] = [
-  {
-    name: "temperature",
-    label: "Temperature",
-    hint: "0 always takes the likeliest token",
-    min: 0,
-    max: 2,
-    step: 0.1,
-    start: null,
-  },
-  { name: "top_p", label: "Top p", hint: "share of the likelihood kept", min: 0, max: 1, step: 0.05, start: null },
-  {
-    name: "top_k",
-    label: "Top k",
-    hint: "likeliest tokens kept; 0 keeps all",
-    min: 0,
-    max: 1000,
-    step: 1,
-    start: null,
-  },
-  { name: "min_p", label: "Min p", hint: "least share of the likeliest", min: 0, max: 0.99, step: 0.01, start: null },
-  {
-    name: "max_tokens",
-    label: "Max tokens",
-    hint: "length of the answer",
-    min: 1,
-    max: 1_000_000,
-    step: 1,
-    start: 256,
-  },
-  {
-    name: "seed",
-    label: "Seed",
-    hint: "same seed, same text; empty draws one",
-    min: 0,
-    max: 4_294_967_295,
-    step: 1,
-    start: null,
-  },
-  {
-    name: "presence_penalty",
-    label: "Presence penalty",
-    hint: "against any repetition",
-    min: -2,
-    max: 2,
-    step: 0.1,
-    start: null,
-  },
-  {
-    name: "frequency_penalty",
-    label: "Frequency penalty",
-    hint: "against frequent repetition",
-    min: -2,
-    max: 2,
-    step: 0.1,
-    start: null,
-  },
-  {
-    name: "repetition_penalty",
-    label: "Repetition penalty",
-    hint: "1 is off; divides repeated logits",
-    min: 0.01,
-    max: 10,
-    step: 0.05,
-    start: null,
-  },
-];
 
 export interface Settings {
   /** Served id; empty: the page chooses. */
   readonly model: string;
   readonly strength: number;
-  /** Of control vectors, by their names; those that are not here are 0. */
-  readonly vectors: Readonly<Record<string, number>>;
+  readonly vectors: VectorStack;
   readonly systemPrompt: string;
-  readonly sampling: Readonly<Record<SamplingName, number | null>>;
+  readonly sampling: Sampling;
 }
 
 export function readSettings(stored: unknown): Settings {
   const { model, strength, vectors, systemPrompt, sampling } = fields(stored);
-  const kept = fields(sampling);
-  const values = samplingFields.map(({ name, start }) => [name, name in kept ? number(kept[name]) : start] as const);
   return {
     model: text(model) ?? "",
     strength: Math.min(maxStrength, Math.max(0, number(strength) ?? 1)),
-    vectors: strengthsOf(vectors),
+    vectors: readStack(vectors),
     systemPrompt: text(systemPrompt) ?? "",
-    sampling: Object.fromEntries(values) as Settings["sampling"],
+    sampling: readSampling(sampling, (name) => samplingFields.find((one) => one.name === name)?.start ?? null),
   };
 }
 
@@ -121,14 +28,3 @@ export function readSettings(stored: unknown): Settings {
 export const maxStrength = 2;
 
 export const settings: Signal<Settings> = storedSignal("toast-serve:settings", readSettings, localStorage);
-
-/** @returns the fields of a request body, those left to the server omitted. */
-export function samplingBody(sampling: Settings["sampling"], seed: number): object {
-  const given = Object.entries(sampling).filter(([, value]) => value !== null);
-  return { ...Object.fromEntries(given), seed };
-}
-
-/** Drawn by the page and not by the server, so that every answer can be asked for again. */
-export function drawSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-}

@@ -1,7 +1,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import { storedSignal } from "./parts/stored.js";
 import type { Access } from "./wire/call.js";
-import { type Problem, ProblemError } from "./wire/problem.js";
+import { type Problem, ProblemError, problemFrom } from "./wire/problem.js";
 import { text } from "./wire/read.js";
 import {
   type ModelEntry,
@@ -15,9 +15,9 @@ import {
 /** What every view shares: the server's state, its models, the key, the theme, the place in the page. */
 
 export type Theme = "system" | "light" | "dark";
-export type Place = "chat" | "steering" | "compare" | "arena" | "leaderboard";
+export type Place = "chat" | "vectors" | "steering" | "compare" | "arena" | "leaderboard";
 
-const places: readonly Place[] = ["chat", "steering", "compare", "arena", "leaderboard"];
+const places: readonly Place[] = ["chat", "vectors", "steering", "compare", "arena", "leaderboard"];
 
 export const phase = signal<ServerPhase>({ kind: "unknown" });
 export const models = signal<readonly ModelEntry[]>([]);
@@ -111,9 +111,9 @@ export function forgetKey(): void {
   watchServer();
 }
 
-/** Null for what is no view, such as the skip link's target. */
+/** Null for what is no view, such as the skip link's target. What a link to share carries stands behind a `?`. */
 function placeOf(hash: string): Place | null {
-  return places.find((name) => hash === `#/${name}`) ?? null;
+  return places.find((name) => hash.split("?", 1)[0] === `#/${name}`) ?? null;
 }
 
 /** Called once, by the page. */
@@ -129,6 +129,20 @@ export function startSession(): void {
     document.documentElement.setAttribute("data-theme", theme.value);
   });
   watchServer();
+}
+
+/** Reads the vectors anew, after one was made, renamed or deleted here. */
+export async function reloadVectors(): Promise<void> {
+  try {
+    vectors.value = await readVectors(access.value);
+  } catch (error) {
+    heedProblem(problemFrom(error));
+  }
+}
+
+/** The control vectors of a base. */
+export function vectorsOfRoot(root: string): readonly VectorEntry[] {
+  return vectors.value.filter((vector) => vector.root === root);
 }
 
 export function modelOf(id: string): ModelEntry | null {

@@ -24,11 +24,11 @@ describe("where the base and the steered answer part", () => {
 
 describe("the verdict", () => {
   it("says where they part, or why not", () => {
-    expect(verdict({ at: 0, isNone: false }, 1)).toContain("from the first character");
-    expect(verdict({ at: 12, isNone: false }, 1)).toContain("agree for 12 characters");
-    expect(verdict({ at: null, isNone: true }, 0)).toContain("bit for bit");
-    expect(verdict({ at: null, isNone: true }, 0.1)).toContain("too small");
-    expect(verdict({ at: null, isNone: false }, 1)).toBe("");
+    expect(verdict({ at: 0, isNone: false }, true)).toContain("from the first character");
+    expect(verdict({ at: 12, isNone: false }, true)).toContain("agree for 12 characters");
+    expect(verdict({ at: null, isNone: true }, false)).toContain("bit for bit");
+    expect(verdict({ at: null, isNone: true }, true)).toContain("too small");
+    expect(verdict({ at: null, isNone: false }, true)).toBe("");
   });
 });
 

@@ -1,8 +1,10 @@
+import { isNarrow } from "../parts/narrow.js";
 import { SamplingForm } from "../parts/sampling-form.js";
-import { readSettings, type SamplingName, samplingFields, settings } from "../sampling.js";
+import { VectorSliders } from "../parts/vector-sliders.js";
+import { readSettings, settings } from "../sampling.js";
+import { type SamplingName, samplingFields } from "../sampling-fields.js";
 import { access, forgetKey, keyWanted } from "../session.js";
 import { chosenModel } from "./chat-state.js";
-import { VectorSliders } from "./vector-sliders.js";
 import "./chat-settings.css";
 
 const common: readonly SamplingName[] = ["temperature", "top_p", "max_tokens", "seed"];
@@ -12,6 +14,7 @@ export function ChatSettings() {
   const model = chosenModel.value;
   return (
     <div class="settings">
+      {model === null || isNarrow.value ? null : <VectorSliders root={model.root} />}
       <div class="field">
         <label for="system-prompt">System prompt</label>
         <textarea
@@ -24,7 +27,6 @@ export function ChatSettings() {
           }}
         />
       </div>
-      {model === null ? null : <VectorSliders root={model.root} />}
       <SamplingForm names={common} idPrefix="chat" model={model} />
       <details>
         <summary>More sampling</summary>

@@ -1,6 +1,8 @@
 import { computed, signal } from "@preact/signals";
-import { drawSeed, samplingBody, settings } from "../sampling.js";
-import { access, announcement, heedProblem, modelOf, models, vectors } from "../session.js";
+import { settings } from "../sampling.js";
+import { drawSeed, samplingBody } from "../sampling-fields.js";
+import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
+import { knownOf, steeringBody, type VectorStack } from "../vector-stack.js";
 import { type Answer, paceOf } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
@@ -67,40 +69,83 @@ export async function resend(at: number, text: string): Promise<void> {
   });
 }
 
-/** The control vectors of a model's base that are turned up or down, with their strengths. */
-function stackFor({ root }: ModelEntry): Readonly<Record<string, number>> {
-  const known = vectors.value.filter((vector) => vector.root === root).map(({ name }) => name);
-  return Object.fromEntries(Object.entries(settings.value.vectors).filter(([name]) => known.includes(name)));
+/** The control vectors that the next answer of a model will have. */
+export function chosenStack({ root }: ModelEntry): VectorStack {
+  return knownOf(
+    settings.value.vectors,
+    vectorsOfRoot(root).map(({ name }) => name),
+  );
 }
 
-function steeringBody({ adapter }: ModelEntry, strength: number, stack: Readonly<Record<string, number>>): object {
-  const stacked = Object.entries(stack).map(([name, value]) => ({ name, strength: value }));
-  if (adapter === null && stacked.length === 0) return {};
-  return {
-    steering: {
-      ...(adapter === null ? {} : { strength }),
-      ...(stacked.length === 0 ? {} : { vectors: stacked }),
-    },
+/** The last answer of the open conversation, once it has ended; null where there is none. */
+export const lastAnswer = computed<AssistantMessage | null>(() => {
+  const last = current.value?.messages.at(-1);
+  return last?.role === "assistant" && last.state !== "running" ? last : null;
+});
+
+/** Whether the next answer would be steered otherwise than the last one was. */
+export const isSteeredAnew = computed(() => {
+  const model = chosenModel.value;
+  const last = lastAnswer.value;
+  if (model === null || last === null || running.value !== null) return false;
+  const key = ({ id, strength, stack }: { id: string; strength: number | null; stack: VectorStack }) =>
+    JSON.stringify([id, strength, Object.entries(stack).toSorted(([one], [other]) => one.localeCompare(other))]);
+  const chosen = {
+    id: model.id,
+    strength: model.adapter === null ? null : settings.value.strength,
+    stack: chosenStack(model),
   };
+  return key(chosen) !== key({ id: last.model, strength: last.strength, stack: last.vectors });
+});
+
+/** Asks for the last answer again as it is steered now, from its own seed, and keeps what it said beside it. */
+export async function answerAgain(): Promise<void> {
+  const conversation = current.value;
+  const last = lastAnswer.value;
+  if (conversation === null || last === null || running.value !== null) return;
+  const { content, model, strength, vectors } = last;
+  await answerTo(
+    { ...conversation, messages: conversation.messages.slice(0, -1) },
+    { seed: last.seed, before: content === "" ? null : { content, model, strength, vectors } },
+  );
+}
+
+/** Opens a conversation as somebody else had it, to go on with. */
+export function openWith(messages: Conversation["messages"]): void {
+  const [first] = messages;
+  if (first === undefined) {
+    newConversation();
+    return;
+  }
+  const conversation = { id: newId(), title: titleOf(first.content), updatedAt: Date.now(), messages };
+  show(conversation);
+  save(conversation);
+  currentId.value = conversation.id;
 }
 
 export function stop(): void {
   running.value?.stop.abort();
 }
 
-async function answerTo(conversation: Conversation): Promise<void> {
+async function answerTo(
+  conversation: Conversation,
+  again: Pick<AssistantMessage, "seed" | "before"> | null = null,
+): Promise<void> {
   const model = chosenModel.value;
   if (model === null) return;
   const { strength, systemPrompt, sampling } = settings.value;
-  const stack = stackFor(model);
-  const seed = sampling.seed ?? drawSeed();
+  const stack = chosenStack(model);
+  const seed = again?.seed ?? sampling.seed ?? drawSeed();
   const message: AssistantMessage = {
     role: "assistant",
     content: "",
     model: model.id,
     strength: model.adapter === null ? null : strength,
     vectors: stack,
+    systemPrompt,
+    sampling,
     seed,
+    before: again?.before ?? null,
     state: "running",
     problem: null,
     tokens: null,
@@ -117,7 +162,7 @@ async function answerTo(conversation: Conversation): Promise<void> {
     model: model.id,
     messages: wireMessages(systemPrompt, conversation.messages),
     ...samplingBody(sampling, seed),
-    ...steeringBody(model, strength, stack),
+    ...steeringBody(model.adapter === null ? null : { strength }, stack),
   };
   const answer = await askChat(access.value, body, own.stop.signal, (grown) => {
     show(grownBy(asked.id, grown));

@@ -1,13 +1,18 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { SpokenText } from "../parts/announcer.js";
+import { isNarrow } from "../parts/narrow.js";
 import { Sheet } from "../parts/sheet.js";
+import { vectorsOfRoot } from "../session.js";
 import type { ModelEntry } from "../wire/server.js";
 import { ChatSettings } from "./chat-settings.js";
 import { chosenModel, conversations, current, currentId, running, send, storageProblem } from "./chat-state.js";
-import { Composer, draft } from "./composer.js";
+import { Composer } from "./composer.js";
+import { draft } from "./composer-draft.js";
 import { ConversationList } from "./conversation-list.js";
 import { MessageView } from "./message-view.js";
+import { shared } from "./shared-link.js";
+import { SharedNotice } from "./shared-notice.js";
 import "./chat-view.css";
 
 const openSheet = signal<"none" | "history" | "settings">("none");
@@ -65,8 +70,11 @@ function Thread() {
         follows.current = currentTarget.scrollHeight - currentTarget.scrollTop - currentTarget.clientHeight < 40;
       }}
     >
+      {shared.value === null ? null : <SharedNotice />}
       {conversation === null ? (
-        <Welcome />
+        shared.value === null ? (
+          <Welcome />
+        ) : null
       ) : (
         <ol class="message-list">
           {conversation.messages.map((message, at) => (
@@ -96,10 +104,13 @@ const examples = [
   "Write a short story about a dog.",
 ];
 
-/** The adapter's own example first, where it has one. */
+const mostExamples = 6;
+
+/** The adapter's own example first, then what shows the control vectors, where their makers named something. */
 function examplesFor(model: ModelEntry | null): readonly string[] {
-  const own = model?.examplePrompt ?? null;
-  return own === null ? examples : [own, ...examples.filter((example) => example !== own)];
+  if (model === null) return examples;
+  const shown = [model, ...vectorsOfRoot(model.root)].flatMap(({ examplePrompt }) => examplePrompt ?? []);
+  return [...new Set([...shown.slice(0, mostExamples - examples.length), ...examples])];
 }
 
 function lowerFirst(sentence: string): string {
@@ -127,10 +138,18 @@ function Welcome() {
           </>
         )}
       </p>
-      <p>
-        Try one at different strengths, or see what the base makes of the same question under{" "}
-        <a href="#/steering">Steering</a>.
-      </p>
+      {model !== null && vectorsOfRoot(model.root).length > 0 ? (
+        <p>
+          The <b>control vectors</b> {isNarrow.value ? "below" : "at the right"} are dials for its tone. Ask something,
+          then move one: the same question is answered again. <a href="#/vectors">Make one of your own</a> in seconds,
+          or see token by token what <a href="#/steering">steering</a> does.
+        </p>
+      ) : (
+        <p>
+          Try one at different strengths, or see what the base makes of the same question under{" "}
+          <a href="#/steering">Steering</a>.
+        </p>
+      )}
       <div class="examples">
         {examplesFor(model).map((example) => (
           <button

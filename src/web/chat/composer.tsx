@@ -1,13 +1,16 @@
-import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { ModelSelect } from "../parts/model-select.js";
+import { isNarrow } from "../parts/narrow.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
+import { VectorSliders } from "../parts/vector-sliders.js";
 import { settings } from "../sampling.js";
-import { chosenModel, running, send, stop } from "./chat-state.js";
+import { vectorsOfRoot } from "../session.js";
+import { stackWords } from "../vector-stack.js";
+import type { ModelEntry } from "../wire/server.js";
+import { AnswerAgain } from "./answer-again.js";
+import { chosenModel, chosenStack, running, send, stop } from "./chat-state.js";
+import { draft } from "./composer-draft.js";
 import "./composer.css";
-
-/** What is being written; it outlives the view, so that a look at another tab costs nothing. */
-export const draft = signal("");
 
 export function Composer() {
   const box = useRef<HTMLTextAreaElement>(null);
@@ -28,6 +31,7 @@ export function Composer() {
         submit();
       }}
     >
+      <AnswerAgain />
       <label class="visually-hidden" for="message">
         Message
       </label>
@@ -54,6 +58,7 @@ export function Composer() {
       <span id="message-keys" class="visually-hidden">
         Enter sends, Shift and Enter begins a new line, Escape stops an answer.
       </span>
+      {isNarrow.value && model !== null ? <Dials model={model} /> : null}
       <div class="composer-foot">
         <ModelSelect
           id="model"
@@ -81,6 +86,18 @@ export function Composer() {
         )}
       </div>
     </form>
+  );
+}
+
+/** On a narrow page the dials are here, in sight of the text that they change. */
+function Dials({ model }: { readonly model: ModelEntry }) {
+  if (vectorsOfRoot(model.root).length === 0) return null;
+  const turned = stackWords(chosenStack(model));
+  return (
+    <details class="dials">
+      <summary>Control vectors{turned.length === 0 ? "" : `: ${turned.join(", ")}`}</summary>
+      <VectorSliders root={model.root} />
+    </details>
   );
 }
 

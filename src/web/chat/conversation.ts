@@ -1,3 +1,6 @@
+import type { Sampling } from "../sampling-fields.js";
+import { stackWords, type VectorStack } from "../vector-stack.js";
+
 /** A conversation as the browser keeps it. */
 export interface Conversation {
   readonly id: string;
@@ -14,15 +17,23 @@ export interface UserMessage {
   readonly content: string;
 }
 
-export interface AssistantMessage {
-  readonly role: "assistant";
+/** A text, and what it was steered by. */
+export interface SteeredText {
   readonly content: string;
   readonly model: string;
   /** Strength that steered it; null for a model without an adapter. */
   readonly strength: number | null;
-  /** Strengths of the control vectors that steered it, by their names. */
-  readonly vectors: Readonly<Record<string, number>>;
+  readonly vectors: VectorStack;
+}
+
+export interface AssistantMessage extends SteeredText {
+  readonly role: "assistant";
+  readonly systemPrompt: string;
+  /** Null: of a page that did not keep it. */
+  readonly sampling: Sampling | null;
   readonly seed: number;
+  /** What stood here before it was answered again, otherwise steered, from the same seed. */
+  readonly before: SteeredText | null;
   /** How it ended; `running` only while it does. */
   readonly state: "running" | "done" | "length" | "stopped" | "failed";
   /** What went wrong, as a sentence; null when nothing did. */
@@ -72,6 +83,6 @@ export function toMarkdown({ title, messages }: Conversation): string {
 }
 
 function modelLine({ model, strength, vectors, seed }: AssistantMessage): string {
-  const parts = Object.entries(vectors).map(([name, value]) => `, ${name} ${value}`);
+  const parts = stackWords(vectors).map((words) => `, ${words}`);
   return `${model}${strength === null ? "" : `, strength ${strength}`}${parts.join("")}, seed ${seed}`;
 }

@@ -1,6 +1,7 @@
-import { strengthsOf } from "../vector-strengths.js";
+import { readSampling } from "../sampling-fields.js";
+import { readStack } from "../vector-stack.js";
 import { field, fields, list, number, text } from "../wire/read.js";
-import type { AssistantMessage, Conversation, Message } from "./conversation.js";
+import type { AssistantMessage, Conversation, Message, SteeredText } from "./conversation.js";
 
 /** What the store needs of the browser's `localStorage`. */
 export interface KeyValueStorage {
@@ -83,7 +84,10 @@ function parseMessage(value: unknown): readonly Message[] {
       content,
       model: text(field(message, "model")) ?? "",
       strength: number(field(message, "strength")),
-      vectors: strengthsOf(field(message, "vectors")),
+      vectors: readStack(field(message, "vectors")),
+      systemPrompt: text(field(message, "systemPrompt")) ?? "",
+      sampling: field(message, "sampling") === undefined ? null : readSampling(field(message, "sampling"), () => null),
+      before: parseBefore(field(message, "before")),
       seed: number(field(message, "seed")) ?? 0,
       // Stored as running: the page was closed in the middle of it.
       state: states.includes(state) ? (state as AssistantMessage["state"]) : "stopped",
@@ -93,4 +97,16 @@ function parseMessage(value: unknown): readonly Message[] {
       firstTextMs: number(field(message, "firstTextMs")),
     },
   ];
+}
+
+function parseBefore(value: unknown): SteeredText | null {
+  const content = text(field(value, "content"));
+  const model = text(field(value, "model"));
+  if (content === null || model === null) return null;
+  return {
+    content,
+    model,
+    strength: number(field(value, "strength")),
+    vectors: readStack(field(value, "vectors")),
+  };
 }

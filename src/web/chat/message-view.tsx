@@ -2,8 +2,10 @@ import { useState } from "preact/hooks";
 import { CopyButton } from "../parts/copy-button.js";
 import { milliseconds, short } from "../parts/format.js";
 import { Markdown } from "../parts/markdown.js";
+import { stackWords } from "../vector-stack.js";
 import { regenerate, resend, running } from "./chat-state.js";
-import type { AssistantMessage, Message, UserMessage } from "./conversation.js";
+import type { AssistantMessage, Message, SteeredText, UserMessage } from "./conversation.js";
+import { linkTo } from "./shared-link.js";
 import "./message-view.css";
 
 export function MessageView({
@@ -18,7 +20,7 @@ export function MessageView({
   return message.role === "user" ? (
     <UserView message={message} at={at} />
   ) : (
-    <AssistantView message={message} isLast={isLast} />
+    <AssistantView message={message} at={at} isLast={isLast} />
   );
 }
 
@@ -79,17 +81,25 @@ function UserView({ message, at }: { readonly message: UserMessage; readonly at:
   );
 }
 
-function AssistantView({ message, isLast }: { readonly message: AssistantMessage; readonly isLast: boolean }) {
+function AssistantView({
+  message,
+  at,
+  isLast,
+}: {
+  readonly message: AssistantMessage;
+  readonly at: number;
+  readonly isLast: boolean;
+}) {
+  const link = linkTo(at);
   const isRunning = message.state === "running";
   return (
     <li class="message assistant" aria-busy={isRunning}>
       <h3 class="who">
         {message.model}
-        {message.strength === null ? null : <span class="strength-tag"> strength {message.strength.toFixed(2)}</span>}
-        {Object.entries(message.vectors).map(([name, strength]) => (
-          <span class="strength-tag" key={name}>
+        {steeringWords(message).map((words) => (
+          <span class="strength-tag" key={words}>
             {" "}
-            {name} {strength.toFixed(2)}
+            {words}
           </span>
         ))}
       </h3>
@@ -98,6 +108,7 @@ function AssistantView({ message, isLast }: { readonly message: AssistantMessage
       {message.content === "" && message.state === "done" ? (
         <p class="hint">The model ended its answer without a word.</p>
       ) : null}
+      {message.before === null || isRunning ? null : <Before before={message.before} open={isLast} />}
       {message.problem === null ? null : (
         <p class="problem-line" role="alert">
           {message.problem}
@@ -106,6 +117,7 @@ function AssistantView({ message, isLast }: { readonly message: AssistantMessage
       <div class="message-tools">
         <Facts message={message} />
         {isRunning ? null : <CopyButton text={message.content} />}
+        {link === null || isRunning ? null : <CopyButton text={link} label="Copy link" />}
         {isLast && !isRunning ? (
           <button
             type="button"
@@ -118,6 +130,21 @@ function AssistantView({ message, isLast }: { readonly message: AssistantMessage
         ) : null}
       </div>
     </li>
+  );
+}
+
+function steeringWords({ strength, vectors }: SteeredText): readonly string[] {
+  return [...(strength === null ? [] : [`strength ${strength.toFixed(2)}`]), ...stackWords(vectors)];
+}
+
+/** What stood here before: the same seed, steered otherwise. */
+function Before({ before, open }: { readonly before: SteeredText; readonly open: boolean }) {
+  const words = [before.model, ...steeringWords(before)].join(", ");
+  return (
+    <details class="before" open={open}>
+      <summary>Before: {words}</summary>
+      <Markdown text={before.content} />
+    </details>
   );
 }
 

@@ -1,5 +1,6 @@
 import { computed, signal } from "@preact/signals";
-import { drawSeed, samplingBody, settings } from "../sampling.js";
+import { settings } from "../sampling.js";
+import { drawSeed, samplingBody } from "../sampling-fields.js";
 import { access, announcement, heedProblem, modelOf, models } from "../session.js";
 import { type Answer, emptyAnswer, isRunning, reduceAnswer } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";

@@ -8,12 +8,15 @@ export function AnswerColumn({
   kind,
   title,
   answer,
+  facts = true,
   children,
 }: {
   /** Colours the column: the base's own, or what is held against it. */
   readonly kind: "base" | "steered";
   readonly title: string;
   readonly answer: Answer | null;
+  /** Whether length and pace are told; of many at once they say little. */
+  readonly facts?: boolean;
   readonly children: ComponentChildren;
 }) {
   return (
@@ -26,7 +29,7 @@ export function AnswerColumn({
           {answer.problem.sentence}
         </p>
       )}
-      {answer === null ? null : <p class="facts-line">{factsOf(answer).join(" · ")}</p>}
+      {answer === null || !facts ? null : <p class="facts-line">{factsOf(answer).join(" · ")}</p>}
     </section>
   );
 }

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { announcement } from "../session.js";
 
-export function CopyButton({ text }: { readonly text: string }) {
+export function CopyButton({ text, label = "Copy" }: { readonly text: string; readonly label?: string }) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
     const worked = await writeClipboard(text);
@@ -11,7 +11,7 @@ export function CopyButton({ text }: { readonly text: string }) {
   };
   return (
     <button type="button" class="quiet" onClick={() => void copy()}>
-      {copied ? "Copied" : "Copy"}
+      {copied ? "Copied" : label}
     </button>
   );
 }

@@ -6,10 +6,12 @@ import type { Signal } from "@preact/signals";
 export function PromptField({
   id,
   value,
+  placeholder,
   onSend,
 }: {
   readonly id: string;
   readonly value: Signal<string>;
+  readonly placeholder?: string;
   readonly onSend: () => void;
 }) {
   return (
@@ -18,6 +20,7 @@ export function PromptField({
       <textarea
         id={id}
         rows={2}
+        placeholder={placeholder}
         value={value.value}
         onInput={({ currentTarget }) => {
           value.value = currentTarget.value;

@@ -1,4 +1,5 @@
-import { type SamplingName, samplingFields, settings } from "../sampling.js";
+import { settings } from "../sampling.js";
+import { type SamplingName, samplingFields } from "../sampling-fields.js";
 import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
 import "./sampling-form.css";

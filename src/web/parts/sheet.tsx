@@ -1,8 +1,7 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
+import { isNarrow } from "./narrow.js";
 import "./sheet.css";
-
-const narrow = matchMedia("(max-width: 1099px)");
 
 /**
  * A column at the side of a wide page; on a narrow one a modal dialog over it, which keeps the focus inside and closes
@@ -21,19 +20,13 @@ export function Sheet({
   readonly onClose: () => void;
   readonly children: ComponentChildren;
 }) {
-  const [isNarrow, setNarrow] = useState(narrow.matches);
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    const follow = () => setNarrow(narrow.matches);
-    narrow.addEventListener("change", follow);
-    return () => narrow.removeEventListener("change", follow);
-  }, []);
-  useEffect(() => {
-    if (!isNarrow) return;
+    if (!isNarrow.value) return;
     if (open) dialog.current?.showModal();
     else dialog.current?.close();
-  }, [open, isNarrow]);
-  if (!isNarrow) {
+  }, [open, isNarrow.value]);
+  if (!isNarrow.value) {
     return (
       <aside class={`side side-${side}`} aria-label={name}>
         {children}

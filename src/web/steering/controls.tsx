@@ -1,7 +1,10 @@
 import { useEffect, useRef } from "preact/hooks";
 import { PromptField } from "../parts/prompt-field.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
+import { VectorSliders } from "../parts/vector-sliders.js";
 import { settings } from "../sampling.js";
+import { vectorsOfRoot } from "../session.js";
+import { stackWords } from "../vector-stack.js";
 import {
   drawAnotherSeed,
   isBusy,
@@ -9,6 +12,7 @@ import {
   prompt,
   run,
   seed,
+  stack,
   steerable,
   steered,
   stop,
@@ -49,11 +53,13 @@ export function Controls() {
       <StrengthSlider
         id="steering-strength"
         value={settings.value.strength}
+        disabled={model?.adapter === null ? "This model has no adapter." : null}
         onInput={(strength) => {
           settings.value = { ...settings.value, strength };
           soon();
         }}
       />
+      {model === null ? null : <Dials root={model.root} onMove={soon} />}
       <div class="controls-row">
         {steerable.value.length > 1 ? (
           <div class="field">
@@ -75,8 +81,8 @@ export function Controls() {
             </select>
           </div>
         ) : null}
-        <fieldset class="field layers">
-          <legend>Steered layers</legend>
+        <fieldset class="field layers" disabled={model?.adapter === null}>
+          <legend>Layers of the adapter</legend>
           <label>
             <span class="visually-hidden">from layer</span>
             <select value={from} onChange={({ currentTarget }) => setLayers(Number(currentTarget.value), to)}>
@@ -130,5 +136,17 @@ export function Controls() {
         )}
       </div>
     </form>
+  );
+}
+
+/** The dials of the chat: what is turned up there steers here too. */
+function Dials({ root, onMove }: { readonly root: string; readonly onMove: () => void }) {
+  if (vectorsOfRoot(root).length === 0) return null;
+  const turned = stackWords(stack.value);
+  return (
+    <details class="steering-dials">
+      <summary>Control vectors{turned.length === 0 ? "" : `: ${turned.join(", ")}`}</summary>
+      <VectorSliders root={root} onMove={onMove} />
+    </details>
   );
 }

@@ -1,29 +1,36 @@
 import { short } from "../parts/format.js";
 import { GainsChart } from "./gains-chart.js";
-import { meanGains, type ShadeBy } from "./shading.js";
-import { scaleOf, select, selected, selectedIn, shadeBy } from "./steering-state.js";
+import { ProjectionChart } from "./projection-chart.js";
+import { isVectorShade, meanGains, meanOf, partsOf, projectionOf, type ShadeBy } from "./shading.js";
+import {
+  chooseShading,
+  firstLayer,
+  scaleOf,
+  select,
+  selected,
+  selectedIn,
+  shadeBy,
+  shadings,
+} from "./steering-state.js";
 import type { TokenRun } from "./token-runs.js";
 import { describe, TokenText } from "./token-text.js";
+import "../parts/segments.css";
 import "./explanation.css";
 
-const shadings: readonly { readonly by: ShadeBy; readonly label: string; readonly meaning: string }[] = [
-  {
-    by: "relevance",
-    label: "Relevance",
-    meaning: "How much a token's features point the way of the task: cosine with the adapter's task embedding, 0 to 1.",
-  },
-  {
-    by: "gain",
-    label: "Gain",
-    meaning: "How much was added to the attention values at this token, over all layers.",
-  },
-  {
-    by: "draft",
-    label: "Drafts",
-    meaning:
-      "The base pass guesses each next token. A guess that the steered pass confirms is accepted and saves a step.",
-  },
-];
+const labels = { relevance: "Relevance", gain: "Gain", draft: "Drafts" } as const;
+
+function meaningOf(by: ShadeBy): string {
+  if (!isVectorShade(by)) return meanings[by];
+  const { side, name } = partsOf(by);
+  const when = side === "before" ? "before anything was added to it" : "with what the vectors add";
+  return `How far the stream lies along ${name} at this token, ${when}: its part in that direction, mean of the layers. Below 0 it points the other way.`;
+}
+
+const meanings = {
+  relevance: "How much a token's features point the way of the task: cosine with the adapter's task embedding, 0 to 1.",
+  gain: "How much was added to the attention values at this token, over all layers.",
+  draft: "The base pass guesses each next token. A guess that the steered pass confirms is accepted and saves a step.",
+} as const;
 
 /** What each token was given by the steering, in shades, and by layer. */
 export function Explanation({
@@ -34,60 +41,36 @@ export function Explanation({
   readonly promptRuns: readonly TokenRun[];
 }) {
   const by = shadeBy.value;
-  const meaning = shadings.find((shading) => shading.by === by)?.meaning ?? "";
   const place = selected.value;
   const chosen = place === null ? null : ((place.where === "output" ? runs : promptRuns)[place.at] ?? null);
-  const mean = meanGains(runs.flatMap(({ tokens }) => tokens));
-  const gains = chosen === null ? mean : (chosen.tokens.find((token) => token.gains.length > 0)?.gains ?? []);
   return (
     <div class="explanation">
       <section aria-label="Shading" class="legend">
         <fieldset class="segments">
           <legend>Shade tokens by</legend>
-          {shadings.map((shading) => (
-            <label key={shading.by} class={by === shading.by ? "on" : ""}>
-              <input
-                type="radio"
-                name="shade-by"
-                checked={by === shading.by}
-                onChange={() => {
-                  shadeBy.value = shading.by;
-                }}
-              />
-              {shading.label}
+          {kinds().map((kind) => (
+            <label key={kind.label} class={kind.isChosen ? "on" : ""}>
+              <input type="radio" name="shade-by" checked={kind.isChosen} onChange={() => chooseShading(kind.by)} />
+              {kind.label}
             </label>
           ))}
         </fieldset>
-        <p class="hint">{meaning}</p>
+        {isVectorShade(by) ? <SideOfAddition by={by} /> : null}
+        <p class="hint">{meaningOf(by)}</p>
         {by === "draft" ? (
           <p class="swatches">
             <span class="token draft-accepted">accepted</span> <span class="token draft-refused">refused</span>{" "}
             <span class="token">no draft</span>
           </p>
         ) : (
-          <p class="ramp-row">
-            <span>0</span>
-            <span class="ramp" aria-hidden="true" />
-            <span>{short(scaleOf(runs).max)} in the answer</span>
-            {promptRuns.length === 0 ? null : <span>· {short(scaleOf(promptRuns).max)} in the prompt</span>}
-          </p>
+          <Ramp isSigned={isVectorShade(by)} output={scaleOf(runs).max} prompt={scaleOf(promptRuns).max} />
         )}
       </section>
-      <section aria-label="Gain of each layer" class="token-detail">
-        <h2>{chosen === null ? "Gain by layer, mean of the answer" : "Gain by layer, this token"}</h2>
-        <p class="token-facts">
-          {chosen === null ? "Point at a token, or walk with the arrow keys, for its own numbers." : describe(chosen)}
-        </p>
-        {gains.length === 0 ? (
-          <p class="hint">No steered pass read this token, so nothing was added at it.</p>
-        ) : (
-          <GainsChart
-            gains={gains}
-            mean={chosen === null ? [] : mean}
-            subject={chosen === null ? "mean of the answer" : "the chosen token"}
-          />
-        )}
-      </section>
+      {isVectorShade(by) ? (
+        <ProjectionDetail name={partsOf(by).name} runs={runs} chosen={chosen} />
+      ) : (
+        <GainsDetail runs={runs} chosen={chosen} />
+      )}
       {promptRuns.length === 0 ? null : (
         <section aria-label="The prompt" class="prompt-tokens">
           <h2>The prompt, as the model reads it</h2>
@@ -103,5 +86,126 @@ export function Explanation({
         </section>
       )}
     </div>
+  );
+}
+
+interface Kind {
+  readonly label: string;
+  /** What choosing it shades by. */
+  readonly by: ShadeBy;
+  readonly isChosen: boolean;
+}
+
+/** One for each kind of shading, and one for each vector. */
+function kinds(): readonly Kind[] {
+  const by = shadeBy.value;
+  return shadings.value.flatMap((shading): readonly Kind[] => {
+    if (!isVectorShade(shading)) return [{ label: labels[shading], by: shading, isChosen: by === shading }];
+    const { side, name } = partsOf(shading);
+    const isChosen = isVectorShade(by) && partsOf(by).name === name;
+    return side === "after" ? [{ label: name, by: shading, isChosen }] : [];
+  });
+}
+
+function SideOfAddition({ by }: { readonly by: Extract<ShadeBy, `${string}:${string}`> }) {
+  const { side: chosen, name } = partsOf(by);
+  return (
+    <fieldset class="segments">
+      <legend>Along {name}</legend>
+      {(["before", "after"] as const).map((side) => (
+        <label key={side} class={side === chosen ? "on" : ""}>
+          <input
+            type="radio"
+            name="shade-side"
+            checked={side === chosen}
+            onChange={() => chooseShading(`${side}:${name}`)}
+          />
+          {side === "before" ? "before the addition" : "after it"}
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function Ramp({
+  isSigned,
+  output,
+  prompt,
+}: {
+  readonly isSigned: boolean;
+  readonly output: number;
+  readonly prompt: number;
+}) {
+  const sign = isSigned ? "±" : "";
+  return (
+    <p class="ramp-row">
+      <span>{isSigned ? "against" : "0"}</span>
+      <span class={isSigned ? "ramp ramp-signed" : "ramp"} aria-hidden="true" />
+      <span>
+        {isSigned ? "along; full shade at " : ""}
+        {sign}
+        {short(output)} in the answer
+      </span>
+      {prompt < 1e-5 ? null : (
+        <span>
+          · {sign}
+          {short(prompt)} in the prompt
+        </span>
+      )}
+    </p>
+  );
+}
+
+interface DetailProps {
+  readonly runs: readonly TokenRun[];
+  /** Null: the mean of the answer. */
+  readonly chosen: TokenRun | null;
+}
+
+function TokenFacts({ chosen }: Pick<DetailProps, "chosen">) {
+  return (
+    <p class="token-facts">
+      {chosen === null ? "Point at a token, or walk with the arrow keys, for its own numbers." : describe(chosen)}
+    </p>
+  );
+}
+
+function GainsDetail({ runs, chosen }: DetailProps) {
+  const mean = meanGains(runs.flatMap(({ tokens }) => tokens));
+  const gains = chosen === null ? mean : (chosen.tokens.find((token) => token.gains.length > 0)?.gains ?? []);
+  return (
+    <section aria-label="Gain of each layer" class="token-detail">
+      <h2>{chosen === null ? "Gain by layer, mean of the answer" : "Gain by layer, this token"}</h2>
+      <TokenFacts chosen={chosen} />
+      {gains.length === 0 ? (
+        <p class="hint">No steered pass read this token, so nothing was added at it.</p>
+      ) : (
+        <GainsChart
+          gains={gains}
+          mean={chosen === null ? [] : mean}
+          subject={chosen === null ? "mean of the answer" : "the chosen token"}
+        />
+      )}
+    </section>
+  );
+}
+
+function ProjectionDetail({ name, runs, chosen }: DetailProps & { readonly name: string }) {
+  const tokens = (chosen === null ? runs : [chosen]).flatMap((run) => run.tokens);
+  const before = meanOf(tokens.map((token) => projectionOf(token, name, "before")));
+  const after = meanOf(tokens.map((token) => projectionOf(token, name, "after")));
+  const subject = chosen === null ? "mean of the answer" : "this token";
+  return (
+    <section aria-label={`Along ${name}, by layer`} class="token-detail">
+      <h2>
+        Along {name} by layer, {subject}
+      </h2>
+      <TokenFacts chosen={chosen} />
+      {after.length === 0 ? (
+        <p class="hint">No steered pass read this token.</p>
+      ) : (
+        <ProjectionChart name={name} before={before} after={after} first={firstLayer(name)} subject={subject} />
+      )}
+    </section>
   );
 }

@@ -21,14 +21,17 @@ export function forkOf(left: SoFar | null, right: SoFar | null): Fork {
   return { at: parts ? at : null, isNone: settled && kind === "same" };
 }
 
-/** @returns the fork in a sentence; nothing while there is nothing to say. */
-export function verdict({ at, isNone }: Fork, strength: number): string {
+/**
+ * @param isSteered whether an adapter above strength 0 or a control vector steered one side.
+ * @returns the fork in a sentence; nothing while there is nothing to say.
+ */
+export function verdict({ at, isNone }: Fork, isSteered: boolean): string {
   if (at === 0) return "The two differ from the first character.";
   if (at !== null) return `The two agree for ${at} characters; the mark shows where they part.`;
   if (!isNone) return "";
-  return strength === 0
-    ? "Strength 0 is the base model: the same text, bit for bit."
-    : "Same text on both sides: this strength is too small to change a token here.";
+  return isSteered
+    ? "Same text on both sides: this strength is too small to change a token here."
+    : "Strength 0 is the base model: the same text, bit for bit.";
 }
 
 /** @returns which run holds the character at `at` of the answer's text, and where in the text it begins. */

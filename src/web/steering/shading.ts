@@ -4,7 +4,7 @@ import type { TokenRun } from "./token-runs.js";
 export interface ShadingScale {
   /** The value of the darkest shade. */
   readonly max: number;
-  /** 0 (none) … 1 (darkest). */
+  /** 0 (none) … 1 (darkest), whatever the sign. */
   shade(value: number | null): number;
 }
 
@@ -16,18 +16,44 @@ const smallestMax = 1e-6;
  * relevant" looks like it.
  */
 export function shadingScale(values: readonly (number | null)[]): ShadingScale {
-  const max = values.reduce<number>((largest, value) => Math.max(largest, value ?? 0), smallestMax);
-  return { max, shade: (value) => Math.min(1, Math.max(0, (value ?? 0) / max)) };
+  return scaleTo(values.reduce<number>((largest, value) => Math.max(largest, value ?? 0), smallestMax));
+}
+
+/**
+ * A scale for values on both sides of 0. The darkest shade is what one value in twenty passes: the first token of a
+ * text is a place where models put numbers a hundred times larger than anywhere else.
+ */
+export function signedScale(values: readonly (number | null)[]): ShadingScale {
+  const sizes = values.flatMap((value) => (value === null ? [] : [Math.abs(value)])).toSorted((a, b) => a - b);
+  return scaleTo(Math.max(smallestMax, sizes[Math.floor((sizes.length - 1) * 0.95)] ?? 0));
+}
+
+function scaleTo(max: number): ShadingScale {
+  return { max, shade: (value) => Math.min(1, Math.abs(value ?? 0) / max) };
 }
 
 /** @returns the mean of each layer over the tokens that have gains. */
 export function meanGains(tokens: readonly { readonly gains: readonly number[] }[]): readonly number[] {
-  const known = tokens.filter(({ gains }) => gains.length > 0);
-  const layers = known[0]?.gains.length ?? 0;
+  return meanOf(tokens.map(({ gains }) => gains));
+}
+
+/** @returns the mean of each layer over the lists that have something. */
+export function meanOf(lists: readonly (readonly number[])[]): readonly number[] {
+  const known = lists.filter((values) => values.length > 0);
+  const layers = known[0]?.length ?? 0;
   return Array.from(
     { length: layers },
-    (_, layer) => known.reduce((sum, { gains }) => sum + (gains[layer] ?? 0), 0) / known.length,
+    (_, layer) => known.reduce((sum, values) => sum + (values[layer] ?? 0), 0) / known.length,
   );
+}
+
+/** @returns how far the stream lies along a vector at a token, by layer; empty where nobody looked. */
+export function projectionOf(
+  { vectors }: TokenRun["tokens"][number],
+  name: string,
+  side: "before" | "after",
+): readonly number[] {
+  return vectors.find((vector) => vector.name === name)?.[side] ?? [];
 }
 
 /** @returns one number for a token's gains over all layers: their root mean square, as each layer's own is. */
@@ -36,14 +62,32 @@ export function overallGain(gains: readonly number[]): number | null {
   return Math.sqrt(gains.reduce((sum, gain) => sum + gain * gain, 0) / gains.length);
 }
 
-export type ShadeBy = "relevance" | "gain" | "draft";
+/** A vector's name behind the side of its addition that is looked at; names have no colon. */
+export type VectorShade = `${"before" | "after"}:${string}`;
+export type ShadeBy = "relevance" | "gain" | "draft" | VectorShade;
+
+export function isVectorShade(by: ShadeBy): by is VectorShade {
+  return by.startsWith("before:") || by.startsWith("after:");
+}
+
+/** @returns the side and the name of the vector. */
+export function partsOf(by: VectorShade): { readonly side: "before" | "after"; readonly name: string } {
+  const side = by.startsWith("before:") ? "before" : "after";
+  return { side, name: by.slice(side.length + 1) };
+}
 
 /** What a run of tokens is shaded by; of several tokens the strongest counts. */
 export function shadedValue({ tokens }: TokenRun, by: ShadeBy): number | null {
-  const values = tokens
-    .map((token) => (by === "gain" ? overallGain(token.gains) : token.relevance))
-    .filter((value) => value !== null);
-  return values.length === 0 ? null : Math.max(...values);
+  const values = tokens.map((token) => valueOfToken(token, by)).filter((value) => value !== null);
+  return values.length === 0 ? null : values.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most));
+}
+
+function valueOfToken(token: TokenRun["tokens"][number], by: ShadeBy): number | null {
+  if (by === "gain") return overallGain(token.gains);
+  if (!isVectorShade(by)) return token.relevance;
+  const { side, name } = partsOf(by);
+  const along = projectionOf(token, name, side);
+  return along.length === 0 ? null : along.reduce((sum, value) => sum + value, 0) / along.length;
 }
 
 export interface DraftCount {

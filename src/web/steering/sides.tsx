@@ -1,10 +1,11 @@
 import { useMemo } from "preact/hooks";
 import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
+import { stackWords } from "../vector-stack.js";
 import type { Answer } from "../wire/answer.js";
 import { Explanation } from "./explanation.js";
 import { forkOf, runAt, verdict } from "./fork.js";
 import { countDrafts } from "./shading.js";
-import { base, scaleOf, select, selectedIn, shadeBy, shownStrength, steered } from "./steering-state.js";
+import { base, scaleOf, select, selectedIn, shadeBy, shown, steered } from "./steering-state.js";
 import { tokenRuns } from "./token-runs.js";
 import { draftShare, TokenText } from "./token-text.js";
 
@@ -16,18 +17,24 @@ export function Sides() {
   const runs = useMemo(() => tokenRuns(right?.tokens ?? []), [right?.tokens]);
   const forkRun = fork.at === null ? null : runAt(runs, right?.text ?? "", fork.at);
   const promptRuns = useMemo(() => tokenRuns(right?.promptExplanation ?? []), [right?.promptExplanation]);
-  const strength = shownStrength.value;
+  const { strength, stack } = shown.value;
+  const words = [...(strength === null ? [] : [`strength ${strength.toFixed(2)}`]), ...stackWords(stack)];
+  const isSteered = (strength ?? 0) > 0 || Object.keys(stack).length > 0;
   const hasTokens = runs.length > 0;
   return (
     <>
       <p class="verdict" role="status">
-        {verdict(fork, strength)}
+        {verdict(fork, isSteered)}
       </p>
       <div class="columns">
         <AnswerColumn kind="base" title="Base, strength 0" answer={left}>
           <ForkedText text={left?.text ?? ""} forkAt={forkRun?.startsAt ?? fork.at} />
         </AnswerColumn>
-        <AnswerColumn kind="steered" title={`Steered, strength ${strength.toFixed(2)}`} answer={right}>
+        <AnswerColumn
+          kind="steered"
+          title={words.length === 0 ? "Steered, by nothing yet" : `Steered, ${words.join(", ")}`}
+          answer={right}
+        >
           {hasTokens ? (
             <TokenText
               label="Tokens of the steered answer"

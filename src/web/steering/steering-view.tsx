@@ -11,14 +11,15 @@ export function SteeringView() {
       <h1>What steering does</h1>
       <p class="lead">
         One frozen model answers twice from the same random seed. Left as it is; right with an adapter that picks what
-        matters for the task and feeds it back into attention, as strongly as the slider says.
+        matters for the task and feeds it back into attention, with <a href="#/vectors">control vectors</a> that are
+        added to what its layers hand on, or with both, as strongly as the sliders say.
       </p>
       <Controls />
       {base.value === null && steered.value === null ? (
         <p class="hint">
           {ready
             ? "Run it, then move the slider: the right side answers anew."
-            : "No steered model is served here. Serve one with an adapter to use this view."}
+            : "Nothing here steers yet. Serve a model with an adapter, or make a control vector, to use this view."}
         </p>
       ) : (
         <Sides />

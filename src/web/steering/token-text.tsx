@@ -10,9 +10,17 @@ import "./token-text.css";
 export function describe({ text, tokens }: TokenRun): string {
   const relevance = shadedValue({ text, tokens }, "relevance");
   const gain = shadedValue({ text, tokens }, "gain");
+  const vectors = (tokens[0]?.vectors ?? []).map(({ name }) => {
+    const [before, after] = (["before", "after"] as const).map((side) =>
+      shadedValue({ text, tokens }, `${side}:${name}`),
+    );
+    return `${name} ${short(before ?? 0)} before, ${short(after ?? 0)} after`;
+  });
   const facts = [
-    relevance === null ? "no relevance: no steered pass read it" : `relevance ${short(relevance)}`,
+    relevance === null && vectors.length === 0 ? "no relevance: no steered pass read it" : null,
+    relevance === null ? null : `relevance ${short(relevance)}`,
     gain === null ? null : `gain ${short(gain)}`,
+    ...vectors,
     draftWords(tokens),
   ].filter((fact) => fact !== null);
   const name = text === "" ? `special token ${tokens[0]?.id ?? ""}` : `“${visible(text).trim() || " "}”`;
@@ -88,6 +96,7 @@ export function TokenText({
           aria-selected={at === selected}
           aria-label={`${describe(run)}${at === forkAt ? ". Here the two texts first differ" : ""}`}
           class={classOf(run, by, at === forkAt, at === selected)}
+          data-sign={(shadedValue(run, by) ?? 0) < 0 ? "against" : undefined}
           style={{ "--shade": by === "draft" ? 0 : Number(scale.shade(shadedValue(run, by)).toFixed(3)) }}
           onPointerEnter={() => onSelect(at)}
         >

@@ -11,7 +11,16 @@ export interface ExplainedToken {
   readonly relevance: number | null;
   /** Size of what was added to the values, for each layer. */
   readonly gains: readonly number[];
+  /** How far the stream lies along each control vector of the request, before the vectors add and after. */
+  readonly vectors: readonly VectorProjection[];
   readonly draft: "accepted" | "refused" | "none";
+}
+
+export interface VectorProjection {
+  readonly name: string;
+  /** For each layer that it steers, the lowest first. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
 }
 
 /** One streamed answer, as far as it has come. Times are milliseconds of one clock. */
@@ -115,6 +124,11 @@ function explainedTokens(value: unknown): readonly ExplainedToken[] {
       bytes: numbers(field(token, "bytes")),
       relevance: number(field(token, "relevance")),
       gains: numbers(field(token, "gains")),
+      vectors: list(field(token, "vectors")).map((vector) => ({
+        name: text(field(vector, "name")) ?? "",
+        before: numbers(field(vector, "before")),
+        after: numbers(field(vector, "after")),
+      })),
       draft: draft === "accepted" || draft === "refused" ? draft : "none",
     };
   });

@@ -7,7 +7,7 @@ export interface Access {
 }
 
 export interface CallOptions {
-  readonly method?: "GET" | "POST";
+  readonly method?: "GET" | "POST" | "PATCH" | "DELETE";
   readonly body?: object | string;
   readonly signal?: AbortSignal;
 }

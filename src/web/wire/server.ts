@@ -11,6 +11,7 @@ export interface ModelEntry {
   /** What the adapter makes of the model's text, and a prompt that shows it; null where its makers said nothing. */
   readonly description: string | null;
   readonly examplePrompt: string | null;
+  readonly recommendedStrength: number | null;
   readonly layers: number;
   readonly contextLength: number | null;
   readonly licence: string | null;
@@ -68,6 +69,7 @@ export function modelsOf(body: unknown): readonly ModelEntry[] {
         adapter: text(field(entry, "steering", "adapter")),
         description: text(field(entry, "steering", "description")),
         examplePrompt: text(field(entry, "steering", "example_prompt")),
+        recommendedStrength: number(field(entry, "steering", "recommended_strength")),
         layers: number(field(entry, "layers")) ?? 0,
         contextLength: number(field(entry, "max_model_len")),
         licence: text(field(entry, "licence")),
@@ -83,8 +85,21 @@ export interface VectorEntry {
   /** The base's id. */
   readonly root: string;
   readonly description: string | null;
+  readonly examplePrompt: string | null;
+  /** That it has directions for, both ends included; null from a server that does not say. */
+  readonly layers: readonly [first: number, last: number] | null;
   /** Strengths at which the text holds together, if they were measured. */
   readonly recommended: readonly [low: number, high: number] | null;
+  /** How well it tells its two sides apart: 0.5 is chance, 1 each time; null where nobody measured. */
+  readonly separation: number | null;
+  /** What strength 1 adds, as a share of the layers' outputs. */
+  readonly normShare: number | null;
+  /** Both for each layer with a direction; empty where nobody measured. */
+  readonly layerSeparations: readonly number[];
+  readonly layerNormShares: readonly number[];
+  /** Whether it was made or sent here, and so may be renamed and is gone for good when it is deleted. */
+  readonly isOwn: boolean;
+  readonly fingerprint: string | null;
 }
 
 export async function readVectors(access: Access): Promise<readonly VectorEntry[]> {
@@ -92,14 +107,33 @@ export async function readVectors(access: Access): Promise<readonly VectorEntry[
 }
 
 export function vectorsOf(body: unknown): readonly VectorEntry[] {
-  return list(field(body, "data")).flatMap((item) => {
-    const name = text(field(item, "name"));
-    const root = text(field(item, "model"));
-    if (name === null || root === null) return [];
-    const [low, high] = numbers(field(item, "recommended"));
-    const recommended = low === undefined || high === undefined ? null : ([low, high] as const);
-    return [{ name, root, description: text(field(item, "description")), recommended }];
-  });
+  return list(field(body, "data")).flatMap((item) => vectorOf(item) ?? []);
+}
+
+/** @returns null for what is no vector. */
+export function vectorOf(item: unknown): VectorEntry | null {
+  const name = text(field(item, "name"));
+  const root = text(field(item, "model"));
+  if (name === null || root === null) return null;
+  return {
+    name,
+    root,
+    description: text(field(item, "description")),
+    examplePrompt: text(field(item, "example_prompt")),
+    layers: pairOf(field(item, "layers")),
+    recommended: pairOf(field(item, "recommended")),
+    separation: number(field(item, "separation")),
+    normShare: number(field(item, "norm_share")),
+    layerSeparations: numbers(field(item, "layer_separations")),
+    layerNormShares: numbers(field(item, "layer_norm_shares")),
+    isOwn: field(item, "origin") === "upload",
+    fingerprint: text(field(item, "fingerprint")),
+  };
+}
+
+function pairOf(value: unknown): readonly [number, number] | null {
+  const [low, high] = numbers(value);
+  return low === undefined || high === undefined ? null : [low, high];
 }
 
 /** What a newcomer should talk to: the first model that is steered, else the first. */

@@ -1,0 +1,25 @@
+import { settings } from "../sampling.js";
+import { stackWords } from "../vector-stack.js";
+import { answerAgain, chosenModel, chosenStack, isSteeredAnew } from "./chat-state.js";
+import "./answer-again.css";
+
+/** Offers the last answer anew once something that steers has been moved: what a dial does is seen at once. */
+export function AnswerAgain() {
+  const model = chosenModel.value;
+  if (!isSteeredAnew.value || model === null) return null;
+  const words = [
+    ...(model.adapter === null ? [] : [`strength ${settings.value.strength.toFixed(2)}`]),
+    ...stackWords(chosenStack(model)),
+  ];
+  return (
+    <div class="answer-again">
+      <p>
+        Now {model.id}
+        {words.length === 0 ? ", not steered" : `, ${words.join(", ")}`}.
+      </p>
+      <button type="button" class="primary" onClick={() => void answerAgain()}>
+        Answer again
+      </button>
+    </div>
+  );
+}

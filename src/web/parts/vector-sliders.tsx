@@ -1,0 +1,90 @@
+import { settings } from "../sampling.js";
+import { vectorsOfRoot } from "../session.js";
+import { maxVectorStrength, withStrength } from "../vector-stack.js";
+import type { VectorEntry } from "../wire/server.js";
+import "./vector-sliders.css";
+
+/**
+ * A dial for each control vector of a base; nothing where it has none.
+ * @param onMove called once a dial has been moved.
+ */
+export function VectorSliders({ root, onMove }: { readonly root: string; readonly onMove?: () => void }) {
+  const own = vectorsOfRoot(root);
+  if (own.length === 0) return null;
+  return (
+    <fieldset class="vectors">
+      <legend>Control vectors</legend>
+      {own.map((vector) => (
+        <VectorSlider key={vector.name} vector={vector} onMove={onMove} />
+      ))}
+      <p class="hint">
+        <a href="#/vectors">Make one of your own</a>
+      </p>
+    </fieldset>
+  );
+}
+
+function VectorSlider({
+  vector: { name, description, recommended },
+  onMove,
+}: {
+  readonly vector: VectorEntry;
+  readonly onMove: (() => void) | undefined;
+}) {
+  const id = `vector-${name}`;
+  const dial = settings.value.vectors[name];
+  const value = dial?.strength ?? 0;
+  const isApart = recommended !== null && (value < recommended[0] || value > recommended[1]);
+  const hint = isApart ? "Past what it was measured to bear: text may come apart." : description;
+  // A link may have brought more than the slider gives.
+  const end = Math.max(maxVectorStrength, Math.abs(value));
+  const set = (vectors: typeof settings.value.vectors) => {
+    settings.value = { ...settings.value, vectors };
+    onMove?.();
+  };
+  return (
+    <div class="vector">
+      <label for={id}>
+        {name} <output for={id}>{value.toFixed(2)}</output>
+      </label>
+      <span class="dial">
+        <RecommendedBand range={recommended} end={end} />
+        <input
+          id={id}
+          type="range"
+          min={-end}
+          max={end}
+          step={0.25}
+          value={value}
+          aria-describedby={hint === null ? undefined : `${id}-hint`}
+          onInput={({ currentTarget }) => set(withStrength(settings.value.vectors, name, Number(currentTarget.value)))}
+        />
+      </span>
+      {hint === null ? null : (
+        <p id={`${id}-hint`} class={isApart ? "hint warning" : "hint"}>
+          {hint}
+        </p>
+      )}
+      {dial === undefined || dial.layers === null ? null : (
+        <p class="hint">
+          Only in layers {dial.layers[0]} to {dial.layers[1]}.{" "}
+          <button
+            type="button"
+            class="link"
+            onClick={() => set({ ...settings.value.vectors, [name]: { ...dial, layers: null } })}
+          >
+            Use all layers
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** Where on the slider the text was found to hold together; told by the slider's hint where it is left. */
+function RecommendedBand({ range, end }: { readonly range: VectorEntry["recommended"]; readonly end: number }) {
+  if (range === null) return null;
+  const share = (strength: number) => (Math.min(end, Math.max(-end, strength)) + end) / (2 * end);
+  const style = { "--from": share(range[0]), "--to": share(range[1]) };
+  return <span class="band" style={style} aria-hidden="true" />;
+}
