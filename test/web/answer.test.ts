@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { strengthsOf } from "../../src/web/vector-strengths.js";
 import { type Answer, emptyAnswer, paceOf, reduceAnswer, type StreamEvent } from "../../src/web/wire/answer.js";
 import { brokenOff, envelopeSentence, problemOf } from "../../src/web/wire/problem.js";
 import { defaultModel, modelsOf, phaseOf, vectorsOf } from "../../src/web/wire/server.js";
@@ -63,7 +62,8 @@ describe("a streamed answer", () => {
   });
 
   it("gathers explained tokens, and the prompt's once", () => {
-    const token = { id: 5, text: " a", bytes: [32, 97], relevance: 0.5, gains: [1, 2], draft: "accepted" };
+    const vectors = [{ name: "happy", before: [-1, 2], after: [0, 3] }];
+    const token = { id: 5, text: " a", bytes: [32, 97], relevance: 0.5, gains: [1, 2], vectors, draft: "accepted" };
     const prompt = { tokens: [{ id: 1, text: "", bytes: [], relevance: null, gains: [] }] };
     const answer = play(
       opening,
@@ -72,7 +72,7 @@ describe("a streamed answer", () => {
     );
     expect(answer.tokens).toEqual([token, { ...token, draft: "none" }]);
     expect(answer.promptExplanation).toEqual([
-      { id: 1, text: "", bytes: [], relevance: null, gains: [], draft: "none" },
+      { id: 1, text: "", bytes: [], relevance: null, gains: [], vectors: [], draft: "none" },
     ]);
   });
 
@@ -135,20 +135,52 @@ describe("the server as the page sees it", () => {
   });
 
   it("lists control vectors, and passes over what it cannot read", () => {
-    const data = [
-      { name: "happy", model: "tiny", description: "Full of delight.", recommended: [-1, 0.5] },
-      { name: "plain", model: "tiny", description: null, recommended: null },
-      { model: "tiny" },
-    ];
-    expect(vectorsOf({ data })).toEqual([
-      { name: "happy", root: "tiny", description: "Full of delight.", recommended: [-1, 0.5] },
-      { name: "plain", root: "tiny", description: null, recommended: null },
+    const happy = {
+      name: "happy",
+      model: "tiny",
+      description: "Full of delight.",
+      example_prompt: "How are you?",
+      layers: [1, 2],
+      recommended: [-1, 0.5],
+      separation: 0.8,
+      norm_share: 0.02,
+      layer_separations: [0.7, 0.9],
+      layer_norm_shares: [0.01, 0.03],
+      origin: "upload",
+      fingerprint: "0a1b",
+    };
+    expect(
+      vectorsOf({ data: [happy, { name: "plain", model: "tiny", recommended: null }, { model: "tiny" }] }),
+    ).toEqual([
+      {
+        name: "happy",
+        root: "tiny",
+        description: "Full of delight.",
+        examplePrompt: "How are you?",
+        layers: [1, 2],
+        recommended: [-1, 0.5],
+        separation: 0.8,
+        normShare: 0.02,
+        layerSeparations: [0.7, 0.9],
+        layerNormShares: [0.01, 0.03],
+        isOwn: true,
+        fingerprint: "0a1b",
+      },
+      {
+        name: "plain",
+        root: "tiny",
+        description: null,
+        examplePrompt: null,
+        layers: null,
+        recommended: null,
+        separation: null,
+        normShare: null,
+        layerSeparations: [],
+        layerNormShares: [],
+        isOwn: false,
+        fingerprint: null,
+      },
     ]);
     expect(vectorsOf("nonsense")).toEqual([]);
-  });
-
-  it("keeps strengths that are numbers, within the dials' ends", () => {
-    expect(strengthsOf({ a: 0.5, b: 0, c: "1", d: -9 })).toEqual({ a: 0.5, d: -2 });
-    expect(strengthsOf(null)).toEqual({});
   });
 });

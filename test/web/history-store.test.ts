@@ -37,7 +37,20 @@ const answer: AssistantMessage = {
   tokens: 2,
   tokensPerSecond: 50,
   firstTextMs: 12,
-  vectors: { happy: -0.5 },
+  vectors: { happy: { strength: -0.5, layers: [2, 3] } },
+  systemPrompt: "Be brief.",
+  sampling: {
+    temperature: 0.7,
+    top_p: null,
+    top_k: null,
+    min_p: null,
+    max_tokens: 9,
+    seed: null,
+    presence_penalty: null,
+    frequency_penalty: null,
+    repetition_penalty: null,
+  },
+  before: { content: "Rest.", model: "tiny:alpaca", strength: 0.5, vectors: {} },
 };
 
 function conversation(id: string, updatedAt: number): Conversation {
@@ -120,7 +133,7 @@ describe("a conversation", () => {
 
   it("exports as Markdown with who said what", () => {
     expect(toMarkdown(conversation("a", 1))).toBe(
-      "# About a\n\n**You**\n\nHi\n\n**tiny:alpaca, strength 0.5, happy -0.5, seed 7**\n\nSleep.\n",
+      "# About a\n\n**You**\n\nHi\n\n**tiny:alpaca, strength 0.5, happy -0.50 in layers 2–3, seed 7**\n\nSleep.\n",
     );
   });
 });

@@ -2,13 +2,13 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import axe from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { makeRandomModel } from "../../src/convert/random-model.js";
 import { startTestServer } from "../contract/start-test-server.js";
 import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
 import { toastTiny } from "../support/toast-tiny.js";
+import { findingsOf } from "./findings.js";
 import { openBrowser } from "./open-browser.js";
 import { type Program, startProgram } from "./start-program.js";
 
@@ -119,16 +119,7 @@ async function running(): Promise<number> {
   return ((await (await fetch(`${program.url}/health`)).json()) as { running: number }).running;
 }
 
-/** What axe finds serious or worse, each with its place. */
-async function findings(): Promise<readonly string[]> {
-  await page.evaluate(axe.source);
-  const results = (await page.evaluate("axe.run()")) as axe.AxeResults;
-  return results.violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .flatMap(({ id, nodes }) =>
-      nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")} ${failureSummary}`),
-    );
-}
+const findings = () => findingsOf(page);
 
 describe("the chat", again, () => {
   it("streams an answer, tells its pace, and has it again after a reload", async () => {
@@ -550,7 +541,7 @@ describe("safety", again, () => {
   });
 
   it("asks nobody but its own server, in every view", async () => {
-    for (const view of ["chat", "steering", "compare", "arena", "leaderboard"]) {
+    for (const view of ["chat", "vectors", "steering", "compare", "arena", "leaderboard"]) {
       await page.goto(`${program.url}/#/${view}`);
       await page.getByRole("heading", { level: 1 }).waitFor();
     }

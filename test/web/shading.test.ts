@@ -1,12 +1,20 @@
 import { describe, expect, it } from "vitest";
-import { countDrafts, meanGains, overallGain, shadingScale } from "../../src/web/steering/shading.js";
+import {
+  countDrafts,
+  meanGains,
+  overallGain,
+  partsOf,
+  shadedValue,
+  shadingScale,
+  signedScale,
+} from "../../src/web/steering/shading.js";
 import { tokenRuns } from "../../src/web/steering/token-runs.js";
 import type { ExplainedToken } from "../../src/web/wire/answer.js";
 
 const encoder = new TextEncoder();
 
 function token(bytes: readonly number[], more: Partial<ExplainedToken> = {}): ExplainedToken {
-  return { id: 1, text: "", bytes, relevance: 0, gains: [], draft: "none", ...more };
+  return { id: 1, text: "", bytes, relevance: 0, gains: [], vectors: [], draft: "none", ...more };
 }
 
 const spelled = (text: string) => [...encoder.encode(text)];
@@ -23,6 +31,31 @@ describe("shades", () => {
   it("stay empty when there is nothing to shade", () => {
     expect(shadingScale([0, 0, null]).shade(0)).toBe(0);
     expect(shadingScale([]).shade(0)).toBe(0);
+  });
+});
+
+describe("shades on both sides of 0", () => {
+  it("are as dark below as above, and one huge value does not bleach the others", () => {
+    const values = [...Array.from({ length: 39 }, (_, at) => (at % 2 === 0 ? 1 : -1) * (at + 1)), -4000];
+    const scale = signedScale(values);
+    expect(scale.max).toBe(38);
+    expect(scale.shade(-19)).toBe(0.5);
+    expect(scale.shade(19)).toBe(0.5);
+    expect(scale.shade(-4000)).toBe(1);
+    expect(signedScale([null]).shade(null)).toBe(0);
+  });
+
+  it("are of the side and the vector that were chosen, as a mean of its layers", () => {
+    const vectors = [
+      { name: "happy", before: [-3, -1], after: [0, 1] },
+      { name: "formal", before: [7], after: [9] },
+    ];
+    const run = { text: "a", tokens: [token([97], { vectors }), token([97], { vectors: [] })] };
+    expect(shadedValue(run, "before:happy")).toBe(-2);
+    expect(shadedValue(run, "after:happy")).toBe(0.5);
+    expect(shadedValue(run, "after:formal")).toBe(9);
+    expect(shadedValue(run, "after:nobody")).toBeNull();
+    expect(partsOf("before:v1.before")).toEqual({ side: "before", name: "v1.before" });
   });
 });
 
