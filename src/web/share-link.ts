@@ -28,6 +28,9 @@ export interface SharedMessage {
 
 const start = "#/chat?";
 
+/** The server's own bound of an adapter's strength. */
+const mostStrength = 4;
+
 /**
  * A fragment, which browsers keep to themselves: what was asked reaches no server by following the link. Words and
  * numbers as a query has them, so that a person can read and change them.
@@ -53,13 +56,14 @@ export function readShareFragment(fragment: string): SharedPrompt | null {
   );
   const model = query.get("model");
   if (model === null || messages.at(-1)?.role !== "user") return null;
+  const strength = numberOf(query.get("strength"));
   const given = samplingFields.flatMap(({ name, min, max }) => {
     const value = numberOf(query.get(name));
     return value === null ? [] : [[name, Math.min(max, Math.max(min, value))] as const];
   });
   return {
     model,
-    strength: numberOf(query.get("strength")),
+    strength: strength === null ? null : Math.min(mostStrength, Math.max(0, strength)),
     vectors: query.getAll("vector").flatMap(readVector),
     systemPrompt: query.get("system") ?? "",
     sampling: readSampling(Object.fromEntries(given), () => null),

@@ -87,7 +87,8 @@ export const lastAnswer = computed<AssistantMessage | null>(() => {
 export const isSteeredAnew = computed(() => {
   const model = chosenModel.value;
   const last = lastAnswer.value;
-  if (model === null || last === null || running.value !== null) return false;
+  // What came by a link is another's text.
+  if (model === null || last === null || last.sampling === null || running.value !== null) return false;
   const key = ({ id, strength, stack }: { id: string; strength: number | null; stack: VectorStack }) =>
     JSON.stringify([id, strength, Object.entries(stack).toSorted(([one], [other]) => one.localeCompare(other))]);
   const chosen = {

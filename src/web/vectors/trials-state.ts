@@ -99,25 +99,29 @@ export interface Trial {
   readonly answer: Answer;
 }
 
-/** What was asked last, in each mode, and of what. */
-export const trials = signal<
-  Readonly<Record<Mode, { readonly key: string; readonly trials: readonly Trial[] } | null>>
->({ strengths: null, layers: null });
+/** Texts that were asked together. */
+interface Batch {
+  /** The subject's. */
+  readonly key: string;
+  readonly trials: readonly Trial[];
+  readonly stop: AbortController;
+}
+
+/** What was asked last, in each mode. */
+const batches = signal<Readonly<Record<Mode, Batch | null>>>({ strengths: null, layers: null });
 
 /** Those of the subject that is chosen; another one's say nothing of it. */
 export const shownTrials = computed(() => {
-  const last = trials.value[mode.value];
+  const last = batches.value[mode.value];
   return last !== null && last.key === chosen.value?.key ? last.trials : null;
 });
 
 export const isBusy = computed(() =>
-  Object.values(trials.value).some((one) => one?.trials.some(({ answer }) => isRunning(answer)) ?? false),
+  Object.values(batches.value).some((one) => one?.trials.some(({ answer }) => isRunning(answer)) ?? false),
 );
 
-let stopping = new AbortController();
-
 export function stop(): void {
-  stopping.abort();
+  for (const batch of Object.values(batches.value)) batch?.stop.abort();
 }
 
 /** The prompt that will be asked: what was typed, else the subject's own. */
@@ -126,15 +130,15 @@ export const askedPrompt = computed(() => {
   return typed === "" ? (chosen.value?.examplePrompt ?? "What makes a good friend?") : typed;
 });
 
-/** Asks for all texts of the mode at once: the server takes them as one batch. */
+/** Asks for all texts of the mode at once: the server takes them as one batch. What still runs is given up. */
 export async function run(): Promise<void> {
   const choice = chosen.value;
   const model = base.value;
-  if (choice === null || model === null || isBusy.value) return;
+  if (choice === null || model === null) return;
   const { key, subject } = choice;
-  const own = mode.value;
+  const asked = mode.value;
   const plans: readonly Pick<Trial, "strength" | "layers">[] =
-    own === "strengths"
+    asked === "strengths"
       ? strengths.value.map((strength) => ({ strength, layers: null }))
       : [
           { strength: 0, layers: null },
@@ -152,23 +156,25 @@ export async function run(): Promise<void> {
       seed.value,
     ),
   };
-  stopping = new AbortController();
+  stop();
+  const own = new AbortController();
   announcement.value = "";
   const begun = performance.now();
-  trials.value = {
-    ...trials.value,
-    [own]: { key, trials: plans.map((plan) => ({ ...plan, answer: emptyAnswer(begun) })) },
+  batches.value = {
+    ...batches.value,
+    [asked]: { key, trials: plans.map((plan) => ({ ...plan, answer: emptyAnswer(begun) })), stop: own },
   };
   const answers = await Promise.all(
     plans.map((plan, at) =>
-      askChat(access.value, { ...question, ...steeringOf(subject, plan) }, stopping.signal, (answer) =>
-        show(own, at, answer),
-      ),
+      askChat(access.value, { ...question, ...steeringOf(subject, plan) }, own.signal, (answer) => {
+        show(asked, own, at, answer);
+      }),
     ),
   );
+  if (batches.value[asked]?.stop !== own) return;
   const problem = answers.find((answer) => answer.problem !== null)?.problem ?? null;
   if (problem !== null) heedProblem(problem);
-  else announcement.value = stopping.signal.aborted ? "Stopped." : `All ${answers.length} texts are complete.`;
+  else announcement.value = own.signal.aborted ? "Stopped." : `All ${answers.length} texts are complete.`;
 }
 
 function steeringOf({ kind, name }: Subject, { strength, layers }: Pick<Trial, "strength" | "layers">): object {
@@ -176,14 +182,15 @@ function steeringOf({ kind, name }: Subject, { strength, layers }: Pick<Trial, "
   return strength === 0 ? {} : steeringBody(null, { [name]: { strength, layers } });
 }
 
-function show(mode: Mode, at: number, answer: Answer): void {
-  const last = trials.value[mode];
-  if (last === null) return;
-  const changed = last.trials.map((trial, index) => (index === at ? { ...trial, answer } : trial));
-  trials.value = { ...trials.value, [mode]: { ...last, trials: changed } };
+/** Nothing of a batch that another one has replaced. */
+function show(mode: Mode, stop: AbortController, at: number, answer: Answer): void {
+  const batch = batches.value[mode];
+  if (batch?.stop !== stop) return;
+  const trials = batch.trials.map((trial, index) => (index === at ? { ...trial, answer } : trial));
+  batches.value = { ...batches.value, [mode]: { ...batch, trials } };
 }
 
-/** Shows a vector at five strengths, at once where it is free to. */
+/** Shows a vector at five strengths, at once. */
 export function choose({ name }: VectorEntry): void {
   subjectKey.value = `vector:${name}`;
   mode.value = "strengths";

@@ -188,7 +188,7 @@ function Strip({ subject }: { readonly subject: Subject }) {
   const asked = shownTrials.value;
   const plain = asked?.find(({ strength }) => strength === 0)?.answer.text ?? null;
   return (
-    <ol class="strip">
+    <ol class="strip strip-strengths">
       {strengths.value.map((strength, at) => {
         const trial = asked?.[at];
         // Typed anew since: what stands below was written at another one.
@@ -202,7 +202,7 @@ function Strip({ subject }: { readonly subject: Subject }) {
               detail={`, ${at + 1} of ${strengths.value.length}`}
               value={strength}
               bounds={strengthBounds[subject.kind]}
-              step={0.25}
+              step={0.125}
               onChange={(value) => setStrength(at, value)}
             />
             <p class="standing">{standingWords[standing]}</p>
@@ -222,7 +222,7 @@ function Windows({ subject }: { readonly subject: Subject }) {
   if (asked === null) return null;
   const plain = asked[0]?.answer ?? null;
   return (
-    <ol class="strip">
+    <ol class="strip strip-windows">
       {asked.map((trial) => {
         const { layers, strength, answer } = trial;
         const title = layers === null ? "Not steered" : layerWords(layers);
