@@ -39,7 +39,7 @@ export function shareFragment({ model, strength, vectors, systemPrompt, sampling
   const query = new URLSearchParams({ model });
   if (strength !== null) query.set("strength", String(strength));
   for (const { name, strength, layers, fingerprint } of vectors) {
-    query.append("vector", [name, strength, layers?.join("-") ?? "all", fingerprint ?? ""].join("~"));
+    query.append("vector", [name, strength, layers?.join("-") ?? "all", fingerprint ?? ""].join("*"));
   }
   for (const [name, value] of Object.entries(sampling)) if (value !== null) query.set(name, String(value));
   if (systemPrompt.trim() !== "") query.set("system", systemPrompt);
@@ -72,7 +72,7 @@ export function readShareFragment(fragment: string): SharedPrompt | null {
 }
 
 function readVector(words: string): readonly SharedVector[] {
-  const [name = "", strength, layers = "", fingerprint = ""] = words.split("~");
+  const [name = "", strength, layers = "", fingerprint = ""] = words.split("*");
   const value = numberOf(strength ?? null);
   if (name === "" || value === null || value === 0) return [];
   const range = /^(\d+)-(\d+)$/.exec(layers)?.slice(1).map(Number) ?? [];

@@ -79,7 +79,7 @@ describe("a link to share", () => {
     }
     expect(readShareFragment("#/chat?model=x&user=a&assistant=b")).toBeNull();
     const odd = readShareFragment(
-      "#/chat?model=x&user=Hi&strength=99&temperature=99&top_p=&seed=abc&vector=~1~all&vector=happy&vector=sad~0~all&vector=up~9~3-x~",
+      "#/chat?model=x&user=Hi&strength=99&temperature=99&top_p=&seed=abc&vector=*1*all&vector=happy&vector=sad*0*all&vector=up*9*3-x*",
     );
     expect(odd).toMatchObject({ strength: 4, vectors: [{ name: "up", strength: 4, layers: null, fingerprint: null }] });
     expect(odd?.sampling).toMatchObject({ temperature: 2, top_p: null, seed: null });

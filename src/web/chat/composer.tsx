@@ -76,7 +76,7 @@ export function Composer() {
           }}
         />
         {busy ? (
-          <button type="button" class="primary stop" onClick={stop}>
+          <button key="stop" type="button" class="primary stop" onClick={stop}>
             Stop
           </button>
         ) : (

@@ -53,7 +53,7 @@ export function CompareView() {
             <SamplingForm names={["temperature", "top_p", "max_tokens", "seed"]} idPrefix="compare" model={null} />
           </details>
           {isBusy.value ? (
-            <button type="button" class="primary stop" onClick={stop}>
+            <button key="stop" type="button" class="primary stop" onClick={stop}>
               Stop
             </button>
           ) : (

@@ -126,7 +126,7 @@ export function Controls() {
         </div>
         <span class="grow" />
         {isBusy.value ? (
-          <button type="button" class="primary stop" onClick={stop}>
+          <button key="stop" type="button" class="primary stop" onClick={stop}>
             Stop
           </button>
         ) : (

@@ -116,9 +116,10 @@ export async function make(): Promise<void> {
     const vector = await askToMake(body, stopping.signal, (progress) => {
       making.value = { name, ...progress };
     });
+    // Its own name is taken from now on, which is no mistake of the form.
+    wasSent.value = false;
     await reloadVectors();
     made.value = { vector, wasTried: sweep, tookMs: performance.now() - begun };
-    wasSent.value = false;
     form.value = { ...form.value, positive: "", negative: "", name: "", examplePrompt: null, nameIsTyped: false };
     announcement.value = `The vector ${name} is made.`;
   } catch (error) {

@@ -86,7 +86,8 @@ export function Maker() {
           </label>
           <span class="grow" />
           {busy ? (
-            <button type="button" class="primary stop" onClick={cancel}>
+            // Another element than the one that submits: it takes its place while the click is still under way.
+            <button key="stop" type="button" class="primary stop" onClick={cancel}>
               Cancel
             </button>
           ) : (

@@ -124,7 +124,7 @@ export function Trials() {
           />
           <span class="grow" />
           {isBusy.value ? (
-            <button type="button" class="primary stop" onClick={stop}>
+            <button key="stop" type="button" class="primary stop" onClick={stop}>
               Stop
             </button>
           ) : (
@@ -284,8 +284,9 @@ function UseButton({ subject, trial }: { readonly subject: Subject; readonly tri
     <button type="button" class="quiet" onClick={() => tryInChat(vector, trial.strength, trial.layers)}>
       Take to the chat
       <span class="visually-hidden">
-        , strength {signed(trial.strength)}
-        {trial.layers === null ? "" : `, ${layerWords(trial.layers)}`}
+        {" "}
+        at strength {signed(trial.strength)}
+        {trial.layers === null ? "" : ` in ${layerWords(trial.layers).toLowerCase()}`}
       </span>
     </button>
   );
