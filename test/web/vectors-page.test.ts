@@ -166,7 +166,7 @@ describe("the workshop", again, () => {
     expect(await answers(page).count()).toBe(1);
     expect(await answers(page).last().textContent()).toContain(seed);
     // What it said before stands beside it, with what it was steered by.
-    const before = answers(page).last().locator(".before");
+    const before = answers(page).last().locator(".said-before");
     expect(await before.locator("summary").textContent()).toBe("Before: toast-tiny, happy 2.00");
     expect(((await before.locator(".markdown").textContent()) ?? "").trim()).toBe(steered);
     expect(errors).toEqual([]);

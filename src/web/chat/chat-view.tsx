@@ -4,7 +4,7 @@ import { SpokenText } from "../parts/announcer.js";
 import { isNarrow } from "../parts/narrow.js";
 import { Sheet } from "../parts/sheet.js";
 import { vectorsOfRoot } from "../session.js";
-import type { ModelEntry } from "../wire/server.js";
+import type { ModelEntry, VectorEntry } from "../wire/server.js";
 import { ChatSettings } from "./chat-settings.js";
 import { chosenModel, conversations, current, currentId, running, send, storageProblem } from "./chat-state.js";
 import { Composer } from "./composer.js";
@@ -106,11 +106,17 @@ const examples = [
 
 const mostExamples = 6;
 
-/** The adapter's own example first, then what shows the control vectors, where their makers named something. */
+/** The adapter's own example first, then those of the two control vectors that can be turned furthest. */
 function examplesFor(model: ModelEntry | null): readonly string[] {
   if (model === null) return examples;
-  const shown = [model, ...vectorsOfRoot(model.root)].flatMap(({ examplePrompt }) => examplePrompt ?? []);
-  return [...new Set([...shown.slice(0, mostExamples - examples.length), ...examples])];
+  const vectors = vectorsOfRoot(model.root).toSorted((one, other) => widthOf(other) - widthOf(one));
+  const prompts = vectors.flatMap(({ examplePrompt }) => examplePrompt ?? []);
+  const shown = [...(model.examplePrompt === null ? [] : [model.examplePrompt]), ...new Set(prompts)].slice(0, 3);
+  return [...new Set([...shown, ...examples])].slice(0, mostExamples);
+}
+
+function widthOf({ recommended }: VectorEntry): number {
+  return recommended === null ? 0 : recommended[1] - recommended[0];
 }
 
 function lowerFirst(sentence: string): string {

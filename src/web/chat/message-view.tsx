@@ -141,7 +141,7 @@ function steeringWords({ strength, vectors }: SteeredText): readonly string[] {
 function Before({ before, open }: { readonly before: SteeredText; readonly open: boolean }) {
   const words = [before.model, ...steeringWords(before)].join(", ");
   return (
-    <details class="before" open={open}>
+    <details class="said-before" open={open}>
       <summary>Before: {words}</summary>
       <Markdown text={before.content} />
     </details>

@@ -15,8 +15,10 @@ export function SharedNotice() {
   return (
     <section class="shared" aria-label="From a link">
       <p>
-        A link has set everything: <b>{words.join(", ")}</b>. Send the message below as it stands, and you get the text
-        that was shared.
+        A link has set everything: <b>{words.join(", ")}</b>.{" "}
+        {sharedProblems.value.length === 0
+          ? "Send the message below as it stands, and you get the text that was shared."
+          : ""}
       </p>
       {sharedProblems.value.map((sentence) => (
         <p class="problem-line" role="alert" key={sentence}>
