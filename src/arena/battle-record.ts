@@ -19,6 +19,16 @@ export function storableText(text: string): string {
 const name = z.string().min(1).max(200).transform(storableText);
 const count = nullable(z.number().int().min(0));
 
+const layers = z.tuple([z.number().int(), z.number().int()]);
+
+/** What steered an answer, as the server tells it: an adapter, control vectors, or both. */
+export const toldSteering = z.object({
+  adapter: storable.optional(),
+  strength: z.number().optional(),
+  layers: layers.optional(),
+  vectors: z.array(z.object({ name: storable, strength: z.number(), layers })).optional(),
+});
+
 export const sideSchema = z.object({
   /** Whom the statistics count it for. */
   contestant: name,
@@ -29,12 +39,14 @@ export const sideSchema = z.object({
   kind: z.enum(["served", "remote", "recorded", "unknown"]).default("unknown"),
   model: nullable(storable),
   adapter: nullable(storable),
-  steering: nullable(
-    z.object({ adapter: storable, strength: z.number(), layers: z.tuple([z.number().int(), z.number().int()]) }),
-  ),
+  steering: nullable(toldSteering),
+  /** Message that the contestant puts before every conversation. */
+  system: nullable(storable),
   systemFingerprint: nullable(storable),
   weightsHash: nullable(storable),
   adapterHash: nullable(storable),
+  /** Of the control vectors that steered, in their order. */
+  vectorHashes: nullable(z.array(z.object({ name: storable, hash: storable }))),
   /** Prompt template that the arena itself applied; null: the model's own. */
   template: nullable(storable),
   /** Null: only the verdict is known. */

@@ -26,6 +26,7 @@ interface AbFlags {
   readonly verdicts?: string;
   readonly contestants?: string;
   readonly modelsDir?: string;
+  readonly vectorsDir?: string;
   readonly limit?: number;
   readonly seed: number;
   readonly temperature: number;
@@ -60,8 +61,9 @@ export function abCommand(terminal: Terminal, stop?: AbortSignal): Command {
       "--verdicts <file>",
       "verdicts from elsewhere instead: JSONL of {id, winner} or {id, scores: [left, right]}",
     )
-    .option("--contestants <file>", "JSON file of remote contestants, as 'serve' takes it")
+    .option("--contestants <file>", "JSON file of contestants, remote, steered or told something, as 'serve' takes it")
     .option("--models-dir <folder>", "where model ids are looked for (default: the models/ of this package)")
+    .option("--vectors-dir <folder>", "where control vectors are looked for, as in 'serve' (default: its own)")
     .option("--limit <number>", "only the first so many prompts", positiveInteger)
     .option("--seed <number>", "each prompt's seed is made of it and the prompt's id", wholeNumber, 1)
     .option("--temperature <number>", "0 for greedy", fraction(2), 0.7)
@@ -99,10 +101,12 @@ Examples:
 const examples = `
 A contestant (--left, --right, --judge) is one of
   mine, mine:alpaca                  a model of --models-dir, plain or steered; mine:alpaca@0.5 at half strength
-  ./my-model, ./my-model:alpaca      a converted model folder
+  mine+happy@0.8+formal@-0.5         with control vectors, 8 at most; mine:alpaca@0.5+happy@0.8 with both
+  mine+happy@0.8:12-18               in layers 12 to 18 only
+  ./my-model, ./my-model:alpaca      a converted model folder, steered likewise
   answer_vicuna-13b.jsonl            recorded answers: Vicuna bench, MT-bench, AlpacaEval (.json, .json.xz), own {id, text}
   http://localhost:11434/v1#llama3   a model behind an OpenAI-compatible URL (key from OPENAI_API_KEY)
-  my-vicuna                          an id of --contestants, with its own prompt template
+  my-vicuna                          an id of --contestants: with a prompt template or a system message of its own, say
 
 What is done is kept in <out>/journal.jsonl as it is done: run the same command again to go on after an interruption.
 It writes <out>/battles.jsonl (a record a line) and <out>/report.html (one file, no network).
@@ -110,6 +114,9 @@ It writes <out>/battles.jsonl (a record a line) and <out>/report.html (one file,
 Examples:
   $ toast-serve ab --left mine --right mine:alpaca --prompts question.jsonl
       answers of base and steered side by side, unjudged
+  $ toast-serve ab --left SmolLM2-135M-Instruct+happy@1 --right told-to-be-happy --contestants told.json --prompts question.jsonl
+      a control vector against a system message, which told.json holds:
+      [{"id": "told-to-be-happy", "model": "SmolLM2-135M-Instruct", "system": "Act as if you are extremely happy."}]
   $ toast-serve ab --left mine:alpaca --right answer_alpaca-13b.jsonl --prompts question.jsonl \\
       --judge https://api.openai.com/v1#gpt-4.1
       against published answers, judged by a model in both orders
@@ -329,7 +336,7 @@ function linesOf(records: readonly BattleRecord[]): string {
 }
 
 function fileName(name: string): string {
-  return name.replace(/[^\w.@-]+/g, "-");
+  return name.replace(/[^\w.@+-]+/g, "-");
 }
 
 function wholeNumber(text: string): number {

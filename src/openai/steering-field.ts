@@ -4,7 +4,7 @@ import { ToastError } from "../errors.js";
 import { maxVectorStrength, maxVectors } from "../steering/control-vector.js";
 import type { LayerRange, Steering, VectorUse } from "../steering/steering.js";
 import { requestSchemas } from "./named-schemas.js";
-import { field, flag, integer, number, optional, text } from "./request-fields.js";
+import { field, flag, integer, number, optional, parseBody, text } from "./request-fields.js";
 
 /** [from, to]; checked against the model's depth where the model is known. */
 const layerRange = z
@@ -53,14 +53,26 @@ export const steeringField = z
 
 export type SteeringField = z.output<typeof steeringField>;
 
-/**
- * What of it can be chosen beforehand, as a contestant's is (its record has no vectors). What was left out stays out.
- */
+/** What of it can be chosen beforehand, as a contestant's is. What was left out stays out. */
 export type SteeringChoice = z.output<typeof steeringChoice>;
-export const steeringChoice = steeringField.omit({ explain: true, vectors: true }).transform((choice) => {
-  const given = Object.entries(choice).filter(([, value]) => value !== null);
-  return Object.fromEntries(given) as Partial<{ [Key in keyof typeof choice]: NonNullable<(typeof choice)[Key]> }>;
-});
+export const steeringChoice = steeringField.omit({ explain: true }).transform(({ vectors, ...adapter }) => ({
+  ...given(adapter),
+  ...(vectors === null ? {} : { vectors: vectors.map((vector) => ({ name: vector.name, ...given(vector) })) }),
+}));
+
+/** The fields that are not null. */
+function given<Fields extends object>(fields: Fields) {
+  const entries = Object.entries(fields).filter(([, value]) => value !== null);
+  return Object.fromEntries(entries) as Partial<{ [Key in keyof Fields]: NonNullable<Fields[Key]> }>;
+}
+
+/**
+ * Whether a choice could steer the model, before anything is asked of it.
+ * @throws ToastError `invalid_request`, as a request with it would be refused.
+ */
+export function checkSteering(choice: SteeringChoice, model: ServedModel): void {
+  resolveSteering(parseBody(steeringField, choice), model);
+}
 
 /**
  * The body's `steering` over the model id's adapter. Strength 0 *is* the plain base model: an adapter of strength 0

@@ -96,6 +96,8 @@ export class RecordedAnswers {
       model: this.id,
       adapter: null,
       steering: null,
+      system: null,
+      vectorHashes: null,
       systemFingerprint: null,
       weightsHash: null,
       adapterHash: null,

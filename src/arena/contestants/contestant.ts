@@ -5,7 +5,7 @@ import { linkedAbort } from "../../linked-abort.js";
 import { errorText, failureText, jsonOf } from "../../remote-response.js";
 import { type BuiltinTemplateName, builtinTemplates } from "../../text/builtin-templates.js";
 import { ChatTemplate } from "../../text/chat-template.js";
-import { type BattleSide, storableText } from "../battle-record.js";
+import { type BattleSide, storableText, toldSteering } from "../battle-record.js";
 
 export interface ArenaMessage {
   readonly role: "system" | "user" | "assistant";
@@ -31,12 +31,16 @@ export interface SteeringChoice {
   readonly adapter?: string;
   readonly strength?: number;
   readonly layers?: [from: number, to: number];
+  /** Control vectors, beside the adapter or alone. */
+  readonly vectors?: { name: string; strength?: number; layers?: [from: number, to: number] }[];
 }
 
 interface Entry {
   readonly id: string;
   readonly label: string;
   readonly model: string;
+  /** Put before every conversation; null: nothing is. */
+  readonly system: string | null;
   /** Whether random pairs may draw it. */
   readonly arena: boolean;
 }
@@ -67,6 +71,7 @@ export interface OwnModel {
   readonly base: {
     readonly fingerprint: string;
     readonly adapters: readonly { readonly name: string; readonly fingerprint: string }[];
+    readonly vectors: readonly { readonly name: string; readonly fingerprint: string }[];
   };
 }
 
@@ -91,10 +96,7 @@ const chunkSchema = z.looseObject({
     .default([]),
   usage: z.looseObject({ prompt_tokens: z.number(), completion_tokens: z.number() }).nullish(),
   system_fingerprint: z.string().nullish(),
-  steering: z
-    .object({ adapter: z.string(), strength: z.number(), layers: z.tuple([z.int(), z.int()]) })
-    .nullish()
-    .catch(null),
+  steering: toldSteering.nullish().catch(null),
   error: z.unknown().optional(),
 });
 type Chunk = z.infer<typeof chunkSchema>;
@@ -112,6 +114,7 @@ export class Contestant {
   readonly label: string;
   readonly model: string;
   readonly steering: SteeringChoice | null;
+  readonly system: string | null;
   readonly template: BuiltinTemplateName | null;
   readonly arena: boolean;
   /** Null: asked at its URL. */
@@ -125,6 +128,7 @@ export class Contestant {
     this.label = entry.label;
     this.model = entry.model;
     this.steering = entry.steering ?? null;
+    this.system = entry.system;
     this.template = entry.template ?? null;
     this.arena = entry.arena;
     this.#own = own;
@@ -142,15 +146,24 @@ export class Contestant {
   }
 
   /**
-   * The same model steered otherwise, for one comparison.
+   * The same model steered otherwise, or told something else before the conversation, for one comparison; null: as it
+   * is.
    * @throws ToastError `invalid_request` when what was asked for has no steering to change.
    */
-  steeredBy(steering: SteeringChoice | null): Contestant {
-    if (steering === null) return this;
-    if (this.#own !== null) return new Contestant({ ...this, steering }, this.#own);
-    throw new ToastError("invalid_request", `'${this.id}' is not a model of this server: it cannot be steered.`, {
-      param: "contestants",
-    });
+  changedBy({
+    steering,
+    system,
+  }: {
+    readonly steering: SteeringChoice | null;
+    readonly system: string | null;
+  }): Contestant {
+    if (steering !== null && this.#own === null) {
+      throw new ToastError("invalid_request", `'${this.id}' is not a model of this server: it cannot be steered.`, {
+        param: "contestants",
+      });
+    }
+    const changed = { steering: steering ?? this.steering, system: system ?? this.system };
+    return new Contestant({ ...this, ...changed, url: this.#url, apiKey: this.#apiKey }, this.#own);
   }
 
   /**
@@ -181,14 +194,27 @@ export class Contestant {
       yield { kind: "text", text: piece };
     }
     if (finishReason === null) throw this.#failed("it ended its answer half-way");
-    const { id, label, kind, model, template } = this;
+    const { id, label, kind, model, template, system } = this;
+    const hashes = new Map(weights?.vectors.map(({ name, fingerprint }) => [name, fingerprint]));
     yield {
       kind: "end",
       side: {
-        ...{ contestant: id, label, kind, model, template, systemFingerprint, steering, firstTokenMs, finishReason },
+        ...{
+          contestant: id,
+          label,
+          kind,
+          model,
+          template,
+          system,
+          systemFingerprint,
+          steering,
+          firstTokenMs,
+          finishReason,
+        },
         adapter: steering?.adapter ?? null,
         weightsHash: weights?.fingerprint ?? null,
         adapterHash: weights?.adapters.find(({ name }) => name === steering?.adapter)?.fingerprint ?? null,
+        vectorHashes: steering?.vectors?.map(({ name }) => ({ name, hash: hashes.get(name) ?? "" })) ?? null,
         text: storableText(text),
         promptTokens: usage?.prompt_tokens ?? null,
         completionTokens: usage?.completion_tokens ?? null,
@@ -261,7 +287,8 @@ export class Contestant {
     });
   }
 
-  #prompt({ messages }: Question): object {
+  #prompt({ messages: asked }: Question): object {
+    const messages = this.system === null ? asked : openedBy(this.system, asked);
     if (this.template === null) return { messages };
     // The other server's tokenizer brings its own BOS.
     const template = new ChatTemplate(builtinTemplates[this.template], { bosToken: "", eosToken: "</s>" });
@@ -283,6 +310,13 @@ export class Contestant {
   #failed(what: string, cause?: unknown): ToastError {
     return new ToastError("contestant_failed", `${this.id} could not answer: ${what.slice(0, 500)}.`, { cause });
   }
+}
+
+/** A conversation's own system message, which templates take one of, follows the contestant's in the same message. */
+function openedBy(system: string, messages: readonly ArenaMessage[]): readonly ArenaMessage[] {
+  const [first, ...rest] = messages;
+  if (first?.role !== "system") return [{ role: "system", content: system }, ...messages];
+  return [{ role: "system", content: `${system}\n\n${first.content}` }, ...rest];
 }
 
 /** A whole answer at once. */

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { Contestant, type OwnServer, type RemoteEntry, type ServedEntry, type SteeringChoice } from "./contestant.js";
+import { readStack } from "./stack-spelling.js";
 
 /** What the operator configured beside the served models. */
 export type RosterEntry =
@@ -10,22 +11,28 @@ export type RosterEntry =
   /** Keeps a served model out of random pairs, or names it for people. */
   | ({ readonly kind: "override" } & Pick<ServedEntry, "id" | "label" | "arena">);
 
-const id = z.string().regex(/^[\w.:@/-]{1,100}$/, "must be 1 to 100 letters, digits or one of . : @ / _ -");
+const id = z.string().regex(/^[\w.:@/+-]{1,200}$/, "must be 1 to 200 letters, digits or one of . : @ / + _ -");
+const system = z
+  .string()
+  .refine((text) => text.trim() !== "", "must not be empty: it is what stands before every conversation.")
+  .optional();
 const common = { id, label: z.string().min(1).max(200).optional(), arena: z.boolean().default(true) };
 const remote = z.strictObject({
   ...common,
   url: z.url({ protocol: /^https?$/, error: "must be an http or https URL such as http://localhost:11434/v1" }),
   model: z.string().min(1),
+  system,
   api_key_env: z.string().min(1).optional(),
   template: z.enum(["alpaca", "vicuna"]).optional(),
 });
 const served = (steering: z.ZodType<SteeringChoice>) =>
-  z.strictObject({ ...common, model: z.string().min(1), steering: steering.optional() });
+  z.strictObject({ ...common, model: z.string().min(1), steering: steering.optional(), system });
 const override = z.strictObject(common);
 
 /**
  * Reads `--contestants <file>`: a JSON array. An entry with a `url` is a model behind that URL; one with a `model` only
- * is a served model, steered as `steering` says; one with neither speaks of the served model of that id.
+ * is a served model, steered as `steering` says; one with neither speaks of the served model of that id. A text is a
+ * served model with what steers it, spelled as on the command line. `system` stands before every conversation.
  * @param steering what a request's steering may be.
  * @throws ToastError `invalid_config`, naming the entry and key at fault.
  */
@@ -47,7 +54,7 @@ export async function readRoster(
     throw new ToastError("invalid_config", `${path} must hold a JSON array of contestants.`);
   }
   const entries = json.map((value, index) =>
-    parseEntry(value, `Contestant ${index + 1} of ${path}`, environment, served(steering)),
+    parseEntry(value, `Contestant ${index + 1} of ${path}`, environment, steering),
   );
   const twice = entries.find((entry, index) => entries.findIndex((other) => other.id === entry.id) < index);
   if (twice !== undefined) {
@@ -60,24 +67,37 @@ function parseEntry(
   value: unknown,
   where: string,
   environment: NodeJS.ProcessEnv,
-  servedEntry: ReturnType<typeof served>,
+  steering: z.ZodType<SteeringChoice>,
 ): RosterEntry {
+  if (typeof value === "string") return spelledEntry(value, where, steering);
   const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
   if (keys.includes("url")) {
-    const { id, label, url, model, api_key_env, template, arena } = checked(remote, value, where);
+    const { id, label, url, model, system, api_key_env, template, arena } = checked(remote, value, where);
     const apiKey = api_key_env === undefined ? null : environment[api_key_env];
     if (apiKey === undefined || apiKey === "") {
       const message = `${where}: the environment variable ${api_key_env}, which should hold its API key, is not set.`;
       throw new ToastError("invalid_config", message);
     }
-    return { kind: "remote", id, label: label ?? id, url, model, apiKey, template: template ?? null, arena };
+    const common = { id, label: label ?? id, system: system ?? null, arena };
+    return { kind: "remote", ...common, url, model, apiKey, template: template ?? null };
   }
   if (keys.includes("model")) {
-    const { id, label, model, steering, arena } = checked(servedEntry, value, where);
-    return { kind: "served", id, label: label ?? id, model, steering: steering ?? null, arena };
+    const { id, label, model, steering: choice, system, arena } = checked(served(steering), value, where);
+    const common = { id, label: label ?? id, system: system ?? null, arena };
+    return { kind: "served", ...common, model, steering: choice ?? null };
   }
   const { id, label, arena } = checked(override, value, where);
   return { kind: "override", id, label: label ?? id, arena };
+}
+
+function spelledEntry(word: string, where: string, steering: z.ZodType<SteeringChoice>): RosterEntry {
+  checked(id, word, where);
+  try {
+    return { kind: "served", id: word, label: word, system: null, arena: true, ...readStack(word, steering) };
+  } catch (error) {
+    if (!(error instanceof ToastError)) throw error;
+    throw new ToastError("invalid_config", `${where}: ${error.message}`);
+  }
 }
 
 function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string): Value {
@@ -108,7 +128,7 @@ export class Roster {
       .filter(({ id }) => (named.get(id)?.kind ?? "override") === "override")
       .map(({ id }) => {
         const { label = id, arena = true } = named.get(id) ?? {};
-        return Contestant.served({ id, label, model: id, steering: null, arena }, this.#own);
+        return Contestant.served({ id, label, model: id, steering: null, system: null, arena }, this.#own);
       });
     const configured = this.#entries
       .filter((entry) => entry.kind !== "override")

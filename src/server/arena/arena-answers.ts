@@ -46,6 +46,7 @@ const contestant = z.object({
   kind: z.enum(["served", "remote", "recorded"]),
   model: z.string().nullable(),
   steering: steeringChoice.nullable(),
+  system: z.string().nullable().describe("What stands before every conversation."),
   template: z.string().nullable(),
   arena: z.boolean().describe("Whether random pairs may draw it."),
 });

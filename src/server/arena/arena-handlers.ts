@@ -35,8 +35,8 @@ export function listContestants({ deps }: Call): z.input<typeof contestantListSc
 export async function compare({ context, deps, body }: Call<z.output<typeof compareSchema>>): Promise<Response> {
   const request = compareRequest(await body());
   requireReady(deps.registry);
-  const [left, right] = request.contestants.map(({ contestant, steering }) =>
-    deps.arena.arena.roster.find(contestant).steeredBy(steering),
+  const [left, right] = request.contestants.map(({ contestant, ...change }) =>
+    deps.arena.arena.roster.find(contestant).changedBy(change),
   ) as [Contestant, Contestant];
   return stream(context, deps, (signal, onError) => comparisonFrames({ left, right }, request, signal, onError));
 }
@@ -123,8 +123,8 @@ async function* encoded(frames: Frames, logError: (error: unknown) => void): Asy
 }
 
 /** Neither address nor key of a remote one. */
-function contestantOf({ id, label, kind, model, steering, template, arena }: Contestant) {
-  return { id, label, kind, model, steering, template, arena };
+function contestantOf({ id, label, kind, model, steering, system, template, arena }: Contestant) {
+  return { id, label, kind, model, steering, system, template, arena };
 }
 
 function boardOf({ leaderboard, categories }: ArenaBoard, category: string | null) {

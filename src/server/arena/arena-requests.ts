@@ -48,8 +48,12 @@ export const battleSchema = z
   .register(requestSchemas, { id: "BattleRequest" });
 
 const choice = z.object(
-  { contestant: id, steering: optional(steeringChoice) },
-  field("a contestant's id, or {contestant, steering}"),
+  {
+    contestant: id,
+    steering: optional(steeringChoice),
+    system: optional(text).describe("Put before the conversation; default: the contestant's own, if it has one."),
+  },
+  field("a contestant's id, or {contestant, steering, system}"),
 );
 const chosen = shownAs(
   z.preprocess((value) => (typeof value === "string" ? { contestant: value } : value), choice),
@@ -90,6 +94,7 @@ export interface CompareRequest {
 export interface ChosenContestant {
   readonly contestant: string;
   readonly steering: SteeringChoice | null;
+  readonly system: string | null;
 }
 
 /** @throws ToastError `invalid_request` */

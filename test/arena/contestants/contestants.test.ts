@@ -39,6 +39,7 @@ describe("a remote contestant", () => {
       model: "m",
       apiKey: "sk-1",
       template: null,
+      system: null,
       arena: true,
       ...entry,
     });
@@ -143,6 +144,12 @@ describe("a remote contestant", () => {
   });
 });
 
+/** The conversation that was generated from last. */
+function promptOf({ requests }: ScriptedEngine) {
+  const prompt = requests.at(-1)?.prompt;
+  return prompt?.kind === "chat" ? prompt.messages.map(({ role, content }) => ({ role, content })) : null;
+}
+
 describe("the roster", () => {
   let folder: string;
   let engine: ScriptedEngine;
@@ -186,6 +193,14 @@ describe("the roster", () => {
     [[{ id: "x", url: "http://a/v1", model: "m", api_key_env: "NOT_SET" }], /NOT_SET/],
     [[{ id: "x", url: "http://a/v1", model: "m", tmplate: "alpaca" }], /Contestant 1/],
     [[{ id: "x", model: "m", steering: { strength: 9 } }], /'steering.strength'/],
+    [
+      [{ id: "x", model: "m", steering: { vectors: [{ name: "happy", strength: 9 }] } }],
+      /'steering.vectors.0.strength'/,
+    ],
+    [[{ id: "x", model: "m", system: " " }], /'system': must not be empty/],
+    [["tiny+happy@9"], /Contestant 1 of .*: The contestant 'tiny\+happy@9' cannot be read: the strength of 'happy'/],
+    [["tiny happy"], /Contestant 1 of .*letters, digits/],
+    [["tiny+happy", { id: "tiny+happy" }], /two contestants of the id 'tiny\+happy'/],
     [[{ id: "x" }, { id: "x" }], /two contestants of the id 'x'/],
     [{ id: "x" }, /must hold a JSON array/],
     ["[", /not valid JSON/],
@@ -211,6 +226,49 @@ describe("the roster", () => {
       finishReason: "stop",
     });
     expect(() => everybody.find("nobody")).toThrow(/no contestant 'nobody'. There are: tiny, tiny:alpaca/);
+  });
+
+  it("a contestant may be a whole stack, spelled or written out, and is told something before the conversation", async () => {
+    const everybody = await roster([
+      "tiny:alpaca@0.5+happy@0.8",
+      { id: "polite", model: "tiny", steering: { vectors: [{ name: "formal", strength: -1 }] } },
+      { id: "told", label: "Told", model: "tiny", system: "Act as if you are happy." },
+    ]);
+    expect(await completeAnswer(everybody.find("tiny:alpaca@0.5+happy@0.8"), question, never)).toMatchObject({
+      contestant: "tiny:alpaca@0.5+happy@0.8",
+      adapter: "alpaca",
+      steering: { adapter: "alpaca", strength: 0.5, vectors: [{ name: "happy", strength: 0.8 }] },
+      vectorHashes: [{ name: "happy", hash: expect.stringMatching(/^\w+$/) }],
+      text: "I am alpaca 0.8 happy",
+    });
+    const polite = await completeAnswer(everybody.find("polite"), question, never);
+    expect(polite).toMatchObject({ adapter: null, adapterHash: null, system: null, text: "I am plain -1 formal" });
+    expect(polite.steering).toEqual({ vectors: [{ name: "formal", strength: -1, layers: expect.any(Array) }] });
+
+    const told = everybody.find("told");
+    expect(await completeAnswer(told, question, never)).toMatchObject({
+      label: "Told",
+      system: "Act as if you are happy.",
+      steering: null,
+      vectorHashes: null,
+    });
+    expect(promptOf(engine)).toEqual([
+      { role: "system", content: "Act as if you are happy." },
+      { role: "user", content: "Who are you?" },
+    ]);
+    const messages = [{ role: "system", content: "Be brief." } as const, ...question.messages];
+    await completeAnswer(told, { ...question, messages }, never);
+    expect(promptOf(engine)).toEqual([
+      { role: "system", content: "Act as if you are happy.\n\nBe brief." },
+      { role: "user", content: "Who are you?" },
+    ]);
+  });
+
+  it("a contestant whose vector is not there fails with the server's sentence", async () => {
+    const everybody = await roster(["tiny+sad@1", "tiny+happy@1"]);
+    const failure = completeAnswer(everybody.find("tiny+sad@1"), question, never);
+    await expect(failure).rejects.toMatchObject({ message: expect.stringMatching(/no control vector 'sad'/) });
+    expect((await completeAnswer(everybody.find("tiny+happy@1"), question, never)).text).toBe("I am plain 1 happy");
   });
 
   it("a served contestant fails with the server's own errors, before its answer and within it", async () => {

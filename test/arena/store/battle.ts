@@ -8,6 +8,8 @@ export function side(contestant: string, text: string | null = `I am ${contestan
     model: contestant,
     adapter: null,
     steering: null,
+    system: null,
+    vectorHashes: null,
     systemFingerprint: "fp_1",
     weightsHash: "w",
     adapterHash: null,

@@ -58,6 +58,7 @@ const build = (
     model: "secret-model",
     apiKey: "sk-secret",
     template: null,
+    system: null,
     arena: false,
   };
   const arena = new Arena(
