@@ -26,6 +26,9 @@ const coherenceLimits = { perplexityRatio: 1.5, repetition: 0.25 } as const;
 
 const tokensPerText = 32;
 
+/** Texts of one strength that are written at the same time: others want room among the running requests. */
+const textsAtOnce = 4;
+
 /**
  * Writes about neutral prompts at strengths further and further from 0, and has the base judge the texts.
  * @param name of a vector that the engine knows.
@@ -43,17 +46,22 @@ export async function sweepStrength(
   const measure = async (strength: number) => {
     const steering: Steering =
       strength === 0 ? { kind: "plain" } : { kind: "vectors", vectors: [{ name, strength, layers }] };
-    return figuresOf(await Promise.all(prompts.map((ids) => tried(engine, ids, steering, model, signal))));
+    const trials: Trial[] = [];
+    for (let from = 0; from < prompts.length; from += textsAtOnce) {
+      const some = prompts.slice(from, from + textsAtOnce);
+      trials.push(...(await Promise.all(some.map((ids) => tried(engine, ids, steering, model, signal)))));
+    }
+    return trials;
   };
   const base = await measure(0);
-  const steps: SweepStep[] = [{ strength: 0, ...base, coherent: true }];
+  const steps: SweepStep[] = [{ strength: 0, ...figuresOf(base), coherent: true }];
   onProgress(1, total);
   /** Measures strengths in one batch. @returns those at which the text comes apart. */
   const extend = async (strengths: readonly number[]): Promise<readonly number[]> => {
     const measured = await Promise.all(
       strengths.map(async (strength): Promise<SweepStep> => {
-        const figures = await measure(strength);
-        return { strength, ...figures, coherent: holdsTogether(figures, base) };
+        const trials = await measure(strength);
+        return { strength, ...figuresOf(trials), coherent: holdsTogether(trials, base) };
       }),
     );
     steps.push(...measured);
@@ -87,8 +95,9 @@ async function neutralIds(engine: Pick<MakingEngine, "ask">): Promise<readonly (
 }
 
 /** One text, and what the base says of it. */
-interface Trial {
+export interface Trial {
   readonly answer: readonly number[];
+  /** Natural, one for each token of the answer. */
   readonly logprobs: readonly number[];
 }
 
@@ -106,9 +115,8 @@ async function tried(
 
 function figuresOf(trials: readonly Trial[]): Pick<SweepStep, "perplexity" | "repetition"> {
   const logprobs = trials.flatMap((trial) => trial.logprobs);
-  const mean = logprobs.reduce((sum, value) => sum + value, 0) / Math.max(1, logprobs.length);
-  const repetition = trials.reduce((sum, { answer }) => sum + repeatedShare(answer), 0) / trials.length;
-  return { perplexity: Math.exp(-mean), repetition };
+  const repetition = mean(trials.map(({ answer }) => repeatedShare(answer)));
+  return { perplexity: Math.exp(-mean(logprobs)), repetition };
 }
 
 /** As far as the text holds together without a gap, from the base outwards; null where it does at no strength but 0. */
@@ -123,13 +131,27 @@ export function recommendedRange(steps: readonly SweepStep[]): readonly [low: nu
   return low === 0 && high === 0 ? null : [low, high];
 }
 
-function holdsTogether(
-  step: Pick<SweepStep, "perplexity" | "repetition">,
-  base: Pick<SweepStep, "perplexity" | "repetition">,
-): boolean {
+/**
+ * Whether texts hold together, beside those that the base wrote to the same prompts, in the same order. A dozen texts
+ * are a small sample, so the perplexity keeps a standard error away from its limit.
+ */
+export function holdsTogether(trials: readonly Trial[], base: readonly Trial[]): boolean {
   const { perplexityRatio, repetition } = coherenceLimits;
+  // Prompt by prompt: what makes one text harder than another is in both.
+  const losses = trials.flatMap(({ logprobs }, index) => {
+    const other = base[index]?.logprobs ?? [];
+    return logprobs.length === 0 || other.length === 0 ? [] : [mean(other) - mean(logprobs)];
+  });
+  const loss = mean(losses);
+  const variance = losses.reduce((sum, one) => sum + (one - loss) ** 2, 0) / Math.max(1, losses.length - 1);
+  const standardError = Math.sqrt(variance / Math.max(1, losses.length));
   // A base that repeats itself must not be held against the vector.
-  return step.perplexity <= perplexityRatio * base.perplexity && step.repetition <= base.repetition + repetition;
+  const circles = figuresOf(trials).repetition - figuresOf(base).repetition;
+  return loss + standardError <= Math.log(perplexityRatio) && circles <= repetition;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
 /** @returns the tokens of an answer, without the one that ended it. */

@@ -32,9 +32,21 @@ export const unfinishedSentences: readonly string[] = [
   "Well, the answer is",
 ];
 
-/** Questions that ask for no mood and no manner: a vector is tried on them. */
+/**
+ * Questions that ask for no mood and no manner: a vector is tried on them. With three of them every fourth range held a
+ * strength at which the text had come apart, by fifty others; with twelve, 3 in 100 (docs/results.md).
+ */
 export const neutralPrompts: readonly string[] = [
   "What do you think about Monday mornings?",
   "Describe a walk through a town.",
   "How do I make a cup of tea?",
+  "Tell me about your family.",
+  "What happens in an office?",
+  "How do I get to the station?",
+  "Describe a river.",
+  "What do you think about cooking?",
+  "Tell me about a letter that came today.",
+  "How do I mend a chair?",
+  "Describe a room with two windows.",
+  "What can one do on a Sunday?",
 ];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { areaUnderCurve, layerDirection, lengthOf } from "../../../src/vectors/making/directions.js";
 import { checkLayers, makeDirections, usualLayers } from "../../../src/vectors/making/make-directions.js";
-import { recommendedRange, repeatedShare } from "../../../src/vectors/making/sweep.js";
+import { holdsTogether, recommendedRange, repeatedShare } from "../../../src/vectors/making/sweep.js";
 import { checkSides, type VectorSides } from "../../../src/vectors/making/vector-recipe.js";
 import { randomNormals } from "../../convert/tiny-folder.js";
 
@@ -152,6 +152,28 @@ describe("the recommended range", () => {
     const steps = [step(-1, true), step(-0.5, false), step(0, true), step(0.5, true), step(1, true), step(2, false)];
     expect(recommendedRange(steps)).toEqual([0, 1]);
     expect(recommendedRange([step(-0.5, false), step(0, true), step(0.5, false)])).toBeNull();
+  });
+
+  /** A text of four tokens that the base finds so likely, on the mean. */
+  const text = (logprob: number, answer = [1, 2, 3, 4]) => ({ answer, logprobs: answer.map(() => logprob) });
+  it("counts as apart what is unlikely, and, of a small sample, what may be", () => {
+    const base = [text(-1), text(-2), text(-3), text(-1)];
+    const less = (by: readonly number[]) => base.map(({ logprobs }, at) => text((logprobs[0] ?? 0) - (by[at] ?? 0)));
+    // Perplexities of 1.49 and 1.51 times the base's, prompt by prompt.
+    expect(holdsTogether(less([0.4, 0.4, 0.4, 0.4]), base)).toBe(true);
+    expect(holdsTogether(less([0.41, 0.41, 0.41, 0.41]), base)).toBe(false);
+    // 1.28 times on the mean, but by one text only.
+    expect(holdsTogether(less([1, 0, 0, 0]), base)).toBe(false);
+    expect(holdsTogether(less([0.3, 0.2, 0.2, 0.3]), base)).toBe(true);
+    // An empty text tells nothing, and neither does none at all.
+    expect(holdsTogether([text(-1), text(0, []), text(-3), text(-1)], base)).toBe(true);
+    expect(holdsTogether([text(0, [])], [text(0, [])])).toBe(true);
+  });
+
+  it("counts as apart what goes in circles, unless the base does", () => {
+    const circling = text(-1, [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
+    expect(holdsTogether([circling], [text(-1)])).toBe(false);
+    expect(holdsTogether([circling], [circling])).toBe(true);
   });
 
   it("knows a text that goes in circles", () => {
