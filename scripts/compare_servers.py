@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Greedy texts of two servers of one model, token by token: the same, or how near two tokens lay where they part.
 
-Both speak /v1/completions with log probabilities; llama.cpp's server and this one do. Standard library only.
+Both speak /v1/completions with log probabilities; llama.cpp's server and this one do. With --vector the first steers
+with a control vector, as the other was started with. Standard library only.
 
 example:
   llama-server -m model-f32.gguf --port 8081 & npx toast-serve serve --model fp32 &
   python compare_servers.py http://127.0.0.1:8000 http://127.0.0.1:8081
+  llama-server -m model-f32.gguf --port 8082 --control-vector-scaled happy.gguf:0.8 &
+  python compare_servers.py http://127.0.0.1:8000 http://127.0.0.1:8082 --vector happy@0.8
 """
 
 from __future__ import annotations
@@ -44,14 +47,19 @@ def main() -> int:
     parser.add_argument("ours", help="address of a server, such as http://127.0.0.1:8000")
     parser.add_argument("peer", help="address of the other, serving the same weights")
     parser.add_argument("--model", default=None, help="model id to ask the first for")
+    parser.add_argument("--vector", action="append", default=[], metavar="NAME[@STRENGTH]", help="may be repeated")
     parser.add_argument("--tokens", type=int, default=64, help="of each answer (default: 64)")
     parser.add_argument("--bound", type=float, default=0.05, help="largest gap at a parting (default: 0.05)")
     args = parser.parse_args()
+    vectors = [{"name": name, "strength": float(strength or 1)} for name, strength in map(split, args.vector)]
+    own = ({} if args.model is None else {"model": args.model}) | (
+        {"steering": {"vectors": vectors}} if vectors else {}
+    )
     partings = 0
     worst = 0.0
     for prompt in PROMPTS:
-        ours = complete(args.ours, prompt, args.tokens, args.model)
-        peer = complete(args.peer, prompt, args.tokens, None)
+        ours = complete(args.ours, prompt, args.tokens, own)
+        peer = complete(args.peer, prompt, args.tokens, {})
         place = next((i for i, (a, b) in enumerate(zip(ours, peer, strict=False)) if a[0] != b[0]), None)
         if place is None:
             print(f"same     {min(len(ours), len(peer)):3} tokens  {prompt!r}")
@@ -65,11 +73,14 @@ def main() -> int:
     return 0 if worst < args.bound else 1
 
 
-def complete(base: str, prompt: str, tokens: int, model: str | None) -> list[tuple[str, dict[str, float]]]:
+def split(vector: str) -> tuple[str, str]:
+    name, _, strength = vector.partition("@")
+    return name, strength
+
+
+def complete(base: str, prompt: str, tokens: int, more: dict) -> list[tuple[str, dict[str, float]]]:
     """Tokens with the log probabilities of the likeliest five at each place."""
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "repetition_penalty": 1, "logprobs": 5}
-    if model is not None:
-        body["model"] = model
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "repetition_penalty": 1, "logprobs": 5, **more}
     request = urllib.request.Request(
         f"{base.rstrip('/')}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
     )
