@@ -68,20 +68,26 @@ def write_texts(path: Path, texts: Iterable[DoseText]) -> None:
 
 
 def doses(texts: Iterable[DoseText]) -> dict[str, list[Dose]]:
-    """By subject, in the order of the strengths, the base's texts among them as strength 0; BASE alone too."""
-    grouped: dict[str, dict[float | None, list[DoseText]]] = defaultdict(lambda: defaultdict(list))
+    """By subject, in the order of the strengths; the base's texts are strength 0 of every vector and adapter.
+
+    Of a subject only prompts count that have a text at every strength: strengths are compared on the same ones.
+    """
+    grouped: dict[str, dict[float | None, dict[str, DoseText]]] = defaultdict(lambda: defaultdict(dict))
     for text in texts:
-        grouped[text.subject][text.strength].append(text)
+        grouped[text.subject][text.strength][text.prompt] = text
     base = grouped.get(BASE, {}).get(0.0)
+    found = {}
     for subject, by_strength in grouped.items():
-        if base is not None and subject != BASE and None not in by_strength:
+        if base is not None and None not in by_strength:
             by_strength[0.0] = base
-    return {
-        subject: [
-            dose_of(strength, by_strength[strength]) for strength in sorted(by_strength, key=lambda one: one or 0)
+        shared = set.intersection(*(set(by_prompt) for by_prompt in by_strength.values()))
+        if not shared:
+            raise DataError(f"'{subject}' has no prompt with a text at every strength: let measure_dose.py end its run")
+        found[subject] = [
+            dose_of(strength, [by_strength[strength][prompt] for prompt in sorted(shared)])
+            for strength in sorted(by_strength, key=lambda one: one or 0)
         ]
-        for subject, by_strength in grouped.items()
-    }
+    return found
 
 
 def dose_of(strength: float | None, texts: list[DoseText]) -> Dose:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import SCRIPTS, run_command
+from toast.data import DataError
 from toast.dose import DoseText, coherent_range, doses, read_texts, spearman, write_texts
 from toast.scores import PIRATE_WORDS, contractions, read_words, repetition, share_of, words_of
 
@@ -67,8 +68,10 @@ def server() -> Iterator[FakeServer]:
     thread.join()
 
 
-def text(strength: float | None, sentiment: float, logprob: float = -1.0, subject: str = "vector happy") -> DoseText:
-    return DoseText(subject, strength, "?", "text", 2, logprob, {"sentiment": sentiment})
+def text(
+    strength: float | None, sentiment: float, logprob: float = -1.0, subject: str = "vector happy", prompt: str = "?"
+) -> DoseText:
+    return DoseText(subject, strength, prompt, "text", 2, logprob, {"sentiment": sentiment})
 
 
 def test_words_with_the_apostrophes_of_pirates():
@@ -88,14 +91,16 @@ def test_contractions_and_repetition():
 
 
 def test_doses_have_the_base_as_strength_0_and_prompts_stand_alone():
-    texts = [text(0.0, 0.5, subject="base"), text(1.0, 0.7), text(1.0, 0.9), text(None, 1.0, subject="prompt x")]
-    found = doses(texts)
-    assert [dose.strength for dose in found["vector happy"]] == [0, 1]
+    base = [text(0.0, 0.5, subject="base", prompt=prompt) for prompt in "abc"]
+    steered = [text(1.0, 0.7, prompt="a"), text(1.0, 0.9, prompt="b")]
+    found = doses([*base, *steered, text(None, 1.0, subject="prompt x")])
+    assert [(dose.strength, dose.texts) for dose in found["vector happy"]] == [(0, 2), (1, 2)]
     mean, half = found["vector happy"][1].means["sentiment"]
-    assert (mean, found["vector happy"][1].texts) == (pytest.approx(0.8), 2)
-    assert half == pytest.approx(1.96 * 0.1)
+    assert (mean, half) == (pytest.approx(0.8), pytest.approx(1.96 * 0.1))
     assert found["vector happy"][1].perplexity == pytest.approx(math.exp(0.5))
     assert [dose.strength for dose in found["prompt x"]] == [None]
+    with pytest.raises(DataError, match="'vector happy' has no prompt with a text at every strength"):
+        doses([*base, text(1.0, 0.7, prompt="d")])
 
 
 def test_rank_correlation_shares_the_ranks_of_equal_values():
