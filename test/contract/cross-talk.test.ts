@@ -77,7 +77,11 @@ function requestOf(number: number): Asked {
     strength: one([-2, -1, -0.5, 0, 0.25, 0.8, 1, 2]),
     ...(random() < 0.3
       ? {
-          layers: one([[0, 0], [0, 1], [1, 1]]),
+          layers: one([
+            [0, 0],
+            [0, 1],
+            [1, 1],
+          ]),
         }
       : {}),
   });

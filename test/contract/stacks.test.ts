@@ -86,15 +86,15 @@ const shared = { prompt: "Tell me a story.", max_tokens: 12, seed: 3, temperatur
 
 describe("stacks in the arena of a real server", () => {
   it("are listed with what steers them and what they are told", async () => {
-    const { data } = (await (await fetch(`${url}/v1/contestants`)).json()) as { data: Record<string, unknown>[] };
-    const byId = Object.fromEntries(data.map((one) => [one["id"], one]));
-    expect(byId["tiny:alpaca@0.5+happy@2"]).toMatchObject({
+    const { data } = (await (await fetch(`${url}/v1/contestants`)).json()) as { data: { id: string }[] };
+    const byId = new Map(data.map((one) => [one.id, one]));
+    expect(byId.get("tiny:alpaca@0.5+happy@2")).toMatchObject({
       label: "tiny:alpaca@0.5+happy@2",
       model: "tiny:alpaca",
       steering: { strength: 0.5, vectors: [{ name: "happy", strength: 2 }] },
       system: null,
     });
-    expect(byId["told"]).toMatchObject({ label: told.label, steering: null, system: told.system });
+    expect(byId.get("told")).toMatchObject({ label: told.label, steering: null, system: told.system });
   });
 
   it("meet blind: a whole stack against a system message, named once the vote is cast", async () => {
@@ -122,7 +122,7 @@ describe("stacks in the arena of a real server", () => {
     const board = (await (await fetch(`${url}/v1/arena/leaderboard`)).json()) as {
       contestants: { contestant: string }[];
     };
-    expect(board.contestants.map(({ contestant }) => contestant).toSorted()).toEqual(wanted.toSorted());
+    expect(new Set(board.contestants.map(({ contestant }) => contestant))).toEqual(new Set(wanted));
   });
 
   it("say what chat completions say with the same steering and system message", async () => {
@@ -156,12 +156,16 @@ describe("stacks in the arena of a real server", () => {
   it("are refused with a sentence where the vector is not there, and the next battle goes on", async () => {
     const failed = await framesOf(await post("/v1/compare", { ...shared, contestants: ["lost", "told"] }));
     const error = failed.find(({ kind }) => kind === "error");
-    expect(error?.error?.message).toMatch(/no control vector 'gone'. Its control vectors: (formal, happy|happy, formal)\./);
+    expect(error?.error?.message).toMatch(
+      /no control vector 'gone'. Its control vectors: (formal, happy|happy, formal)\./,
+    );
     expect(failed.filter(({ kind }) => kind === "end")).toHaveLength(1);
     const tooMany = { contestant: "tiny", steering: { vectors: [{ name: "happy", strength: 9 }] } };
     const refused = await post("/v1/compare", { ...shared, contestants: [tooMany, "told"] });
     expect(refused.status).toBe(400);
-    expect(await refused.text()).toMatch(/contestants\[0\].steering.vectors\[0\].strength' must be a number from -4 to 4/);
+    expect(await refused.text()).toMatch(
+      /contestants\[0\].steering.vectors\[0\].strength' must be a number from -4 to 4/,
+    );
     const good = await framesOf(await post("/v1/compare", { ...shared, contestants: ["happy-in-one", "told"] }));
     expect(good.filter(({ kind }) => kind === "end")).toHaveLength(2);
   });
