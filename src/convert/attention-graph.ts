@@ -164,8 +164,8 @@ export function attention(
   const [queries, keys] = b.nodeOf("Split", [turned, b.int64([querySize, kvSize])], ["q", "k"], {
     attributes: { axis: { int: 2 } },
   });
-  // Scaled before the products, and out of the optimizer's sight of them, which would make it their alpha: with alpha = 1
-  // onnxruntime has kernels for one row.
+  // Scaled before the products, and out of the optimizer's sight of them, which would make it their alpha: with alpha
+  // 1 onnxruntime has kernels for one row.
   const scale = b.float32([1 / Math.sqrt(headDim)], []);
   const pastDims = ["P", kvHeads, "S", headDim];
   const projected: Projected = {
@@ -293,7 +293,7 @@ function addedUp(b: GraphBuilder, { parts }: PastBlocks, rows: Value, pieces: Va
   );
 }
 
-/** Rows of any number of tokens; the heads of a group are folded into the token axis, so keys serve them all at once. */
+/** Rows of several tokens: the heads of a group are folded into the token axis, and keys serve them all at once. */
 function severalTokens(
   b: GraphBuilder,
   config: LlamaConfig,

@@ -15,9 +15,9 @@ import { rotated, tensors } from "./weight-source.js";
  *
  * The residual stream is kept as [M,D] and only attention sees rows and tokens apart. The past comes in as plain inputs
  * and only the new keys and values go out: the binding copies every output, and a graph that returned whole caches
- * would copy them at every step. The past comes in blocks, as many a row as it needs: each block is attended to by its
- * row's queries, and the partial sums are added up row by row (see attention-graph.ts). So rows of very different length
- * share a forward and none pays for the longest.
+ * would copy them at every step. The past comes in blocks, as many a row as it needs: each block is attended to by
+ * its row's queries, and the partial sums are added up row by row (see attention-graph.ts). So rows of very different
+ * length share a forward and none pays for the longest.
  *
  * @param quantization of every linear layer (see linear-layers.ts). Quantized either way, the embedding table and the
  *   output head are int8.

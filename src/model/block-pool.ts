@@ -43,8 +43,8 @@ export class BlockPool {
 }
 
 /**
- * Up to this share of a side is suffered as holes before blocks are moved: a forward reads holes as well, and finds rows
- * of one block each quickest where there are none. A block is moved in about a millisecond.
+ * Up to this share of a side is suffered as holes before blocks are moved: a forward reads holes as well, and finds
+ * rows of one block each quickest where there are none. A block is moved in about a millisecond.
  */
 const holeShare = 1 / 32;
 

@@ -22,9 +22,9 @@ export const decoderInputs = {
   /** int64 [P]: whose past a block is; any row for a block that belongs to none and is masked as a whole. */
   blockRows: "block_rows",
   /**
-   * int64 [any]: in which order the blocks are added up, in as many lists as `blockOrderParts` says. A row's result depends on the
-   * order of its own blocks, not on what stands between them. No list may hold more than `maxPartBlocks` blocks where
-   * two are of one row.
+   * int64 [any]: in which order the blocks are added up, in as many lists as `blockOrderParts` says. A row's result
+   * depends on the order of its own blocks, not on what stands between them. No list may hold more than
+   * `maxPartBlocks` blocks where two are of one row.
    */
   blockOrder: (part: number) => `block_order.${part}`,
   /** float32 [L,R,T,kv]: added to the value projection's output of every layer; zeros for a bottom-up row. */

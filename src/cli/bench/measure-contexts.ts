@@ -30,7 +30,7 @@ export async function measureContexts(
   stop: AbortSignal,
   onRun: (fraction: number) => void,
 ): Promise<{ readonly speeds: readonly ContextSpeed[]; readonly ratios: readonly Ratio[] }> {
-  const ways = model.ways.filter((way) => way !== "sequential");
+  const ways = model.ways.filter((way) => way === "plain" || way === "draftAhead");
   const lengths = settings.lengths.filter((length) => length <= model.info.contextLength).toSorted((a, b) => a - b);
   const cases = lengths.flatMap((length) => ways.map((way): ContextCase => ({ way, length })));
   // Every run reads a text of its own.

@@ -14,8 +14,8 @@ export const sections = [
 ] as const;
 export type Section = (typeof sections)[number];
 /**
- * Only when they are asked for: the soak is minutes long and no matter of speed, reports are what few requests want, and
- * a peer (--peer) is not everywhere.
+ * Only when they are asked for: the soak is minutes long and no matter of speed, reports are what few requests want,
+ * and a peer (--peer) is not everywhere.
  */
 const extraSections: readonly Section[] = ["reports", "soak", "peer"];
 export const defaultSections: readonly Section[] = sections.filter((section) => !extraSections.includes(section));

@@ -33,8 +33,8 @@ export const unfinishedSentences: readonly string[] = [
 ];
 
 /**
- * Questions that ask for no mood and no manner: a vector is tried on them. Of ranges found on three, every fourth held a
- * strength at which fifty say that the text has come apart; on twelve hardly any does (scripts/LOG.md).
+ * Questions that ask for no mood and no manner: a vector is tried on them. Of ranges found on three, every fourth held
+ * a strength at which fifty say that the text has come apart; on twelve hardly any does (scripts/LOG.md).
  */
 export const neutralPrompts: readonly string[] = [
   "What do you think about Monday mornings?",
