@@ -67,7 +67,7 @@ const doors = {
   "@opentelemetry": "^src/server/edge/tracing\\.ts$",
   "jsonc-parser": "^src/(json-tree|cli/read-config-file)\\.ts$",
   yaml: "^src/cli/read-config-file\\.ts$",
-  "@electric-sql/pglite": "^src/arena/store/embedded-store\\.ts$",
+  libsql: "^src/arena/store/sqlite-store\\.ts$",
   "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
   pg: "^src/arena/store/postgres-store\\.ts$",
   "drizzle-orm": "^src/arena/store/",

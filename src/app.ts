@@ -5,7 +5,8 @@ import { AdapterLibrary } from "./adapters/adapter-library.js";
 import { Arena } from "./arena/arena.js";
 import type { OwnServer } from "./arena/contestants/contestant.js";
 import { Roster, readRoster } from "./arena/contestants/roster.js";
-import { openStore } from "./arena/store/open-store.js";
+import { tryStore } from "./arena/store/open-store.js";
+import { ArenaThread, openThreadStore } from "./arena/thread/arena-thread.js";
 import { convertInThread } from "./convert/convert-in-thread.js";
 import type { EnginePhase } from "./engine/engine.js";
 import { EngineRegistry } from "./engine/engine-registry.js";
@@ -51,9 +52,10 @@ export interface AppHooks {
   /** Of this package, for traces. */
   readonly version?: string;
   readonly onPhase?: (folder: string, phase: EnginePhase) => void;
-  /** Compiled entries of the engines' and the converter's threads, for a process that runs from source. */
+  /** Compiled entries of the engines', the converter's and the arena's threads, for a process that runs from source. */
   readonly workerUrl?: URL;
   readonly converterUrl?: URL;
+  readonly arenaUrl?: URL;
 }
 
 /**
@@ -89,7 +91,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   const registry = new EngineRegistry(engines, { observe, preparing: () => preparing, names: config.servedNames });
   const logError: ServerDeps["logError"] = (requestId, error) =>
     log.error({ requestId, err: error }, "A request failed.");
-  const arena = await openArena(config, ownServer(registry, logError), hooks.environment ?? {});
+  const { arena, closeArena } = await openArena(config, ownServer(registry, logError), hooks);
   const routes = createServerApp({
     registry,
     running,
@@ -105,6 +107,10 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     startedAt: Math.floor(Date.now() / 1000),
     logError,
   });
+  // A model is served whatever becomes of the arena.
+  tryStore(config, () => arena.open()).catch((error: Error) =>
+    log.warn({ err: error }, `The arena is not available: ${error.message}`),
+  );
   // The port first: a port that is taken should not cost the loading of a model.
   const server: HttpServer = await listen((request, bindings) => routes.fetch(request, bindings), {
     host: config.host,
@@ -147,7 +153,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       await vectors.stop();
       await registry.close();
       await tracing?.close();
-      await arena.close();
+      await closeArena();
     },
   };
 }
@@ -156,9 +162,16 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
  * The store is opened by the first battle.
  * @throws ToastError `file_missing`, `invalid_config` when the file of contestants is not right.
  */
-async function openArena(config: ServeConfig, own: OwnServer, environment: NodeJS.ProcessEnv): Promise<Arena> {
+async function openArena(config: ServeConfig, own: OwnServer, { environment = {}, arenaUrl }: AppHooks) {
   const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment, steeringChoice);
-  return new Arena(new Roster(entries, own), () => openStore(config));
+  // Boards have a thread of their own: a vote waits for none.
+  const boards = new ArenaThread(config, arenaUrl);
+  const arena = new Arena(
+    new Roster(entries, own),
+    () => openThreadStore(config, arenaUrl),
+    (filter) => boards.call("board", filter),
+  );
+  return { arena, closeArena: () => Promise.all([arena.close(), boards.close()]) };
 }
 
 function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }: ServeConfig) {

@@ -3,24 +3,39 @@ import { ToastError } from "../errors.js";
 import { type BattleRecord, type BattleSide, storableText } from "./battle-record.js";
 import { ballotFits, newBallot } from "./battles/ballot.js";
 import type { Pair } from "./battles/two-answers.js";
+import { type ArenaBoard, Boards } from "./boards.js";
 import type { Contestant, Question } from "./contestants/contestant.js";
 import type { Roster } from "./contestants/roster.js";
-import { type Leaderboard, leaderboardOf } from "./ratings/leaderboard.js";
 import type { Winner } from "./ratings/match.js";
-import type { BattleFilter, BattleStore, ImportCount } from "./store/battle-store.js";
+import { type BattleFilter, type BattleStore, type ImportCount, recordsOf } from "./store/battle-store.js";
 
 /** Battles between contestants, and what the votes say. Knows no HTTP. */
 export class Arena {
   readonly roster: Roster;
   readonly #openStore: () => Promise<BattleStore>;
   #store: Promise<BattleStore> | null = null;
-  /** Boards by filter; thrown away with every vote. */
-  readonly #boards = new Map<string, Promise<ArenaBoard>>();
+  readonly #boards: Boards;
 
-  /** @param openStore called when the store is first needed: a server that nobody votes on keeps no database. */
-  constructor(roster: Roster, openStore: () => Promise<BattleStore>) {
+  /**
+   * @param openStore called when the store is first needed: a server that nobody votes on keeps no database.
+   * @param computeBoard of what is in that store; takes its time in another thread.
+   */
+  constructor(
+    roster: Roster,
+    openStore: () => Promise<BattleStore>,
+    computeBoard: (filter: BattleFilter) => Promise<ArenaBoard>,
+  ) {
     this.roster = roster;
     this.#openStore = openStore;
+    this.#boards = new Boards(computeBoard);
+  }
+
+  /**
+   * To be awaited before anything is done whose outcome has to be stored.
+   * @throws ToastError `store_failed`
+   */
+  async open(): Promise<void> {
+    await this.#opened();
   }
 
   /**
@@ -72,29 +87,22 @@ export class Arena {
     }
     const vote = { winner, judge: "human", votedAt: new Date(), details: null };
     await store.addVote(id, vote);
-    this.#boards.clear();
+    this.#boards.outdate();
     return { ...found.record, vote };
   }
 
-  async leaderboard(filter: BattleFilter): Promise<ArenaBoard> {
-    const key = JSON.stringify([filter.category, filter.source, filter.judge]);
-    const known = this.#boards.get(key);
-    if (known !== undefined) return known;
-    const board = this.#board(filter);
-    // A few categories at most are looked at between two votes; a client that makes them up must not fill the memory.
-    if (this.#boards.size >= 50) this.#boards.clear();
-    this.#boards.set(key, board);
-    board.catch(() => this.#boards.delete(key));
-    return board;
+  /** @throws ToastError `store_failed`, `server_overloaded` */
+  leaderboard(filter: BattleFilter): Promise<ArenaBoard> {
+    return this.#boards.look(filter);
   }
 
   async records(filter: BattleFilter): Promise<AsyncIterable<BattleRecord>> {
-    return (await this.#opened()).records(filter);
+    return recordsOf(await this.#opened(), filter);
   }
 
   async import(records: readonly BattleRecord[]): Promise<ImportCount> {
     const count = await (await this.#opened()).importRecords(records);
-    this.#boards.clear();
+    this.#boards.outdate();
     return count;
   }
 
@@ -115,12 +123,6 @@ export class Arena {
     return this.#store;
   }
 
-  async #board(filter: BattleFilter): Promise<ArenaBoard> {
-    const store = await this.#opened();
-    const [matches, categories] = await Promise.all([store.matches(filter), store.categories()]);
-    return { categories, leaderboard: leaderboardOf(matches) };
-  }
-
   #drawTwo(): readonly [Contestant, Contestant] {
     const pool = this.roster.contestants.filter(({ arena }) => arena);
     const first = pool[randomInt(Math.max(1, pool.length))];
@@ -134,11 +136,6 @@ export class Arena {
     }
     return [first, second];
   }
-}
-
-export interface ArenaBoard {
-  readonly categories: readonly string[];
-  readonly leaderboard: Leaderboard;
 }
 
 /** A battle that was shown to its end. */

@@ -13,6 +13,7 @@ import type { ServerDeps } from "./server-deps.js";
 export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   const app = new Hono<RequestEnvironment>();
 
+  app.use(onlyErrors);
   app.use(attachRequestId);
   installEdge(app, deps.edge, accessTable(routes));
   app.use(
@@ -36,12 +37,23 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   app.onError((error, context) => {
     const response = errorResponse(context, error);
     // A client that has gone breaks the reading of its own body; that is no failure of the server.
-    if (response.status === 500 && !context.req.raw.signal.aborted) {
+    const failed = response.status === 500 || (error instanceof ToastError && error.code === "store_failed");
+    if (failed && !context.req.raw.signal.aborted) {
       deps.logError(context.get("requestId"), error);
     }
     return response;
   });
   return app;
+}
+
+/** Hono hands on to nobody what is thrown and no Error. */
+async function onlyErrors(_context: Context, next: () => Promise<void>): Promise<void> {
+  try {
+    await next();
+  } catch (error) {
+    if (error instanceof Error) throw error;
+    throw new Error(`Something was thrown that is no error (${typeof error}).`, { cause: error });
+  }
 }
 
 function errorResponse(context: Context, error: unknown): Response {

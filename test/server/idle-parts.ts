@@ -13,7 +13,7 @@ export function idleParts(registry: EngineRegistry): Pick<ServerDeps, "adapters"
   const quiet = () => {};
   const log = { info: quiet, warn: quiet, error: quiet };
   const library = new AdapterLibrary({ hosts: [], directory: null, convert: never, log });
-  const arena = new Arena(new Roster([], ownServer(registry, quiet)), never);
+  const arena = new Arena(new Roster([], ownServer(registry, quiet)), never, never);
   return {
     adapters: { library, maxBytes: 1 },
     vectors: new VectorLibrary({ hosts: [], directory: "/nowhere", log }),

@@ -4,7 +4,7 @@ import { ToastError } from "../../errors.js";
 import { type BattleRecord, type BattleSide, recordFromWire, toWire } from "../battle-record.js";
 import { type Contestant, completeAnswer, type Question } from "../contestants/contestant.js";
 import { winners } from "../ratings/match.js";
-import { Journal } from "../store/journal.js";
+import { Journal } from "./journal.js";
 import { type JudgedPair, judgePair } from "./judge.js";
 import type { BatchPrompt } from "./prompt-set.js";
 import type { RecordedAnswers } from "./recorded-answers.js";

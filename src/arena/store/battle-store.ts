@@ -13,9 +13,16 @@ export interface ImportCount {
   readonly known: number;
 }
 
+export interface StoredBattle {
+  readonly record: BattleRecord;
+  /** What a vote's ballot has to hash to; null: no vote is taken. */
+  readonly ballotHash: string | null;
+}
+
 /**
  * Battles and votes, which are added and never changed. What a promise has resolved for survives the process and its
- * machine.
+ * machine; of what it was rejected for nothing is left. All methods throw ToastError `store_failed` when the place
+ * where it lies is full, locked, away or not to be written.
  */
 export interface BattleStore {
   /** @param ballotHash what a vote's ballot has to hash to; null: no vote is taken. */
@@ -23,12 +30,29 @@ export interface BattleStore {
   /** @throws ToastError `already_voted` */
   addVote(battleId: string, vote: BattleVote): Promise<void>;
   importRecords(records: readonly BattleRecord[]): Promise<ImportCount>;
-  find(battleId: string): Promise<{ readonly record: BattleRecord; readonly ballotHash: string | null } | null>;
+  find(battleId: string): Promise<StoredBattle | null>;
   /** Those that were voted on, in the order of their battles. */
   matches(filter: BattleFilter): Promise<readonly Match[]>;
   /** Of battles that were voted on, sorted. */
   categories(): Promise<readonly string[]>;
-  /** Oldest first, read page by page. */
-  records(filter: BattleFilter): AsyncIterable<BattleRecord>;
+  /** Oldest first, from the one behind `after` on (null: from the first); at most {@link pageRows}. */
+  page(filter: BattleFilter, after: BattleRecord | null): Promise<readonly BattleRecord[]>;
   close(): Promise<void>;
+}
+
+/** Records that are read at a time. */
+export const pageRows = 200;
+
+/** All records, oldest first, read page by page. */
+export async function* recordsOf(
+  store: Pick<BattleStore, "page">,
+  filter: BattleFilter,
+): AsyncGenerator<BattleRecord, void, undefined> {
+  let after: BattleRecord | null = null;
+  for (;;) {
+    const records: readonly BattleRecord[] = await store.page(filter, after);
+    yield* records;
+    after = records.at(-1) ?? null;
+    if (records.length < pageRows) return;
+  }
 }

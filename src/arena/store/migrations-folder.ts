@@ -1,4 +1,6 @@
 import { fileURLToPath } from "node:url";
 
 /** Beside `src/` and `dist/` alike. */
-export const migrationsFolder = fileURLToPath(new URL("../../../migrations", import.meta.url));
+export function migrationsFolder(kind: "postgres" | "sqlite"): string {
+  return fileURLToPath(new URL(`../../../migrations/${kind}`, import.meta.url));
+}

@@ -1,10 +1,11 @@
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
-import { ToastError } from "../../errors.js";
 import type { BattleStore } from "./battle-store.js";
 import { migrationsFolder } from "./migrations-folder.js";
+import * as tables from "./postgres-schema.js";
 import { SqlStore } from "./sql-store.js";
+import { postgresFault } from "./store-faults.js";
 
 /** Any number: servers that start together migrate one after the other. */
 const migrationLock = 2305_15542;
@@ -19,25 +20,38 @@ export async function openPostgresStore(url: string): Promise<BattleStore> {
     connectionString: url,
     max: 10,
     connectionTimeoutMillis: 10_000,
+    // A server that hangs is as good as one that is away.
+    query_timeout: 30_000,
     // A vote is acknowledged when it is on the server's disk, whatever the server's default is.
     options: "-c synchronous_commit=on",
   });
   // A connection that is lost while it is idle must not end the process; the next query opens another.
   pool.on("error", () => {});
-  try {
-    const client = await pool.connect();
+  const run = async <Value>(work: () => Promise<Value>): Promise<Value> => {
     try {
-      await client.query("select pg_advisory_lock($1)", [migrationLock]);
-      await migrate(drizzle({ client }), { migrationsFolder });
-    } finally {
-      await client.query("select pg_advisory_unlock($1)", [migrationLock]).catch(() => {});
-      client.release();
+      return await work();
+    } catch (error) {
+      throw postgresFault(error);
     }
-  } catch (cause) {
+  };
+  try {
+    await run(() => migrated(pool));
+  } catch (error) {
     await pool.end();
-    const reason =
-      cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : String(cause);
-    throw new ToastError("store_failed", `The arena's database (DATABASE_URL) cannot be used: ${reason}.`, { cause });
+    throw error;
   }
-  return new SqlStore(drizzle({ client: pool }), () => pool.end());
+  return new SqlStore({ database: drizzle({ client: pool }), tables, run, close: () => pool.end() });
+}
+
+async function migrated(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect();
+  // A connection that is lost while it is held says so here as well as to whoever waits for it.
+  client.on("error", () => {});
+  try {
+    await client.query("select pg_advisory_lock($1)", [migrationLock]);
+    await migrate(drizzle({ client }), { migrationsFolder: migrationsFolder("postgres") });
+  } finally {
+    await client.query("select pg_advisory_unlock($1)", [migrationLock]).catch(() => {});
+    client.release();
+  }
 }

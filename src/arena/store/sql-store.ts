@@ -1,105 +1,108 @@
-import { and, asc, eq, gt, inArray, isNotNull, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, eq, gt, isNotNull, or, type SQL } from "drizzle-orm";
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { ToastError } from "../../errors.js";
 import { type Battle, type BattleRecord, type BattleVote, charactersOf, placesOf } from "../battle-record.js";
 import type { Match, Winner } from "../ratings/match.js";
-import type { BattleFilter, BattleStore, ImportCount } from "./battle-store.js";
-import { battles, votes } from "./schema.js";
+import { type BattleFilter, type BattleStore, type ImportCount, pageRows, type StoredBattle } from "./battle-store.js";
+import type * as tables from "./postgres-schema.js";
 
-/** What both drivers are to Drizzle. */
+/** What a driver is to Drizzle. */
 export type Database = PgDatabase<PgQueryResultHKT>;
+export type Tables = typeof tables;
 
-/** Rows of an INSERT, and of a page of an export: Postgres takes 65,535 parameters a statement. */
+export interface SqlStoreOptions {
+  /** SQLite's has another type and the same methods; the same for its tables. */
+  readonly database: Database;
+  readonly tables: Tables;
+  /** Runs statements that belong together, in the order that the driver needs; says what their failures are told as. */
+  readonly run: <Value>(work: () => Promise<Value>) => Promise<Value>;
+  readonly close: () => Promise<void>;
+}
+
+/** Rows of an INSERT: SQLite takes 32,766 parameters a statement, Postgres 65,535. */
 const batchRows = 200;
 
-/** Battles and votes in any Postgres. */
+/** Battles and votes in any database that Drizzle speaks to: the same statements for SQLite and Postgres. */
 export class SqlStore implements BattleStore {
   readonly #database: Database;
+  readonly #tables: Tables;
+  readonly #run: SqlStoreOptions["run"];
   readonly #close: () => Promise<void>;
 
-  constructor(database: Database, close: () => Promise<void>) {
+  constructor({ database, tables, run, close }: SqlStoreOptions) {
     this.#database = database;
+    this.#tables = tables;
+    this.#run = run;
     this.#close = close;
   }
 
   async addBattle(battle: Battle, ballotHash: string | null): Promise<void> {
-    await this.#database.insert(battles).values(battleRow(battle, ballotHash));
+    await this.#run(() => this.#database.insert(this.#tables.battles).values(battleRow(battle, ballotHash)));
   }
 
   async addVote(battleId: string, vote: BattleVote): Promise<void> {
-    const added = await this.#database
-      .insert(votes)
-      .values({ battleId, ...vote })
-      .onConflictDoNothing()
-      .returning({ id: votes.battleId });
+    const { votes } = this.#tables;
+    const added = await this.#run(() =>
+      this.#database
+        .insert(votes)
+        .values({ battleId, ...vote })
+        .onConflictDoNothing()
+        .returning({ id: votes.battleId }),
+    );
     if (added.length === 0) {
       throw new ToastError("already_voted", "This battle has its vote already; each battle takes one.");
     }
   }
 
-  async importRecords(records: readonly BattleRecord[]): Promise<ImportCount> {
+  importRecords(records: readonly BattleRecord[]): Promise<ImportCount> {
     return this.insertMissing(records.map((record) => ({ record, ballotHash: null })));
   }
 
   /** Adds what is not there, by id, all or nothing; keeps what is. */
-  async insertMissing(
-    entries: readonly { readonly record: BattleRecord; readonly ballotHash: string | null }[],
-  ): Promise<ImportCount> {
-    let imported = 0;
-    await this.#database.transaction(async (transaction) => {
-      for (let from = 0; from < entries.length; from += batchRows) {
-        const batch = entries.slice(from, from + batchRows);
-        const added = await transaction
-          .insert(battles)
-          .values(batch.map(({ record, ballotHash }) => battleRow(record, ballotHash)))
-          .onConflictDoNothing()
-          .returning({ id: battles.id });
-        imported += added.length;
-        const voted = batch.flatMap(({ record: { id, vote } }) => (vote === null ? [] : [{ battleId: id, ...vote }]));
-        if (voted.length > 0) await transaction.insert(votes).values(voted).onConflictDoNothing();
-      }
-    });
+  async insertMissing(entries: readonly StoredBattle[]): Promise<ImportCount> {
+    const { battles, votes } = this.#tables;
+    const imported = await this.#run(() =>
+      this.#database.transaction(async (transaction) => {
+        let added = 0;
+        for (let from = 0; from < entries.length; from += batchRows) {
+          const batch = entries.slice(from, from + batchRows);
+          const rows = await transaction
+            .insert(battles)
+            .values(batch.map(({ record, ballotHash }) => battleRow(record, ballotHash)))
+            .onConflictDoNothing()
+            .returning({ id: battles.id });
+          added += rows.length;
+          const voted = batch.flatMap(({ record: { id, vote } }) => (vote === null ? [] : [{ battleId: id, ...vote }]));
+          if (voted.length > 0) await transaction.insert(votes).values(voted).onConflictDoNothing();
+        }
+        return added;
+      }),
+    );
     return { imported, known: entries.length - imported };
   }
 
-  /** @returns those of the ids that have a battle, and those that have a vote. */
-  async known(ids: readonly string[]): Promise<{ battles: ReadonlySet<string>; votes: ReadonlySet<string> }> {
-    const found = { battles: new Set<string>(), votes: new Set<string>() };
-    for (let from = 0; from < ids.length; from += 10_000) {
-      const rows = await this.#database
-        .select({ id: battles.id, voted: votes.battleId })
-        .from(battles)
-        .leftJoin(votes, eq(votes.battleId, battles.id))
-        .where(inArray(battles.id, ids.slice(from, from + 10_000)));
-      for (const { id, voted } of rows) {
-        found.battles.add(id);
-        if (voted !== null) found.votes.add(id);
-      }
-    }
-    return found;
-  }
-
-  async find(battleId: string) {
-    const rows = await this.#select(eq(battles.id, battleId), 1);
-    const row = rows[0];
+  async find(battleId: string): Promise<StoredBattle | null> {
+    const [row] = await this.#run(() => this.#select(eq(this.#tables.battles.id, battleId), 1));
     return row === undefined ? null : { record: recordOf(row), ballotHash: row.battle.ballotHash };
   }
 
   async matches(filter: BattleFilter): Promise<readonly Match[]> {
-    const rows = await this.#database
-      .select({
-        left: battles.leftContestant,
-        right: battles.rightContestant,
-        leftCharacters: battles.leftCharacters,
-        rightCharacters: battles.rightCharacters,
-        winner: votes.winner,
-        // A judge's own words stay where they are.
-        places: sql<unknown>`${votes.details} -> 'places'`,
-      })
-      .from(battles)
-      .innerJoin(votes, eq(votes.battleId, battles.id))
-      .where(conditionOf(filter))
-      .orderBy(asc(battles.createdAt), asc(battles.id));
+    const { battles, votes, places } = this.#tables;
+    const rows = await this.#run(() =>
+      this.#database
+        .select({
+          left: battles.leftContestant,
+          right: battles.rightContestant,
+          leftCharacters: battles.leftCharacters,
+          rightCharacters: battles.rightCharacters,
+          winner: votes.winner,
+          places,
+        })
+        .from(battles)
+        .innerJoin(votes, eq(votes.battleId, battles.id))
+        .where(this.#conditionOf(filter))
+        .orderBy(asc(battles.createdAt), asc(battles.id)),
+    );
     return rows.map(({ winner, places, ...match }) => ({
       ...match,
       winner: winner as Winner,
@@ -108,35 +111,38 @@ export class SqlStore implements BattleStore {
   }
 
   async categories(): Promise<readonly string[]> {
-    const rows = await this.#database
-      .selectDistinct({ category: battles.category })
-      .from(battles)
-      .innerJoin(votes, eq(votes.battleId, battles.id))
-      .where(isNotNull(battles.category))
-      .orderBy(asc(battles.category));
+    const { battles, votes } = this.#tables;
+    const rows = await this.#run(() =>
+      this.#database
+        .selectDistinct({ category: battles.category })
+        .from(battles)
+        .innerJoin(votes, eq(votes.battleId, battles.id))
+        .where(isNotNull(battles.category))
+        .orderBy(asc(battles.category)),
+    );
     return rows.flatMap(({ category }) => (category === null ? [] : [category]));
   }
 
-  async *records(filter: BattleFilter): AsyncGenerator<BattleRecord, void, undefined> {
-    let after: SQL | undefined;
-    for (;;) {
-      const rows = await this.#select(and(conditionOf(filter), after), batchRows);
-      for (const row of rows) yield recordOf(row);
-      const last = rows.at(-1)?.battle;
-      if (last === undefined || rows.length < batchRows) return;
-      after = or(
-        gt(battles.createdAt, last.createdAt),
-        and(eq(battles.createdAt, last.createdAt), gt(battles.id, last.id)),
-      );
-    }
+  async page(filter: BattleFilter, after: BattleRecord | null): Promise<readonly BattleRecord[]> {
+    const { battles } = this.#tables;
+    const behind =
+      after === null
+        ? undefined
+        : or(
+            gt(battles.createdAt, after.createdAt),
+            and(eq(battles.createdAt, after.createdAt), gt(battles.id, after.id)),
+          );
+    const rows = await this.#run(() => this.#select(and(this.#conditionOf(filter), behind), pageRows));
+    return rows.map(recordOf);
   }
 
   close(): Promise<void> {
     return this.#close();
   }
 
-  #select(condition: SQL | undefined, limit: number) {
-    return this.#database
+  async #select(condition: SQL | undefined, limit: number): Promise<readonly Row[]> {
+    const { battles, votes } = this.#tables;
+    return await this.#database
       .select({ battle: battles, vote: votes })
       .from(battles)
       .leftJoin(votes, eq(votes.battleId, battles.id))
@@ -144,17 +150,18 @@ export class SqlStore implements BattleStore {
       .orderBy(asc(battles.createdAt), asc(battles.id))
       .limit(limit);
   }
+
+  #conditionOf({ category, source, judge }: BattleFilter): SQL | undefined {
+    const { battles, votes } = this.#tables;
+    return and(
+      category === undefined ? undefined : eq(battles.category, category),
+      source === undefined ? undefined : eq(battles.source, source),
+      judge === undefined ? undefined : eq(votes.judge, judge),
+    );
+  }
 }
 
-function conditionOf({ category, source, judge }: BattleFilter): SQL | undefined {
-  return and(
-    category === undefined ? undefined : eq(battles.category, category),
-    source === undefined ? undefined : eq(battles.source, source),
-    judge === undefined ? undefined : eq(votes.judge, judge),
-  );
-}
-
-function battleRow(battle: Battle, ballotHash: string | null): typeof battles.$inferInsert {
+function battleRow(battle: Battle, ballotHash: string | null): Tables["battles"]["$inferInsert"] {
   return {
     id: battle.id,
     source: battle.source,
@@ -174,8 +181,8 @@ function battleRow(battle: Battle, ballotHash: string | null): typeof battles.$i
 }
 
 interface Row {
-  readonly battle: typeof battles.$inferSelect;
-  readonly vote: typeof votes.$inferSelect | null;
+  readonly battle: Tables["battles"]["$inferSelect"];
+  readonly vote: Tables["votes"]["$inferSelect"] | null;
 }
 
 function recordOf({ battle, vote }: Row): BattleRecord {

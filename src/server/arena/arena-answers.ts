@@ -85,6 +85,7 @@ export const leaderboardSchema = z
     object: z.literal("leaderboard"),
     category: z.string().nullable(),
     categories: z.array(z.string()),
+    computed_at: z.iso.datetime().describe("When the votes were read that it was computed from."),
     battles: z.int(),
     rounds: z.int(),
     confidence: z.number(),

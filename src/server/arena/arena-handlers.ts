@@ -1,8 +1,8 @@
 import type { Context } from "hono";
 import type { z } from "zod";
-import type { ArenaBoard } from "../../arena/arena.js";
 import { jsonLines } from "../../arena/batch/json-lines.js";
 import { type BattleRecord, recordFromWire, toWire } from "../../arena/battle-record.js";
+import type { ArenaBoard } from "../../arena/boards.js";
 import type { Contestant } from "../../arena/contestants/contestant.js";
 import { ToastError } from "../../errors.js";
 import { toHttpError } from "../../openai/error-envelope.js";
@@ -48,6 +48,8 @@ export async function startBattle({ context, deps, body }: Call<z.output<typeof 
   // A random pair of half of the models would be a strange one.
   requireReady(deps.registry);
   const contestants = arena.draw(request.contestants);
+  // Two answers that cannot be kept would be computed for nothing.
+  await arena.open();
   return stream(context, deps, (signal, onError) => battleFrames(arena, contestants, request, pace, signal, onError));
 }
 
@@ -63,7 +65,8 @@ export async function showLeaderboard({ context, deps }: Call) {
 }
 
 export async function exportBattles({ context, deps }: Call): Promise<Response> {
-  return ndjson(await deps.arena.arena.records(parseFilter(context.req.query())));
+  const records = await deps.arena.arena.records(parseFilter(context.req.query()));
+  return ndjson(records, (error) => deps.logError(context.get("requestId"), error));
 }
 
 export async function importBattles({ context, deps }: Call): Promise<z.input<typeof importCountSchema>> {
@@ -127,27 +130,41 @@ function contestantOf({ id, label, kind, model, steering, system, template, aren
   return { id, label, kind, model, steering, system, template, arena };
 }
 
-function boardOf({ leaderboard, categories }: ArenaBoard, category: string | null) {
+function boardOf({ leaderboard, categories, computedAt }: ArenaBoard, category: string | null) {
   const { standings, pairings, ...rest } = leaderboard;
   return toWire({
     object: "leaderboard" as const,
     category,
     categories,
+    computedAt,
     ...rest,
     contestants: standings,
     pairs: pairings,
   });
 }
 
-function ndjson(records: AsyncIterable<BattleRecord>): Response {
+/**
+ * Reads the first page before the response begins: a store that fails is a status, not half a file.
+ * @param onError hears of a failure in the middle, which cuts the connection.
+ */
+async function ndjson(records: AsyncIterable<BattleRecord>, onError: (error: unknown) => void): Promise<Response> {
   const encoder = new TextEncoder();
   const source = records[Symbol.asyncIterator]();
+  let next = await source.next();
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const next = await source.next();
-        if (next.done === true) controller.close();
-        else controller.enqueue(encoder.encode(`${JSON.stringify(toWire(next.value))}\n`));
+        if (next.done === true) {
+          controller.close();
+          return;
+        }
+        controller.enqueue(encoder.encode(`${JSON.stringify(toWire(next.value))}\n`));
+        try {
+          next = await source.next();
+        } catch (error) {
+          onError(error);
+          controller.error(error);
+        }
       },
       async cancel() {
         await source.return?.();

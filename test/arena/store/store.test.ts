@@ -1,12 +1,17 @@
 import { spawn } from "node:child_process";
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
+import Sqlite from "libsql";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { BattleStore } from "../../../src/arena/store/battle-store.js";
+import { type BattleRecord, toWire } from "../../../src/arena/battle-record.js";
+import { type BattleStore, recordsOf } from "../../../src/arena/store/battle-store.js";
 import { openStore } from "../../../src/arena/store/open-store.js";
+import { networkFileSystem } from "../../../src/arena/store/sqlite-store.js";
+import { openThreadStore } from "../../../src/arena/thread/arena-thread.js";
 import { battle, humanVote, record, side } from "./battle.js";
 import { findPostgres, startPostgres, type TestPostgres } from "./start-postgres.js";
 
@@ -14,28 +19,23 @@ const bin = findPostgres();
 const { TOAST_REQUIRE_POSTGRES: required } = process.env;
 if (bin === null) {
   process.stderr.write(
-    "\n!! No Postgres server is installed: the arena's store is tested on PGlite only. apt-get install postgresql\n\n",
+    "\n!! No Postgres server is installed: the arena's store is tested on SQLite only. apt-get install postgresql\n\n",
   );
 }
 
+/** Threads run compiled code. */
+const arenaUrl = new URL("../../../dist/arena/thread/arena-worker.js", import.meta.url);
+
 let scratch: string;
-/** An empty store: making Postgres's own tables takes seconds, copying them does not. */
-let template: string;
-beforeAll(async () => {
-  template = await mkdtemp(join(tmpdir(), "toast-store-"));
-  await (await openStore({ dataDir: template, databaseUrl: null })).close();
-});
-afterAll(() => rm(template, { recursive: true, force: true }));
 beforeEach(async () => {
   scratch = await mkdtemp(join(tmpdir(), "toast-store-"));
-  await cp(template, scratch, { recursive: true });
 });
 afterEach(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
 describe.each([
-  { kind: "PGlite", skip: false },
+  { kind: "SQLite", skip: false },
   { kind: "a Postgres server", skip: bin === null && required === undefined },
 ])("the store on $kind", ({ kind, skip }) => {
   let server: TestPostgres | null = null;
@@ -43,7 +43,7 @@ describe.each([
   let databaseUrl: string | null = null;
 
   beforeAll(async () => {
-    if (kind !== "PGlite" && !skip) {
+    if (kind !== "SQLite" && !skip) {
       if (bin === null) throw new Error("TOAST_REQUIRE_POSTGRES is set and no Postgres server is installed.");
       server = await startPostgres(bin);
     }
@@ -66,6 +66,15 @@ describe.each([
       await use(store);
     } finally {
       await store.close();
+    }
+  };
+
+  const withStores = async (use: (one: BattleStore, other: BattleStore) => Promise<void>) => {
+    const stores = await Promise.all([0, 1].map(() => openThreadStore({ dataDir: scratch, databaseUrl }, arenaUrl)));
+    try {
+      await use(...(stores as [BattleStore, BattleStore]));
+    } finally {
+      await Promise.all(stores.map((store) => store.close()));
     }
   };
 
@@ -112,7 +121,7 @@ describe.each([
       expect(await store.importRecords([record("b_000")])).toEqual({ imported: 0, known: 1 });
       expect(await store.matches({})).toHaveLength(450);
       const ids: string[] = [];
-      for await (const { id } of store.records({})) ids.push(id);
+      for await (const { id } of recordsOf(store, {})) ids.push(id);
       expect(ids).toEqual(records.map(({ id }) => id));
     }),
   );
@@ -139,6 +148,56 @@ describe.each([
     }),
   );
 
+  it.skipIf(skip)("is shared by two that are open at once, and takes each id and each vote once from both", () =>
+    // Each waits for the other's lock in a thread of its own, as two servers do.
+    withStores(async (one, other) => {
+      const records = Array.from({ length: 60 }, (_, at) => record(`b_${at}`, { vote: null }));
+      const counts = await Promise.all([one, other, one, other].map((store) => store.importRecords(records)));
+      expect(counts.map(({ imported }) => imported).reduce((sum, count) => sum + count)).toBe(60);
+      const results = await Promise.allSettled(
+        records.flatMap(({ id }) => [one.addVote(id, humanVote), other.addVote(id, humanVote)]),
+      );
+      expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(60);
+      for (const result of results) {
+        if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "already_voted" });
+      }
+      await one.addBattle(battle("b_late"), "00");
+      expect((await other.find("b_late"))?.ballotHash).toBe("00");
+      expect(await other.matches({})).toHaveLength(60);
+    }),
+  );
+
+  it.skipIf(skip)("takes a vote beside an import as one of its own, and nothing of an import that fails", () =>
+    withStore(async (store) => {
+      await store.addBattle(battle("b_1"), "00");
+      const records = Array.from({ length: 450 }, (_, at) => record(`b_${1000 + at}`));
+      const wrong = { ...record("b_wrong"), source: "nowhere" as "import" };
+      const [failed, voted] = await Promise.allSettled([
+        store.importRecords([...records, wrong]),
+        store.addVote("b_1", humanVote),
+      ]);
+      expect([failed.status, voted.status]).toEqual(["rejected", "fulfilled"]);
+      expect(await store.matches({})).toHaveLength(1);
+      expect(await store.importRecords(records)).toEqual({ imported: 450, known: 0 });
+    }),
+  );
+
+  it.skipIf(skip)("tells of a refused statement neither a prompt nor an answer", () =>
+    withStore(async (store) => {
+      const secret = { messages: [{ role: "user" as const, content: "PROMPT" }], left: side("a", "ANSWER") };
+      await store.addBattle(battle("b_1", secret), "00");
+      const again = await store.addBattle(battle("b_1", secret), "00").catch((error: unknown) => error);
+      const wrong = await store
+        .importRecords([record("b_2", { ...secret, source: "nowhere" as "import" })])
+        .catch((error: unknown) => error);
+      for (const error of [again, wrong]) {
+        expect(error).toBeInstanceOf(Error);
+        expect(inspect(error, { depth: 10, showHidden: true })).not.toMatch(/PROMPT|ANSWER/);
+      }
+      expect(await recordsIn(store)).toHaveLength(1);
+    }),
+  );
+
   it.skipIf(skip)(
     "has every acknowledged vote when its process is killed in the middle of 200",
     async () => {
@@ -162,41 +221,88 @@ describe.each([
 
 describe("the embedded store", () => {
   const open = () => openStore({ dataDir: scratch, databaseUrl: null });
+  const folder = () => join(scratch, "arena");
 
-  it("is rebuilt from its journal when the database is lost or damaged, broken last line and all", async () => {
+  it("keeps battles and votes from being changed or taken away, whoever asks its database", async () => {
     const store = await open();
-    await store.addBattle(battle("b_1"), "cd");
-    await store.addBattle(battle("b_2"), null);
-    await store.addVote("b_1", humanVote);
-    await store.importRecords([record("b_3")]);
+    await store.importRecords([record("b_1")]);
     await store.close();
-    const folder = join(scratch, "arena");
-    await writeFile(join(folder, "postgres", "global", "pg_control"), "not this");
-    await appendFile(join(folder, "journal.jsonl"), '{"kind":"vote","battle');
-    const again = await open();
-    expect(await again.find("b_1")).toEqual({ record: record("b_1"), ballotHash: "cd" });
-    expect((await again.find("b_2"))?.record.vote).toBeNull();
-    expect(await again.matches({})).toHaveLength(2);
-    await again.addVote("b_2", humanVote);
-    await again.close();
-    expect((await readdir(folder)).some((name) => name.startsWith("postgres-damaged-"))).toBe(true);
-    expect((await readFile(join(folder, "journal.jsonl"), "utf8")).trimEnd().split("\n")).toHaveLength(5);
+    const database = new Sqlite(join(folder(), "battles.sqlite"));
+    for (const statement of ["UPDATE battles SET seed = 1", "DELETE FROM votes", "UPDATE votes SET winner = 'tie'"]) {
+      expect(() => database.exec(statement)).toThrow("append-only");
+    }
+    expect(() => database.exec("DELETE FROM battles")).toThrow("append-only");
+    database.close();
   });
 
-  it("refuses a journal that is damaged in the middle, and says where", async () => {
+  it("is opened by several at the same time, the first time too", async () => {
+    const stores = await Promise.all(Array.from({ length: 4 }, open));
+    await Promise.all(stores.map((store, at) => store.addBattle(battle(`b_${at}`), null)));
+    for (const store of stores) expect(await recordsIn(store)).toHaveLength(4);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  it("waits for another process that writes, then says that it is locked", async () => {
     const store = await open();
+    const database = new Sqlite(join(folder(), "battles.sqlite"));
+    database.exec("BEGIN IMMEDIATE");
+    await expect(store.addBattle(battle("b_1"), null)).rejects.toMatchObject({
+      code: "store_failed",
+      message: expect.stringMatching(/^The arena's data folder \(in --data-dir\) is being written by another process/),
+    });
+    database.exec("COMMIT");
+    database.close();
     await store.addBattle(battle("b_1"), null);
     await store.close();
-    const path = join(scratch, "arena", "journal.jsonl");
-    await writeFile(path, `garbage\n${await readFile(path, "utf8")}`);
-    await expect(open()).rejects.toMatchObject({ code: "store_failed", message: expect.stringContaining("Line 1 of") });
   });
 
-  it("lets one process in at a time", async () => {
-    const store = await open();
-    await expect(open()).rejects.toMatchObject({ code: "store_failed", message: expect.stringContaining("in use") });
-    await store.close();
-    await (await open()).close();
+  it("says that its database is damaged, and leaves it as it is", async () => {
+    await mkdir(folder());
+    await writeFile(join(folder(), "battles.sqlite"), "not a database, whatever it is ".repeat(200));
+    await expect(open()).rejects.toMatchObject({ code: "store_failed", message: expect.stringContaining("damaged") });
+    expect(await readdir(folder())).toEqual(["battles.sqlite"]);
+  });
+
+  it("takes over an old folder's journal once, with what a full disk glued together", async () => {
+    await mkdir(join(folder(), "postgres"), { recursive: true });
+    const battleEntry = (id: string, ballotHash: string | null) =>
+      JSON.stringify({ kind: "battle", record: toWire(record(id, { vote: null })), ballotHash });
+    const voteEntry = (battleId: string) => JSON.stringify({ kind: "vote", battleId, vote: toWire(humanVote) });
+    const journal = [
+      battleEntry("b_1", "cd"),
+      battleEntry("b_2", null),
+      // Half an entry that was refused, with one behind it that was not.
+      `${voteEntry("b_2").slice(0, 40)}${voteEntry("b_1")}`,
+      battleEntry("b_3", "ef"),
+      '{"kind":"vote","battle',
+    ];
+    await writeFile(join(folder(), "journal.jsonl"), journal.join("\n"));
+    for (let round = 0; round < 2; round++) {
+      const store = await open();
+      expect(await store.find("b_1")).toEqual({ record: record("b_1"), ballotHash: "cd" });
+      expect((await store.find("b_2"))?.record.vote).toBeNull();
+      expect(await recordsIn(store)).toHaveLength(3);
+      await store.close();
+    }
+    expect((await readdir(folder())).filter((name) => name.startsWith("journal"))).toEqual(["journal-imported.jsonl"]);
+  });
+
+  it("names an old folder that it cannot take over: a line with no battle, or no journal at all", async () => {
+    await mkdir(join(folder(), "postgres"), { recursive: true });
+    await expect(open()).rejects.toMatchObject({
+      code: "store_failed",
+      message: expect.stringContaining("without the journal.jsonl"),
+    });
+    await writeFile(join(folder(), "journal.jsonl"), '\n{"kind":"battle","record":{"id":"b_1"},"ballotHash":null}\n');
+    await expect(open()).rejects.toMatchObject({ code: "store_failed", message: expect.stringContaining("Line 2 of") });
+  });
+});
+
+describe("networkFileSystem", () => {
+  it("knows those of machines that share a folder, and takes all others for disks", () => {
+    expect([0x6969, 0xff534d42, 0xfe534d42 | 0].map(networkFileSystem)).toEqual(["NFS", "SMB", "SMB"]);
+    // ext4, tmpfs, overlayfs, btrfs.
+    expect([0xef53, 0x01021994, 0x794c7630, 0x9123683e].map(networkFileSystem)).toEqual([null, null, null, null]);
   });
 });
 
@@ -208,9 +314,16 @@ describe("a database that cannot be reached", () => {
       code: "store_failed",
       message: expect.stringContaining("DATABASE_URL"),
     });
-    await expect(failure).rejects.not.toThrow("secret");
+    const error = await failure.catch((thrown: unknown) => thrown);
+    expect(inspect(error, { depth: 10, showHidden: true })).not.toContain("secret");
   });
 });
+
+async function recordsIn(store: BattleStore) {
+  const records: BattleRecord[] = [];
+  for await (const one of recordsOf(store, {})) records.push(one);
+  return records;
+}
 
 /** @returns the ids whose votes were acknowledged before the process was killed, about a third of all. */
 function killedWhileVoting(dataDir: string, databaseUrl: string | null): Promise<string[]> {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Arena } from "../../../src/arena/arena.js";
 import { toWire } from "../../../src/arena/battle-record.js";
+import { boardOf } from "../../../src/arena/boards.js";
 import type { RosterEntry } from "../../../src/arena/contestants/roster.js";
 import { Roster } from "../../../src/arena/contestants/roster.js";
 import type { BattleStore } from "../../../src/arena/store/battle-store.js";
@@ -37,6 +38,17 @@ afterAll(async () => {
 });
 
 let engine: ScriptedEngine;
+/** A store that takes nothing and has nothing. */
+const idle: BattleStore = {
+  addBattle: () => Promise.resolve(),
+  addVote: () => Promise.resolve(),
+  importRecords: () => Promise.resolve({ imported: 0, known: 0 }),
+  find: () => Promise.resolve(null),
+  matches: () => Promise.resolve([]),
+  categories: () => Promise.resolve([]),
+  page: () => Promise.resolve([]),
+  close: () => Promise.resolve(),
+};
 let app: ReturnType<typeof createServerApp>;
 let logged: unknown[];
 let running: RunningRequests;
@@ -71,6 +83,7 @@ const build = (
         opened++;
         return Promise.resolve(store);
       }),
+    async (filter) => boardOf(await (options.openStore?.() ?? store), filter),
   );
   app = createServerApp({
     ...idleParts(registry),
@@ -276,10 +289,40 @@ describe("a battle", () => {
       openStore: () =>
         broken ? Promise.reject(new ToastError("store_failed", "The disk is full.")) : Promise.resolve(store),
     });
-    expect((await fight()).last).toMatchObject({ kind: "void", error: { code: "store_failed" } });
-    expect((await request("/v1/arena/leaderboard")).status).toBe(503);
+    const asked = [
+      await post("/v1/arena/battles", { prompt: "Who are you?" }),
+      await vote("b_1", { ballot: "x", winner: "left" }),
+      await request("/v1/arena/leaderboard"),
+      await request("/v1/arena/battles"),
+      await post("/v1/arena/import", JSON.stringify(toWire(record("b_later")))),
+    ];
+    for (const response of asked) {
+      expect([response.status, await response.json()]).toMatchObject([503, { error: { code: "store_failed" } }]);
+      expect(response.headers.get("retry-after")).toBe("30");
+    }
+    // No answer was computed for nothing, and the log has each failure.
+    expect(engine.requests).toEqual([]);
+    expect(logged).toHaveLength(asked.length);
     broken = false;
     expect((await fight({ category: "later" })).last.kind).toBe("complete");
+  });
+
+  it("that the store refuses at its end is void, as are votes and looks meanwhile refused; what is thrown is logged", async () => {
+    const full = () => Promise.reject(new ToastError("store_failed", "The disk is full."));
+    build({ openStore: () => Promise.resolve({ ...idle, addBattle: full, find: full, matches: full, page: full }) });
+    expect((await fight()).last).toMatchObject({ kind: "void", error: { code: "store_failed" } });
+    expect((await vote("b_1", { ballot: "x", winner: "left" })).status).toBe(503);
+    expect((await request("/v1/arena/leaderboard")).status).toBe(503);
+    // Before a byte of the file is sent.
+    expect((await request("/v1/arena/battles")).status).toBe(503);
+    expect(logged).toHaveLength(4);
+  });
+
+  it("is answered 500, and logged, where something is thrown that is no Error", async () => {
+    build({ openStore: () => Promise.reject("a string") });
+    const response = await request("/v1/arena/leaderboard");
+    expect([response.status, await response.json()]).toMatchObject([500, { error: { code: "internal_error" } }]);
+    expect(logged).toEqual([expect.objectContaining({ message: "Something was thrown that is no error (string)." })]);
   });
 
   it("costs a place in a minute's limit, for each client, as votes do", async () => {
@@ -395,12 +438,14 @@ describe("export and import", () => {
       await request("/v1/arena/leaderboard?category=thousand&judge=human&source=import")
     ).json()) as {
       battles: number;
+      computed_at: string;
       rounds: number;
       contestants: { low: number; rating: number; high: number }[];
       pairs: unknown[];
     };
     expect(board).toMatchObject({ battles: 1000, rounds: 1000 });
     expect(board.contestants).toHaveLength(5);
+    expect(Date.now() - Date.parse(board.computed_at)).toBeLessThan(600_000);
     expect(board.contestants.every(({ low, rating, high }) => low < rating && rating < high)).toBe(true);
     const exported = await request("/v1/arena/battles?category=thousand");
     expect(exported.headers.get("content-type")).toContain("application/x-ndjson");

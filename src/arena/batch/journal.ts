@@ -7,11 +7,16 @@ import { ToastError } from "../../errors.js";
  */
 export class Journal {
   readonly #file: FileHandle;
+  readonly #path: string;
+  /** Bytes that are on the disk, whole lines all. */
+  #bytes: number;
   #waiting: { readonly line: string; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
   #writing: Promise<void> | null = null;
 
-  private constructor(file: FileHandle) {
+  private constructor(file: FileHandle, path: string, bytes: number) {
     this.#file = file;
+    this.#path = path;
+    this.#bytes = bytes;
   }
 
   /**
@@ -22,8 +27,7 @@ export class Journal {
   static async open(path: string, onEntry: (entry: unknown) => void): Promise<Journal> {
     const file = await open(path, "a+");
     try {
-      await read(file, path, onEntry);
-      return new Journal(file);
+      return new Journal(file, path, await read(file, path, onEntry));
     } catch (error) {
       await file.close();
       throw error;
@@ -46,11 +50,15 @@ export class Journal {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
+      const text = batch.map(({ line }) => line).join("");
       try {
-        await this.#file.appendFile(batch.map(({ line }) => line).join(""));
+        await this.#file.appendFile(text);
         await this.#file.datasync();
+        this.#bytes += Buffer.byteLength(text);
         for (const { resolve } of batch) resolve();
       } catch (error) {
+        // A full disk takes half a line, to which the next would be glued.
+        await truncate(this.#path, this.#bytes).catch(() => {});
         for (const { reject } of batch) reject(error);
       }
     }
@@ -58,7 +66,8 @@ export class Journal {
   }
 }
 
-async function read(file: FileHandle, path: string, onEntry: (entry: unknown) => void): Promise<void> {
+/** @returns how many bytes are whole lines; what is behind them is cut off. */
+async function read(file: FileHandle, path: string, onEntry: (entry: unknown) => void): Promise<number> {
   // Bytes up to which every line is whole.
   let whole = 0;
   let number = 0;
@@ -86,6 +95,7 @@ async function read(file: FileHandle, path: string, onEntry: (entry: unknown) =>
   if (broken !== null || rest.length > 0) {
     await truncate(path, whole);
   }
+  return whole;
 }
 
 function parse(line: string): unknown {

@@ -46,3 +46,6 @@ export const votes = pgTable(
   },
   (table) => [check("votes_winner", sql`${table.winner} in ('left', 'right', 'tie', 'bothBad')`)],
 );
+
+/** A judge's own words stay where they are. */
+export const places = sql<unknown>`${votes.details} -> 'places'`;
