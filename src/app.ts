@@ -108,7 +108,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     logError,
   });
   // A model is served whatever becomes of the arena.
-  tryStore(config, () => arena.open()).catch((error: Error) =>
+  tryStore(config, () => arena.tryStore()).catch((error: Error) =>
     log.warn({ err: error }, `The arena is not available: ${error.message}`),
   );
   // The port first: a port that is taken should not cost the loading of a model.

@@ -34,8 +34,8 @@ export class Arena {
    * To be awaited before anything is done whose outcome has to be stored.
    * @throws ToastError `store_failed`
    */
-  async open(): Promise<void> {
-    await this.#opened();
+  async tryStore(): Promise<void> {
+    await (await this.#opened()).tryWrite();
   }
 
   /**

@@ -22,9 +22,11 @@ export interface StoredBattle {
 /**
  * Battles and votes, which are added and never changed. What a promise has resolved for survives the process and its
  * machine; of what it was rejected for nothing is left. All methods throw ToastError `store_failed` when the place
- * where it lies is full, locked, away or not to be written.
+ * where it lies is full, locked, away or not to be written; what was stored before can still be read on a full disk.
  */
 export interface BattleStore {
+  /** Whether something can be stored now: tried, in as far as that can be undone. */
+  tryWrite(): Promise<void>;
   /** @param ballotHash what a vote's ballot has to hash to; null: no vote is taken. */
   addBattle(battle: Battle, ballotHash: string | null): Promise<void>;
   /** @throws ToastError `already_voted` */

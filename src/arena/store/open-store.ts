@@ -28,12 +28,12 @@ const probeBytes = 256 * 1024;
 /**
  * Says at the start whether the store will take what it is given. Where there is no database yet none is made: a file
  * is written where it would lie, and taken away again.
- * @param openStore opens the store for good.
+ * @param tryOpened opens the store for good, and tries it.
  * @throws ToastError `store_failed`
  */
-export async function tryStore({ databaseUrl, dataDir }: StoreLocation, openStore: () => Promise<void>): Promise<void> {
+export async function tryStore({ databaseUrl, dataDir }: StoreLocation, tryOpened: () => Promise<void>): Promise<void> {
   const folder = join(dataDir, "arena");
-  if (databaseUrl !== null || (await exists(folder))) return openStore();
+  if (databaseUrl !== null || (await exists(folder))) return tryOpened();
   try {
     await writeProbe(await nearestFolder(folder));
   } catch (error) {

@@ -40,7 +40,20 @@ export async function openPostgresStore(url: string): Promise<BattleStore> {
     await pool.end();
     throw error;
   }
-  return new SqlStore({ database: drizzle({ client: pool }), tables, run, close: () => pool.end() });
+  return new SqlStore({
+    database: drizzle({ client: pool }),
+    tables,
+    run,
+    tryWrite: () => refuseReadOnly(pool),
+    close: () => pool.end(),
+  });
+}
+
+/** A standby, or a server that an operator has set so. Whether its disk is full cannot be asked. */
+async function refuseReadOnly(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ transaction_read_only: string }>("show transaction_read_only");
+  if (rows[0]?.transaction_read_only !== "on") return;
+  throw Object.assign(new Error("transactions are read-only"), { code: "25006" });
 }
 
 async function migrated(pool: pg.Pool): Promise<void> {

@@ -16,6 +16,7 @@ export interface SqlStoreOptions {
   readonly tables: Tables;
   /** Runs statements that belong together, in the order that the driver needs; says what their failures are told as. */
   readonly run: <Value>(work: () => Promise<Value>) => Promise<Value>;
+  readonly tryWrite: () => Promise<unknown>;
   readonly close: () => Promise<void>;
 }
 
@@ -27,13 +28,19 @@ export class SqlStore implements BattleStore {
   readonly #database: Database;
   readonly #tables: Tables;
   readonly #run: SqlStoreOptions["run"];
+  readonly #tryWrite: () => Promise<unknown>;
   readonly #close: () => Promise<void>;
 
-  constructor({ database, tables, run, close }: SqlStoreOptions) {
+  constructor({ database, tables, run, tryWrite, close }: SqlStoreOptions) {
     this.#database = database;
     this.#tables = tables;
     this.#run = run;
+    this.#tryWrite = tryWrite;
     this.#close = close;
+  }
+
+  async tryWrite(): Promise<void> {
+    await this.#run(this.#tryWrite);
   }
 
   async addBattle(battle: Battle, ballotHash: string | null): Promise<void> {

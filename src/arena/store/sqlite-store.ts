@@ -15,7 +15,7 @@ import { folderFault } from "./store-faults.js";
 /** How long a statement waits for another process that writes. */
 const busyMs = 5_000;
 
-/** "TOAS": tells `file` and people whose database it is. */
+/** Is written to see whether it can be: "TOAS", which tells `file` and people whose database it is. */
 const applicationId = 0x544f4153;
 
 /**
@@ -25,7 +25,8 @@ const applicationId = 0x544f4153;
  * A commit is on the disk when it is acknowledged (a write-ahead log, synced for each), and one that fails leaves
  * nothing behind. The driver computes in the thread that calls it, and waits there for locks and disks: a server opens
  * its store in a thread of its own (`../thread/`).
- * @throws ToastError `store_failed`, also when the folder cannot be written or its disk is full: that is tried.
+ * Nothing is written to a database that has its tables, so what is on a full disk can be looked at.
+ * @throws ToastError `store_failed`
  */
 export async function openSqliteStore(folder: string): Promise<BattleStore> {
   try {
@@ -62,8 +63,6 @@ async function prepare(database: Sqlite.Database): Promise<void> {
       },
       { migrationsFolder: migrationsFolder("sqlite") },
     );
-    // Something is written whatever there was to migrate: a folder that takes no writes is known at the start.
-    database.exec(`PRAGMA application_id = ${applicationId}`);
     database.exec("COMMIT");
   } catch (error) {
     if (database.inTransaction) database.exec("ROLLBACK");
@@ -100,6 +99,7 @@ function storeOf(database: Sqlite.Database): SqlStore {
     database: proxyOf(database) as unknown as Database,
     tables: tables as unknown as Tables,
     run,
+    tryWrite: () => Promise.resolve(database.exec(`PRAGMA application_id = ${applicationId}`)),
     close: async () => {
       await last;
       database.close();

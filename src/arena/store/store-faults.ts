@@ -13,7 +13,7 @@ type Fault = "full" | "forbidden" | "locked" | "damaged" | "away" | "failing";
 export function folderFault(error: unknown): Error {
   if (error instanceof ToastError) return error;
   const driver = driverErrorOf(error);
-  const fault = folderFaultOf(codeOf(driver));
+  const fault = folderFaultOf(driver);
   if (fault === null) return new Error("The arena's store refused a statement.", { cause: causeOf(driver) });
   return new ToastError("store_failed", `The arena's data folder (in --data-dir) ${folderSentences[fault]}`, {
     cause: causeOf(driver),
@@ -38,18 +38,54 @@ const folderSentences: Readonly<Record<Exclude<Fault, "away">, string>> = {
   locked: "is being written by another process for longer than is waited: nothing was stored. Try again.",
   damaged:
     "holds a damaged database: nothing was stored. Restore battles.sqlite from a backup, or move it away to begin anew.",
-  failing: "cannot be read or written: nothing was stored. The server's log names the cause.",
+  // Quotas and limits are no full disk to SQLite, but failed writes.
+  failing:
+    "cannot be read or written, and the disk, or the share of it that the server's user has, may be full: nothing was stored. The server's log names the cause.",
 };
 
-function folderFaultOf(code: string): Exclude<Fault, "away"> | null {
-  if (/^(SQLITE_FULL|ENOSPC|EDQUOT|EFBIG|SQLITE_IOERR_WRITE)/.test(code)) return "full";
-  if (/^(SQLITE_READONLY|SQLITE_CANTOPEN|SQLITE_PERM|SQLITE_AUTH|EROFS|EACCES|EPERM|ENOTDIR|EEXIST)/.test(code)) {
-    return "forbidden";
+/** @see https://www.sqlite.org/rescode.html: the low byte is the kind, what is above it says more. */
+function folderFaultOf(error: unknown): Exclude<Fault, "away"> | null {
+  const number = sqliteCodeOf(error);
+  if (number === null) {
+    const code = codeOf(error);
+    if (["ENOSPC", "EDQUOT", "EFBIG"].includes(code)) return "full";
+    return ["EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST"].includes(code) ? "forbidden" : "failing";
   }
-  if (/^(SQLITE_BUSY|SQLITE_LOCKED|SQLITE_PROTOCOL)/.test(code)) return "locked";
-  if (/^(SQLITE_CORRUPT|SQLITE_NOTADB)/.test(code)) return "damaged";
-  // What our own statements are at fault for is no fault of the folder.
-  return /^SQLITE_(CONSTRAINT|ERROR|MISMATCH|MISUSE|RANGE|TOOBIG)/.test(code) ? null : "failing";
+  switch (number & 0xff) {
+    case 13:
+      return "full";
+    // May not, read-only, cannot be opened, not authorized.
+    case 3:
+    case 8:
+    case 14:
+    case 23:
+      return "forbidden";
+    case 5:
+    case 6:
+    case 15:
+      return "locked";
+    case 11:
+    case 26:
+      return "damaged";
+    // What our own statements are at fault for is no fault of the folder: errors, too large, constraints, types, misuse.
+    case 1:
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+    case 25:
+      return null;
+    default:
+      return "failing";
+  }
+}
+
+/** libsql has no name for some extended codes, and puts that of a failed opening into the message alone. */
+function sqliteCodeOf(error: unknown): number | null {
+  if (!(error instanceof Error)) return null;
+  if ("rawCode" in error && typeof error.rawCode === "number") return error.rawCode;
+  const opening = /^ConnectionFailed\(.*: (\d+)"\)$/.exec(error.message)?.[1];
+  return opening === undefined ? null : Number(opening);
 }
 
 const postgresSentences: Readonly<Record<Exclude<Fault, "damaged">, string>> = {

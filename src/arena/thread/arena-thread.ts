@@ -99,6 +99,7 @@ export async function openThreadStore(location: StoreLocation, workerUrl?: URL):
     throw error;
   }
   return {
+    tryWrite: () => thread.call("tryWrite"),
     addBattle: (battle, ballotHash) => thread.call("addBattle", battle, ballotHash),
     addVote: (battleId, vote) => thread.call("addVote", battleId, vote),
     importRecords: (records) => thread.call("importRecords", records),

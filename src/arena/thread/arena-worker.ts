@@ -41,6 +41,7 @@ async function serve({ id, name, args }: Extract<ToArena, { kind: "call" }>): Pr
 function callsOf(store: BattleStore): ArenaCalls {
   return {
     opened: () => Promise.resolve(),
+    tryWrite: () => store.tryWrite(),
     addBattle: (battle, ballotHash) => store.addBattle(battle, ballotHash),
     addVote: (battleId, vote) => store.addVote(battleId, vote),
     importRecords: (records) => store.importRecords(records),

@@ -49,7 +49,7 @@ export async function startBattle({ context, deps, body }: Call<z.output<typeof 
   requireReady(deps.registry);
   const contestants = arena.draw(request.contestants);
   // Two answers that cannot be kept would be computed for nothing.
-  await arena.open();
+  await arena.tryStore();
   return stream(context, deps, (signal, onError) => battleFrames(arena, contestants, request, pace, signal, onError));
 }
 

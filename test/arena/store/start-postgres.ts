@@ -25,6 +25,9 @@ export function findPostgres(): string | null {
 
 export interface TestPostgres {
   readonly url: string;
+  /** Until `resume`, with all that it has. */
+  halt(): Promise<void>;
+  resume(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -41,24 +44,33 @@ export async function startPostgres(bin: string): Promise<TestPostgres> {
     stdio: "pipe",
   });
   const port = await freePort();
-  const server = spawn(
-    join(bin, "postgres"),
-    ["-D", data, "-p", String(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"],
-    { ...options, stdio: ["ignore", "ignore", "pipe"] },
-  );
-  let log = "";
-  server.stderr?.on("data", (bytes: Buffer) => {
-    log += bytes.toString();
-  });
+  const words = ["-D", data, "-p", String(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"];
   const url = `postgres://toast@127.0.0.1:${port}/postgres`;
-  await accepting(url, server, () => log);
+  const run = async () => {
+    const server = spawn(join(bin, "postgres"), words, { ...options, stdio: ["ignore", "ignore", "pipe"] });
+    let log = "";
+    server.stderr?.on("data", (bytes: Buffer) => {
+      log += bytes.toString();
+    });
+    await accepting(url, server, () => log);
+    return server;
+  };
+  let server = await run();
+  const halt = async () => {
+    if (server.exitCode !== null) return;
+    const exited = new Promise((resolve) => server.once("exit", resolve));
+    // Fast shutdown: whoever is still connected is sent away.
+    server.kill("SIGINT");
+    await exited;
+  };
   return {
     url,
+    halt,
+    async resume() {
+      server = await run();
+    },
     async stop() {
-      const exited = new Promise((resolve) => server.once("exit", resolve));
-      // Fast shutdown: whoever is still connected is sent away.
-      server.kill("SIGINT");
-      await exited;
+      await halt();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -182,6 +182,26 @@ describe.each([
     }),
   );
 
+  it.skipIf(skip)("says whether it can be written, and stores nothing by that", () =>
+    withStore(async (store) => {
+      await store.tryWrite();
+      expect(await recordsIn(store)).toEqual([]);
+      if (databaseUrl === null) return;
+      const client = new pg.Client(databaseUrl);
+      await client.connect();
+      // Sessions that are open go on as they were: the store's is ended, and it opens another.
+      await client.query(`alter database ${client.database} set default_transaction_read_only = on`);
+      await client.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
+        [client.database],
+      );
+      await client.end();
+      const refused = () => store.tryWrite().catch((error: Error) => error.message);
+      await expect.poll(refused).toMatch(/^The arena's database \(DATABASE_URL\) cannot be written/);
+      expect(await recordsIn(store)).toEqual([]);
+    }),
+  );
+
   it.skipIf(skip)("tells of a refused statement neither a prompt nor an answer", () =>
     withStore(async (store) => {
       const secret = { messages: [{ role: "user" as const, content: "PROMPT" }], left: side("a", "ANSWER") };

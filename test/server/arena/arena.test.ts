@@ -40,6 +40,7 @@ afterAll(async () => {
 let engine: ScriptedEngine;
 /** A store that takes nothing and has nothing. */
 const idle: BattleStore = {
+  tryWrite: () => Promise.resolve(),
   addBattle: () => Promise.resolve(),
   addVote: () => Promise.resolve(),
   importRecords: () => Promise.resolve({ imported: 0, known: 0 }),
