@@ -52,10 +52,9 @@ export interface AppHooks {
   /** Of this package, for traces. */
   readonly version?: string;
   readonly onPhase?: (folder: string, phase: EnginePhase) => void;
-  /** Compiled entries of the engines', the converter's and the arena's threads, for a process that runs from source. */
+  /** Compiled entries of the engines' and the converter's threads, for a process that runs from source. */
   readonly workerUrl?: URL;
   readonly converterUrl?: URL;
-  readonly arenaUrl?: URL;
 }
 
 /**
@@ -91,7 +90,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   const registry = new EngineRegistry(engines, { observe, preparing: () => preparing, names: config.servedNames });
   const logError: ServerDeps["logError"] = (requestId, error) =>
     log.error({ requestId, err: error }, "A request failed.");
-  const { arena, closeArena } = await openArena(config, ownServer(registry, logError), hooks);
+  const { arena, closeArena } = await openArena(config, ownServer(registry, logError), hooks.environment ?? {});
   const routes = createServerApp({
     registry,
     running,
@@ -162,13 +161,13 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
  * The store is opened by the first battle.
  * @throws ToastError `file_missing`, `invalid_config` when the file of contestants is not right.
  */
-async function openArena(config: ServeConfig, own: OwnServer, { environment = {}, arenaUrl }: AppHooks) {
+async function openArena(config: ServeConfig, own: OwnServer, environment: NodeJS.ProcessEnv) {
   const entries = config.contestants === null ? [] : await readRoster(config.contestants, environment, steeringChoice);
   // Boards have a thread of their own: a vote waits for none.
-  const boards = new ArenaThread(config, arenaUrl);
+  const boards = new ArenaThread(config);
   const arena = new Arena(
     new Roster(entries, own),
-    () => openThreadStore(config, arenaUrl),
+    () => openThreadStore(config),
     (filter) => boards.call("board", filter),
   );
   return { arena, closeArena: () => Promise.all([arena.close(), boards.close()]) };

@@ -7,6 +7,8 @@ export interface ArenaBoard {
   readonly leaderboard: Leaderboard;
   /** When its votes were read. */
   readonly computedAt: Date;
+  /** Milliseconds that reading and computing held their thread, or waited for the database. */
+  readonly tookMs: number;
 }
 
 /** What the votes say now. Holds its thread for as long as 1,000 rounds of the bootstrap take. */
@@ -15,14 +17,17 @@ export async function boardOf(
   filter: BattleFilter,
 ): Promise<ArenaBoard> {
   const computedAt = new Date();
+  const begun = performance.now();
   const [matches, categories] = await Promise.all([store.matches(filter), store.categories()]);
-  return { categories, leaderboard: leaderboardOf(matches), computedAt };
+  const leaderboard = leaderboardOf(matches);
+  return { categories, leaderboard, computedAt, tookMs: performance.now() - begun };
 }
 
 /** A board without new votes is as good as new for so long; another server may take votes for the same store. */
 const keptMs = 60_000;
 /** Pauses between computations that votes ask for, in times of what the last one took: a tenth of a core at most. */
 const pausePerWork = 9;
+const longestPauseMs = 60_000;
 const mostKept = 50;
 const mostWaiting = 16;
 
@@ -88,12 +93,12 @@ export class Boards {
       .then((board) => {
         entry.board = board;
         entry.readAt = begun;
+        this.#restsUntil = this.#now() + Math.min(pausePerWork * board.tookMs, longestPauseMs);
         return board;
       })
       .finally(() => {
         entry.computing = null;
         this.#waiting--;
-        this.#restsUntil = this.#now() + pausePerWork * (this.#now() - begun);
       });
     return entry.computing;
   }

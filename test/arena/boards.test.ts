@@ -24,7 +24,7 @@ beforeEach(() => {
 });
 
 function board(number: number): ArenaBoard {
-  return { categories: [], leaderboard: leaderboardOf([]), computedAt: new Date(number) };
+  return { categories: [], leaderboard: leaderboardOf([]), computedAt: new Date(number), tookMs: work };
 }
 
 const look = async (category = "all") => (await boards.look({ category })).computedAt.getTime();
@@ -58,9 +58,19 @@ describe("boards", () => {
     expect(await look()).toBe(1);
     now = 1_000 + 9_000;
     expect(await look()).toBe(2);
+    // But no longer than a minute.
+    work = 100_000;
+    boards.outdate();
+    now += 9_001;
+    expect(await look()).toBe(3);
+    boards.outdate();
+    now += 59_999;
+    expect(await look()).toBe(3);
+    now += 1;
+    expect(await look()).toBe(4);
     // A filter that was never looked at has no last board to be given.
     boards.outdate();
-    expect(await look("math")).toBe(3);
+    expect(await look("math")).toBe(5);
   });
 
   it("count a vote that came while one was computed", async () => {

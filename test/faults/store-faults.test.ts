@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, rmdirSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -308,7 +308,7 @@ function unprivilegedUser() {
 
 function canMount(): boolean {
   if (!isRoot || process.platform !== "linux") return false;
-  const folder = execFileSync("mktemp", ["-d"]).toString().trim();
+  const folder = mkdtempSync(join(tmpdir(), "toast-mount-"));
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], { stdio: "ignore" });
     execFileSync("umount", [folder]);
@@ -316,7 +316,7 @@ function canMount(): boolean {
   } catch {
     return false;
   } finally {
-    execFileSync("rmdir", [folder]);
+    rmdirSync(folder);
   }
 }
 

@@ -8,7 +8,7 @@ import { recordFromWire, toWire } from "../battle-record.js";
 import type { StoredBattle } from "./battle-store.js";
 
 /**
- * Folders of version 0.1 hold a PGlite database (`postgres/`) and beside it a journal of everything that was ever
+ * Folders of older versions hold a PGlite database (`postgres/`) and beside it a journal of everything that was ever
  * acknowledged: one JSON object a line, of a battle or of a vote.
  */
 const entrySchema = z.discriminatedUnion("kind", [

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Context } from "hono";
 import type { z } from "zod";
 import { jsonLines } from "../../arena/batch/json-lines.js";
@@ -71,9 +72,13 @@ export async function exportBattles({ context, deps }: Call): Promise<Response> 
 
 export async function importBattles({ context, deps }: Call): Promise<z.input<typeof importCountSchema>> {
   const text = await readTextBody(context.req.raw, maxImportBytes);
-  return deps.arena.arena.import(
-    jsonLines(text, "invalid_json").map(({ value, where }) => recordFromWire(value, where)),
-  );
+  const records: BattleRecord[] = [];
+  for (const { value, where } of jsonLines(text, "invalid_json")) {
+    records.push(recordFromWire(value, where));
+    // Ten thousand records take a second, in which streams have their turns.
+    if (records.length % 100 === 0) await setImmediate();
+  }
+  return deps.arena.arena.import(records);
 }
 
 /** @throws ToastError `rate_limit_exceeded` */
