@@ -67,7 +67,7 @@ function folderFaultOf(error: unknown): Exclude<Fault, "away"> | null {
     case 11:
     case 26:
       return "damaged";
-    // What our own statements are at fault for is no fault of the folder: errors, too large, constraints, types, misuse.
+    // Our own statements are at fault, not the folder: errors, size, constraints, types, misuse, range.
     case 1:
     case 18:
     case 19:
