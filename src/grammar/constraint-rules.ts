@@ -125,11 +125,19 @@ function checkLength(text: string, limit: number, what: string): void {
   }
 }
 
-/** Puts the field's name on what `make` refuses, unless it has one. */
+/**
+ * Puts the field's name on what `make` refuses, unless it has one. Rules are walked recursively: those that leave no
+ * room on the thread's stack are refused as well.
+ */
 export function named<Result>(param: string, make: () => Result): Result {
   try {
     return make();
   } catch (cause) {
+    if (cause instanceof RangeError) {
+      const message =
+        "The grammar of the output is too long, or nested too deep, to be followed. Ask for less at once.";
+      throw new ToastError("invalid_request", message, { param, cause });
+    }
     if (!(cause instanceof ToastError) || cause.param !== null) throw cause;
     throw new ToastError(cause.code, cause.message, { param, cause });
   }

@@ -2,7 +2,15 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EngineClient } from "../../src/engine/thread/engine-client.js";
 import { openToastTiny } from "../support/toast-tiny.js";
-import { answerOf, chunksOf, errorOf, startTestServer, streamedText, type TestServer } from "./start-test-server.js";
+import {
+  answerOf,
+  chunksOf,
+  type Exchange,
+  errorOf,
+  startTestServer,
+  streamedText,
+  type TestServer,
+} from "./start-test-server.js";
 
 let engine: EngineClient;
 let server: TestServer;
@@ -208,6 +216,31 @@ describe("structured output", () => {
     const answer = await server.chat(body);
     expect(answer.status).toBe(400);
     expect(errorOf(answer).param).toBe("guided_json");
+  });
+
+  it.each([33, 40, 64])("is kept by each of %i requests at once that bring grammars of their own", async (count) => {
+    const answers = await Promise.all(
+      Array.from({ length: count }, (_, at) =>
+        server.chat({ ...ask("toast-tiny"), max_tokens: 12, guided_regex: `[a-c]{3}${count}-${at}` }),
+      ),
+    );
+    for (const [at, answer] of answers.entries()) {
+      expect(answer.status, answer.text).toBe(200);
+      expect(answerOf(answer).choices[0]?.message.content).toMatch(new RegExp(`^[a-c]{3}${count}-${at}$`));
+    }
+  });
+
+  it("that leaves no room on the stack fails its own request alone", async () => {
+    const good = { ...ask("toast-tiny"), guided_regex: "[A-F]{3}" };
+    const answers = await Promise.all(
+      [good, { ...ask("toast-tiny"), guided_choice: ["a".repeat(190_000)] }, good].map((body) => server.chat(body)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual([200, 400, 200]);
+    expect(errorOf(answers[1] as Exchange)).toMatchObject({
+      param: "guided_choice",
+      message: expect.stringContaining("too long, or nested too deep") as string,
+    });
+    expect((await server.chat(good)).status).toBe(200);
   });
 
   it("leaves nothing behind when its client goes while it is written", async () => {

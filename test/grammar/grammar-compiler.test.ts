@@ -34,6 +34,8 @@ describe("the grammar compiler", () => {
       { kind: "jsonSchema", schema: '{"type":"integer","minimum":2,"maximum":1}' },
       "No finite text",
     ],
+    ["a text beyond the thread's stack", { kind: "choice", options: ["a".repeat(190_000)] }, "too long, or nested"],
+    ["options beyond the thread's stack", { kind: "regex", pattern: "a?".repeat(5_000) }, "too long, or nested"],
   ] as const)("refuses %s, and works on", (_, constraint, words) => {
     expect(() => compiler.compile({ ...constraint, param: "guided_x" })).toThrow(
       expect.objectContaining({

@@ -12,22 +12,22 @@ export interface Verdict {
 }
 
 /** Our words, FastChat's, and plain ones. */
-const spellings: Readonly<Record<string, Winner>> = {
-  left: "left",
-  right: "right",
-  tie: "tie",
-  bothbad: "bothBad",
-  both_bad: "bothBad",
-  "tie (bothbad)": "bothBad",
-  model_a: "left",
-  model_b: "right",
-  model_1: "left",
-  model_2: "right",
-  a: "left",
-  b: "right",
-  c: "tie",
-  draw: "tie",
-};
+const spellings: ReadonlyMap<string, Winner> = new Map([
+  ["left", "left"],
+  ["right", "right"],
+  ["tie", "tie"],
+  ["bothbad", "bothBad"],
+  ["both_bad", "bothBad"],
+  ["tie (bothbad)", "bothBad"],
+  ["model_a", "left"],
+  ["model_b", "right"],
+  ["model_1", "left"],
+  ["model_2", "right"],
+  ["a", "left"],
+  ["b", "right"],
+  ["c", "tie"],
+  ["draw", "tie"],
+]);
 
 const name = z.union([z.string(), z.number()]).transform(String);
 const scorePair = z.tuple([z.number(), z.number()]);
@@ -96,7 +96,7 @@ const verdictSchema = z
   })
   .transform((item, context) => {
     const scores = item.scores ?? item.score ?? null;
-    const winner = item.winner === undefined ? byScores(scores) : spellings[item.winner.trim().toLowerCase()];
+    const winner = item.winner === undefined ? byScores(scores) : spellings.get(item.winner.trim().toLowerCase());
     if (winner === undefined || winner === null) {
       context.addIssue({ code: "custom", message: "has no verdict" });
       return z.NEVER;

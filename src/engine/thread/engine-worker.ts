@@ -312,8 +312,8 @@ export class EngineWorker {
     try {
       this.#enqueue(command);
     } catch (cause) {
-      if (!(cause instanceof ToastError)) throw cause;
-      this.#send({ kind: "rejected", requestId: command.requestId, error: cause.toData() });
+      // Whatever it was, it is this request's trouble alone: nothing has been handed to the loop.
+      this.#send({ kind: "rejected", requestId: command.requestId, error: ToastError.from(cause).toData() });
     }
   }
 

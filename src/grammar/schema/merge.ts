@@ -21,12 +21,12 @@ export function mergeSchemas(one: Json, other: Json, path: string): Json {
   const merged = new Map(left);
   for (const [keyword, value] of right) {
     const present = merged.get(keyword);
-    if (keyword in special) continue;
+    if (special.has(keyword)) continue;
     if (present === undefined || annotations.has(keyword) || identity(present) === identity(value))
       merged.set(keyword, value);
     else merged.set(keyword, mergeKeyword(keyword, present, value, path));
   }
-  for (const merge of new Set(Object.values(special))) merge(left, right, merged, path);
+  for (const merge of new Set(special.values())) merge(left, right, merged, path);
   return merged;
 }
 
@@ -85,15 +85,15 @@ function mergeKeyword(keyword: string, one: Json, other: Json, path: string): Js
 type Merge = (left: Schema, right: Schema, merged: Map<string, Json>, path: string) => void;
 
 /** Keywords that are read together. */
-const special: Readonly<Record<string, Merge>> = {
-  properties: mergeObjects,
-  additionalProperties: mergeObjects,
-  patternProperties: mergeObjects,
-  prefixItems: mergeItems,
-  items: mergeItems,
-  enum: mergeConstants,
-  const: mergeConstants,
-};
+const special: ReadonlyMap<string, Merge> = new Map([
+  ["properties", mergeObjects],
+  ["additionalProperties", mergeObjects],
+  ["patternProperties", mergeObjects],
+  ["prefixItems", mergeItems],
+  ["items", mergeItems],
+  ["enum", mergeConstants],
+  ["const", mergeConstants],
+]);
 
 /** What only one of them names has to keep to what the other says of members that it does not name. */
 function mergeObjects(left: Schema, right: Schema, merged: Map<string, Json>, path: string): void {

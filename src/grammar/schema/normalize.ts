@@ -11,7 +11,7 @@ export function normalized(schema: Schema): Schema {
   const words = new Map<string, Json>();
   for (const [keyword, value] of schema) {
     if (value === null && keyword !== "const" && keyword !== "default") continue;
-    const list = lists[keyword];
+    const list = lists.get(keyword);
     if (list === undefined) words.set(keyword, value);
     else words.set(list, [value]);
   }
@@ -28,7 +28,8 @@ export function normalized(schema: Schema): Schema {
     words.delete(bound);
     words.set(exclusive, value);
   }
-  const { items, additionalItems = null } = Object.fromEntries(words) as Readonly<Record<string, Json>>;
+  const items = words.get("items");
+  const additionalItems = words.get("additionalItems") ?? null;
   words.delete("additionalItems");
   if (Array.isArray(items)) {
     words.set("prefixItems", items);
@@ -40,7 +41,11 @@ export function normalized(schema: Schema): Schema {
   return words.get("nullable") === true ? nullable(words) : without(words, "nullable");
 }
 
-const lists: Readonly<Record<string, string>> = { pattern: "patterns", format: "formats", multipleOf: "multiples" };
+const lists: ReadonlyMap<string, string> = new Map([
+  ["pattern", "patterns"],
+  ["format", "formats"],
+  ["multipleOf", "multiples"],
+]);
 
 /** OpenAPI 3.0's word for "or null". */
 function nullable(words: ReadonlyMap<string, Json>): Schema {

@@ -22,6 +22,13 @@ const pair = (id: number, first: string, second: string, turn = 1) =>
     turn,
   });
 
+describe("a verdict", () => {
+  it("in a word that only JavaScript's objects have is none", async () => {
+    const vote = JSON.stringify({ prompt: "x", left: "a", right: "b", winner: "constructor" });
+    await expect(readVerdicts(file("votes.jsonl", vote))).rejects.toThrow("is no verdict");
+  });
+});
+
 describe("verdicts of FastChat's judge", () => {
   const lines = [
     pair(1, "model_1", "model_1"),

@@ -293,6 +293,21 @@ describe("ordinary schemas are served", () => {
   });
 });
 
+describe("words that every object of JavaScript has", () => {
+  it.each(["constructor", "toString", "__proto__", "valueOf"])("are keywords like any other: %s", (keyword) => {
+    // A value that both have can be combined; where it differs, the keyword is named as it was sent.
+    const schema = (value: number) => `{"type":"string","maxLength":3,"${keyword}":${value}}`;
+    const isTaken = takes(`{"allOf":[${schema(1)},${schema(1)},{"minLength":2}]}`);
+    expect([isTaken('"ab"'), isTaken('"a"'), isTaken('"abcd"')]).toEqual([true, false, false]);
+    expect(() => takes(`{"allOf":[${schema(1)},${schema(2)}]}`)).toThrow(`both have '${keyword}'`);
+  });
+
+  it.each(["constructor", "toString", "__proto__"])("are names of members like any other: %s", (name) => {
+    const schema = `{"type":"object","properties":{"${name}":{"type":"null"}},"required":["${name}"]}`;
+    expect([takes(schema)(`{"${name}":null}`), takes(schema)("{}")]).toEqual([true, false]);
+  });
+});
+
 describe("a tool that is not asked for strictly", () => {
   const odd: readonly (readonly [keyword: string, schema: object, good: string])[] = [
     ["uniqueItems of objects", { type: "array", items: { type: "object" }, uniqueItems: true }, "[{},{}]"],
