@@ -28,6 +28,7 @@ export class Tokenizer {
   readonly #specialIds = new Set<number>();
   /** Bytes by id, filled as ids are met: a long vocabulary is mostly never seen. */
   readonly #laterBytes: (Uint8Array | undefined)[] = [];
+  #longest: number | null = null;
 
   private constructor(vendor: VendorTokenizer, pieces: PieceDecoder) {
     this.#vendor = vendor;
@@ -96,6 +97,15 @@ export class Tokenizer {
       text += utf8.decode(bytes, { stream: true });
     }
     return text + utf8.decode();
+  }
+
+  /** Bytes of the longest token, special ones included. */
+  get longestToken(): number {
+    this.#longest ??= this.#texts.reduce(
+      (most, text) => (text === undefined ? most : Math.max(most, this.#pieces(text, "later").length)),
+      1,
+    );
+    return this.#longest;
   }
 
   /** The raw piece (`▁Hello`, `<0x0A>`), undefined for an id outside the vocabulary. */

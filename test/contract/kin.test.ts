@@ -350,6 +350,35 @@ describe("what clients of kin look for", () => {
     expect(answerOf(await server.chat(nameless)).model).toBe("toast-tiny");
   });
 
+  it("what no tokenization can bring into the context is refused by its bytes, before it is tokenized", async () => {
+    const long = " ".repeat(150_000);
+    const message = { role: "user", content: long };
+    const { model } = question;
+    for (const [path, body, param] of [
+      ["/v1/chat/completions", { model, messages: [message] }, "messages"],
+      ["/v1/completions", { model, prompt: long }, "prompt"],
+      ["/v1/completions", { model, prompt: long, truncate_prompt_tokens: 4 }, "prompt"],
+      ["/v1/responses", { model, input: long }, "input"],
+    ] as const) {
+      const refused = await server.post(path, body);
+      expect([refused.status, errorOf(refused).code, errorOf(refused).param]).toEqual([
+        400,
+        "context_length_exceeded",
+        param,
+      ]);
+      expect(errorOf(refused).message).toMatch(
+        /^This model's maximum context length is \d+ tokens.* your prompt has 15/,
+      );
+      expect(errorOf(refused).message).toContain("bytes");
+    }
+    const name = "f";
+    const tools = [{ type: "function", function: { name, parameters: { type: "object", description: long } } }];
+    const asked = await server.post("/tokenize", { model, messages: [{ role: "user", content: "x" }], tools });
+    expect([asked.status, errorOf(asked).param]).toEqual([400, "messages"]);
+    expect((await server.post("/tokenize", { model, prompt: long })).status).toBe(400);
+    expect((await server.chat(question)).status).toBe(200);
+  });
+
   it("the context error opens with OpenAI's words", async () => {
     const long = await server.chat({ ...question, messages: [{ role: "user", content: "word ".repeat(4000) }] });
     expect(errorOf(long).message).toMatch(/^This model's maximum context length is \d+ tokens\. However, /);

@@ -57,6 +57,33 @@ export function admitLength(promptTokens: number, maxTokens: number | null, cont
   return maxTokens ?? room;
 }
 
+/** Bytes of a prompt that may be tokenized to keep its end only, whatever the context is. */
+const mostCutBytes = 100_000;
+
+/**
+ * Refuses a text that no tokenization can bring into the context, before it is tokenized: that takes microseconds for
+ * each byte, and every stream waits meanwhile. Pure.
+ * @param bytes of the text in UTF-8; of a chat, as its template writes it.
+ * @param longestToken bytes of the vocabulary's longest token.
+ * @param kept of the prompt; its `end` may be what is left of some more.
+ * @throws ToastError `context_length_exceeded`
+ */
+export function admitBytes(
+  bytes: number,
+  { contextLength, longestToken }: { readonly contextLength: number; readonly longestToken: number },
+  kept: "all" | "end",
+): void {
+  const fitting = contextLength * longestToken;
+  const most = kept === "end" ? Math.max(mostCutBytes, fitting) : fitting;
+  if (bytes <= most) return;
+  const context = `This model's maximum context length is ${contextLength} tokens. However, your prompt has ${bytes} bytes`;
+  throw tooLong(
+    kept === "end"
+      ? `${context}, and at most ${most} are read to keep a prompt's end. Send its end alone.`
+      : `${context}, and a token holds ${longestToken} at most: more than ${most} bytes cannot fit. Shorten it.`,
+  );
+}
+
 /** What a request says of single tokens, and how many it wants to know of. */
 export interface TokenOptions extends Pick<GenerationRequest, "minTokens" | "stopTokenIds"> {
   readonly sampling: Pick<GenerationRequest["sampling"], "logitBias" | "allowedTokens">;

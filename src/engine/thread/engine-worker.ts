@@ -7,7 +7,7 @@ import { type Steering, vectorsOf } from "../../steering/steering.js";
 import type { ChatTemplate } from "../../text/chat-template.js";
 import { type GenerationRequest, ordinaryText } from "../generation-request.js";
 import { type LoadedModel, loadAdapter, loadModel } from "../load-model.js";
-import { type AdmittedRequest, admitLength, checkTokens, type EngineLimits } from "../loop/admission.js";
+import { type AdmittedRequest, admitBytes, admitLength, checkTokens, type EngineLimits } from "../loop/admission.js";
 import { EngineLoop } from "../loop/engine-loop.js";
 import type { AdapterInfo, ModelInfo } from "../model-info.js";
 import { answerQuestion, type TextAnswers, type TextQuestion } from "../text-questions.js";
@@ -297,7 +297,7 @@ export class EngineWorker {
     return answerQuestion(question, {
       tokenizer,
       template: (adapter) => this.#prompts.required(templateOf(adapter)),
-      encode: (prompt, adapter) => this.#prompts.encode(prompt, templateOf(adapter)),
+      encode: (prompt, adapter, checkText) => this.#prompts.encode(prompt, templateOf(adapter), checkText),
       info: (adapter) => ({
         vocabSize: this.model.vocabSize,
         bosToken: bos,
@@ -324,6 +324,16 @@ export class EngineWorker {
     return promptIds.slice(-(truncatePrompt === "room" ? room : truncatePrompt));
   }
 
+  /** @throws ToastError as `PromptEncoder.encode`, and `context_length_exceeded` */
+  #encoded({ prompt, truncatePrompt }: GenerationRequest, template: ChatTemplate | null): readonly number[] {
+    const { contextLength } = this.model;
+    const { longestToken } = this.#loaded.tokenizer;
+    const kept = truncatePrompt === undefined ? "all" : "end";
+    return this.#prompts.encode(prompt, template, (text) =>
+      admitBytes(Buffer.byteLength(text), { contextLength, longestToken }, kept),
+    );
+  }
+
   /** @throws ToastError for a request that cannot be honoured */
   #enqueue(command: GenerateCommand): void {
     const admitted = this.#admitted(command);
@@ -333,11 +343,11 @@ export class EngineWorker {
 
   /** @throws ToastError for a request that cannot be honoured */
   #admitted({ requestId, request, fingerprints }: GenerateCommand): AdmittedRequest {
-    const { prompt, steering } = request;
+    const { steering } = request;
     const version = steering.kind === "steered" ? this.#versionOf(steering.adapter, fingerprints.adapter) : null;
     this.#checkVectors(steering, fingerprints.vectors);
     const template = version === null ? this.#prompts.baseTemplate : version.template;
-    const promptIds = this.#truncated(this.#prompts.encode(prompt, template), request);
+    const promptIds = this.#truncated(this.#encoded(request, template), request);
     const maxTokens = admitLength(promptIds.length, request.maxTokens, this.model.contextLength);
     checkTokens(request, maxTokens, this.model.vocabSize);
     const constraint = request.constraint === null ? null : this.#constraints.compile(request.constraint);

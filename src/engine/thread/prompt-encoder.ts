@@ -27,17 +27,20 @@ export class PromptEncoder {
 
   /**
    * @param template writes messages; null: there is none.
+   * @param checkText is called with the whole text before it is tokenized, and throws where it is too long.
    * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`
    */
-  encode(prompt: Prompt, template: ChatTemplate | null): readonly number[] {
+  encode(prompt: Prompt, template: ChatTemplate | null, checkText: (text: string) => void): readonly number[] {
     switch (prompt.kind) {
       case "tokens":
         for (const id of prompt.ids) requireToken(id, this.#manifest.architecture.vocabSize, "prompt.ids");
         return prompt.ids;
       case "text":
+        checkText(prompt.text);
         return this.#tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
       case "chat": {
         const text = this.required(template).render(prompt.messages, prompt.rendering ?? ordinaryRendering);
+        checkText(text);
         // The template writes the special tokens itself.
         return this.#tokenizer.encode(text, { addSpecialTokens: false });
       }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { admitLength, canStart, checkTokens } from "../../../src/engine/loop/admission.js";
+import { admitBytes, admitLength, canStart, checkTokens } from "../../../src/engine/loop/admission.js";
 import { type ErrorData, ToastError } from "../../../src/errors.js";
 
 /** What was thrown, as data; null for nothing. */
@@ -38,6 +38,31 @@ describe("admitLength", () => {
   it("refuses a prompt that leaves no room, and an empty one", () => {
     expect(problemOf(32, null)).toMatchObject({ code: "context_length_exceeded" });
     expect(problemOf(0, 5)).toMatchObject({ code: "invalid_request" });
+  });
+});
+
+describe("admitBytes", () => {
+  const model = { contextLength: 32, longestToken: 3 };
+
+  it("takes what a context of longest tokens holds, and refuses a byte more with OpenAI's opening", () => {
+    expect(errorOf(() => admitBytes(96, model, "all"))).toBeNull();
+    expect(errorOf(() => admitBytes(97, model, "all"))).toEqual({
+      code: "context_length_exceeded",
+      message: expect.stringMatching(
+        /^This model's maximum context length is 32 tokens\. However, your prompt has 97 bytes.*more than 96 bytes/,
+      ),
+      field: "prompt",
+      param: null,
+    });
+  });
+});
+
+describe("admitBytes of a prompt that is to be cut", () => {
+  it("takes more than fits, with a limit of its own", () => {
+    const model = { contextLength: 32, longestToken: 3 };
+    expect(errorOf(() => admitBytes(100_000, model, "end"))).toBeNull();
+    expect(errorOf(() => admitBytes(100_001, model, "end"))?.message).toContain("Send its end alone");
+    expect(errorOf(() => admitBytes(100_001, { ...model, longestToken: 10_000 }, "end"))).toBeNull();
   });
 });
 
