@@ -1,13 +1,17 @@
 import type { Dirent } from "node:fs";
 import { readdir, realpath, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { ToastError } from "../errors.js";
 
 /** What clients sent: `uploads/<model>/`, kept for the next start. */
 export const uploadsFolder = "uploads";
 const incomingPrefix = ".incoming-";
-/** After so long nobody writes to what a process that was killed has left. */
+/** After so long nobody writes to what a process of another machine that was killed has left. */
 const staleMs = 3_600_000;
+/** Tells this process from another one of its number, before or after it. */
+const startedAt = Math.floor(performance.timeOrigin);
+const machine = hostname().replaceAll(/[^A-Za-z0-9.-]/g, "_");
 
 /** Something in a folder that may be served. */
 export interface Candidate {
@@ -34,23 +38,28 @@ export class ServedFolder {
 
   /** A new place to build in, on the file system of the uploads, that no listing shows. */
   incoming(id: string): string {
-    return join(this.root, `${incomingPrefix}${id}`);
+    return join(this.root, `${incomingPrefix}${machine}~${process.pid}~${startedAt}~${id}`);
   }
 
-  /** Removes what a killed process has left half-written. */
+  /**
+   * Removes what a killed process has left half-written: of this machine, a container being one, at once; of others
+   * that share the folder, when nobody has written to it for an hour.
+   */
   async sweep(now: number): Promise<void> {
     for (const { name } of await entriesOf(this.root)) {
       if (!name.startsWith(incomingPrefix)) continue;
       const path = join(this.root, name);
       const info = await stat(path).catch(() => null);
-      if (info !== null && now - info.mtimeMs > staleMs) await rm(path, { recursive: true, force: true });
+      if (info === null) continue;
+      const isLeft = ownerOf(name) === "gone" || now - info.mtimeMs > staleMs;
+      if (isLeft) await rm(path, { recursive: true, force: true });
     }
   }
 
   /** A text with paths as they are inside the folder, without places where files lie for a moment only. */
   shown(text: string): string {
     const plain = this.#realRoot === null ? text : text.replaceAll(`${this.#realRoot}${sep}`, "");
-    return plain.replaceAll(`${this.root}${sep}`, "").replaceAll(/\.incoming-[0-9a-f-]+[/\\](built[/\\])?/g, "");
+    return plain.replaceAll(`${this.root}${sep}`, "").replaceAll(/\.incoming-[^/\\]+[/\\](built[/\\])?/g, "");
   }
 
   /**
@@ -76,6 +85,20 @@ export class ServedFolder {
       throw refused;
     }
     return real;
+  }
+}
+
+/** Whether the process that made a place for files can still be at work there. */
+function ownerOf(name: string): "alive" | "gone" | "elsewhere" {
+  const [host = "", pid = "", started = ""] = name.slice(incomingPrefix.length).split("~");
+  if (host !== machine || !/^[1-9]\d*$/.test(pid)) return "elsewhere";
+  if (Number(pid) === process.pid) return started === String(startedAt) ? "alive" : "gone";
+  try {
+    process.kill(Number(pid), 0);
+    return "alive";
+  } catch (cause) {
+    // EPERM: another user's process has that number.
+    return cause instanceof Error && "code" in cause && cause.code === "ESRCH" ? "gone" : "alive";
   }
 }
 

@@ -1,9 +1,11 @@
+import { spawnSync } from "node:child_process";
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AdapterLibrary } from "../../src/adapters/adapter-library.js";
+import { ServedFolder } from "../../src/adapters/served-folder.js";
 import { convert } from "../../src/convert/convert.js";
 import { convertAdapter } from "../../src/convert/convert-adapter.js";
 import { ordinaryText } from "../../src/engine/generation-request.js";
@@ -196,16 +198,25 @@ describe("a watched folder", () => {
     expect(ids()).toEqual(["gqa:own", "gqa:poet", "gqa8:poet"]);
   });
 
-  it("is swept of what was left half-written long ago, and of nothing else", async () => {
+  it("is swept of what dead processes left half-written, and of nothing else", async () => {
+    const ours = basename(new ServedFolder(directory, "adapters folder").incoming("1"));
+    const { pid } = spawnSync(process.execPath, ["--version"]);
+    const dead = ours.replace(`~${process.pid}~`, `~${pid}~`);
+    const before = ours.replace(/~\d+~1$/, "~12345~1");
+    const elsewhere = ours.replace(/-.*?~/, "-another-machine~").replace(`~${process.pid}~`, `~${pid}~`);
     for (const [name, time] of [
       [".incoming-00000000", 1000],
       [".incoming-11111111", Date.now() / 1000],
+      [dead, Date.now() / 1000],
+      [before, Date.now() / 1000],
+      [ours, Date.now() / 1000],
+      [elsewhere, Date.now() / 1000],
     ] as const) {
       await mkdir(join(directory, name));
       await utimes(join(directory, name), time, time);
     }
     await library.start();
-    expect(await readdir(directory)).toEqual([".incoming-11111111"]);
+    expect(new Set(await readdir(directory))).toEqual(new Set([".incoming-11111111", ours, elsewhere]));
   });
 });
 
