@@ -21,16 +21,20 @@ export async function readJsonBody(request: Request, maxBytes: number): Promise<
 
 /** @throws ToastError `body_too_large`, `unsupported_encoding`, and `invalid_json` for what is not UTF-8. */
 export async function readTextBody(request: Request, maxBytes: number): Promise<string> {
-  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
-  if (encoding !== "identity" && encoding !== "") {
-    const message = `The request body is compressed (content-encoding: ${encoding.slice(0, 40)}). Send it as it is.`;
-    throw new ToastError("unsupported_encoding", message);
-  }
+  requireUncompressed(request);
   // Announced too large: answered before a byte of it is read.
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) {
     throw tooLarge(maxBytes);
   }
   return decode(await readBytes(request, maxBytes));
+}
+
+/** @throws ToastError `unsupported_encoding` */
+export function requireUncompressed(request: Request): void {
+  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
+  if (encoding === "identity" || encoding === "") return;
+  const message = `The request body is compressed (content-encoding: ${encoding.slice(0, 40)}). Send it as it is.`;
+  throw new ToastError("unsupported_encoding", message);
 }
 
 async function readBytes(request: Request, maxBytes: number): Promise<Buffer> {

@@ -65,6 +65,10 @@ function errorResponse(context: Context, error: unknown): Response {
     // OpenAI's clients try 408 again otherwise.
     context.header("x-should-retry", "false");
   }
+  if (status === 415) {
+    // RFC 9110, 12.5.3: what is taken instead.
+    context.header("accept-encoding", "identity");
+  }
   if (retryAfter !== null) {
     context.header("retry-after", String(retryAfter));
   }

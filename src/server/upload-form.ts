@@ -2,9 +2,11 @@ import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ReadableStream as WebStream } from "node:stream/web";
+import type { ReadableStreamDefaultReader, ReadableStream as WebStream } from "node:stream/web";
 import { Busboy } from "@fastify/busboy";
 import { ToastError } from "../errors.js";
+import { requireUncompressed } from "./read-json-body.js";
+import { within } from "./within.js";
 
 /** What a form may hold. */
 export interface FormRules {
@@ -30,9 +32,10 @@ export interface ReceivedForm {
 
 /**
  * Reads multipart/form-data onto the disk as it comes: no file is ever in memory whole.
- * @throws ToastError `body_too_large`, `invalid_request`, `write_failed`; what was written is the caller's to remove.
+ * @throws ToastError `body_too_large`, `unsupported_encoding`, `invalid_request`, `write_failed`; what was written is the caller's to remove.
  */
 export async function receiveForm(request: Request, rules: FormRules): Promise<ReceivedForm> {
+  requireUncompressed(request);
   if (Number(request.headers.get("content-length") ?? 0) > rules.maxBytes + formOverhead) throw tooLarge(rules);
   if (request.body === null) throw invalidForm("The request has no body.");
   const form = new Form(rules);
@@ -45,6 +48,8 @@ export function isForm(request: Request): boolean {
 
 /** Headers and text fields around the files. */
 const formOverhead = 64 * 1024;
+/** How long the rest of a form that is refused is read, and passed over. */
+const restMs = 10_000;
 
 class Form {
   readonly #rules: FormRules;
@@ -74,14 +79,36 @@ class Form {
       if (this.#rules.fields.includes(name)) this.#fields.set(name, value);
     });
     const { signal } = this.#stop;
+    const reader: BodyReader = body.getReader();
     try {
-      await pipeline(Readable.fromWeb(body), parser, { signal });
+      await pipeline(Readable.from(chunksOf(reader)), parser, { signal });
     } catch (cause) {
       this.#fail(invalidForm("The form ends before its last part, or is no multipart/form-data.", cause));
     }
     await Promise.all(this.#writes);
+    if (this.#failure !== null) await this.#passOver(reader);
     if (this.#failure !== null) throw this.#failure;
     return { fields: this.#fields, files: this.#files };
+  }
+
+  /**
+   * Reads on, as far as a form may go: who still sends when the connection closes loses the answer with it.
+   * @see RFC 9112, 9.6
+   */
+  async #passOver(reader: BodyReader): Promise<void> {
+    let left = this.#rules.maxBytes + formOverhead;
+    const read = async () => {
+      for await (const { byteLength } of chunksOf(reader)) {
+        left -= byteLength;
+        if (left < 0) return;
+      }
+    };
+    await within(
+      read().catch(() => {}),
+      restMs,
+    );
+    // Gives what is still on its way back to the connection, which closes.
+    await reader.cancel(this.#failure).catch(() => {});
   }
 
   #receive(stream: Readable, filename: string): void {
@@ -115,6 +142,17 @@ class Form {
   #fail(error: ToastError): void {
     this.#failure ??= error;
     this.#stop.abort();
+  }
+}
+
+type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
+
+/** Who stops reading them does not end the body. */
+async function* chunksOf(reader: BodyReader): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
   }
 }
 

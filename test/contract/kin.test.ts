@@ -418,5 +418,6 @@ describe("probes and proxies", () => {
       headers: { "content-type": "application/json", "content-encoding": "gzip" },
     });
     expect([refused.status, errorOf(refused).code]).toEqual([415, "unsupported_encoding"]);
+    expect(refused.headers["accept-encoding"]).toBe("identity");
   });
 });
