@@ -375,35 +375,6 @@ describe("an adapter is refused, with a sentence and nothing left behind,", () =
     expect(await ids()).toEqual(["tiny:alpaca"]);
   });
 
-  it("while the rest of it is still on its way: the sentence arrives", async () => {
-    const { hostname, port } = new URL(app.url);
-    const socket = connect(Number(port), hostname);
-    let text = "";
-    let problem: Error | null = null;
-    socket.on("data", (chunk) => {
-      text += chunk.toString();
-    });
-    socket.on("error", (error) => {
-      problem = error;
-    });
-    const ended = new Promise((resolve) => socket.once("close", resolve));
-    const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="notes.txt"\r\n\r\n';
-    const rest = 20;
-    const piece = "x".repeat(10_000);
-    const length = part.length + rest * piece.length;
-    socket.write(
-      `POST /v1/adapters HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: ${length}\r\n\r\n${part}`,
-    );
-    for (let at = 0; at < rest; at++) {
-      await new Promise((resolve) => setTimeout(resolve, 60));
-      socket.write(piece);
-    }
-    await ended;
-    expect(problem).toBeNull();
-    expect(text).toMatch(/^HTTP\/1\.1 400 /);
-    expect(text).toContain("The file 'notes.txt' is none of an adapter");
-  });
-
   it("compressed: a form is sent as it is", async () => {
     const headers = { "content-type": "multipart/form-data; boundary=b", "content-encoding": "gzip" };
     const refused = await fetch(`${app.url}/v1/adapters`, { method: "POST", headers, body: "xx" });
