@@ -1,5 +1,6 @@
 import { serverLoading, ToastError } from "../errors.js";
 import type { Engine, Generate, ServingEngine } from "./engine.js";
+import { EngineWatch } from "./engine-watch.js";
 import { type ServedModel, servedModelsOf } from "./served-model.js";
 
 /** Where the whole server is in its life, as GET /health tells it. */
@@ -17,6 +18,7 @@ export class EngineRegistry {
   readonly #observe: (generate: Generate, base: string) => Generate;
   readonly #preparing: () => string | null;
   readonly #names: readonly string[];
+  readonly #watch: EngineWatch;
 
   /**
    * @param options.observe what requests get to see of an engine's `generate`, given the base's id; default: itself.
@@ -29,12 +31,14 @@ export class EngineRegistry {
       readonly observe?: (generate: Generate, base: string) => Generate;
       readonly preparing?: () => string | null;
       readonly names?: readonly string[];
+      readonly watch?: EngineWatch;
     } = {},
   ) {
     this.#engines = engines;
     this.#observe = options.observe ?? ((generate) => generate);
     this.#preparing = options.preparing ?? (() => null);
     this.#names = options.names ?? [];
+    this.#watch = options.watch ?? new EngineWatch();
   }
 
   /**
@@ -62,6 +66,25 @@ export class EngineRegistry {
       if (phase.kind === "failed") return [phase.message];
       return phase.kind === "closed" ? ["The engine is closed."] : [];
     });
+  }
+
+  /** Engines that have not answered for long, in a sentence each; see {@link EngineWatch}. */
+  get silences(): readonly string[] {
+    return this.#engines.flatMap((engine) => {
+      const silence = this.#watch.silenceOf(engine);
+      if (silence === null || engine.phase.kind !== "ready") return [];
+      return [`The engine of ${engine.phase.model.id} has not answered for ${Math.floor(silence / 1000)} seconds.`];
+    });
+  }
+
+  /**
+   * Why engines ended that had served: nothing but a new process brings those back, while one that could not be loaded
+   * would fail again.
+   */
+  get losses(): readonly string[] {
+    return this.#engines.flatMap(({ phase }) =>
+      phase.kind === "failed" && (phase.model ?? null) !== null ? [phase.message] : [],
+    );
   }
 
   /** Every served id, in the order of the folders; those of engines that are not ready are left out. */

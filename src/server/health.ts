@@ -4,9 +4,20 @@ import { responseSchemas } from "../openai/named-schemas.js";
 import type { Call } from "./route.js";
 
 export const aliveSchema = z
-  .object({ status: z.literal("alive") })
-  .describe("Answer of GET /livez.")
+  .object({
+    status: z.enum(["alive", "failed"]),
+    failures: z.array(z.string()).optional().describe("What became of engines that had served."),
+  })
+  .describe("Answer of GET /livez: 503 when a new process would serve more than this one.")
   .register(responseSchemas, { id: "Alive" });
+
+/** 503 once an engine has ended that had served: whoever watches the process is to start another one. */
+export function alive({ context, deps: { registry } }: Call): Response {
+  const failures = [...registry.losses];
+  const respond = (status: 200 | 503, body: z.input<typeof aliveSchema>) =>
+    context.json(body, status, { "cache-control": "no-store" });
+  return failures.length === 0 ? respond(200, { status: "alive" }) : respond(503, { status: "failed", failures });
+}
 
 /** 200 only when a generation sent now would be taken. */
 export function health({ context, deps: { registry, running } }: Call): Response {
@@ -20,6 +31,8 @@ export function health({ context, deps: { registry, running } }: Call): Response
     case "failed":
       return respond(503, { status: "failed", message: phase.message });
     case "ready": {
+      const [silence] = registry.silences;
+      if (silence !== undefined) return respond(503, { status: "failed", message: silence });
       const models = registry.models.map(({ id }) => id);
       const failures = [...registry.failures];
       const failed = failures.length === 0 ? {} : { failures };

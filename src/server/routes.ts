@@ -16,7 +16,7 @@ import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
 import { handleResponses } from "./generate/responses.js";
 import { respondWithProps, respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
-import { aliveSchema, health } from "./health.js";
+import { alive, aliveSchema, health } from "./health.js";
 import { docsRoutes, documentRoute } from "./page/api-docs.js";
 import { openApiDocument } from "./page/openapi-document.js";
 import { webPage } from "./page/web-page.js";
@@ -147,13 +147,14 @@ export const routes: readonly Route[] = [
   // Browsers ask for it wherever they are; the page names none.
   pagePart("/favicon.ico", async (context) => context.body(null, 204, { "cache-control": "public, max-age=86400" })),
 
-  // Alive as long as it answers: a restart would not load models sooner.
+  // Alive as long as it answers and has lost no engine: a restart would not load models sooner.
   get("/livez", {
     access: "open",
     name: "livez",
-    summary: "Whether the process answers at all.",
+    summary: "Whether the process answers, and no engine that served has ended.",
     response: aliveSchema,
-    handle: () => ({ status: "alive" as const }),
+    unavailable: aliveSchema,
+    handle: alive,
   }),
   get("/readyz", {
     access: "open",

@@ -32,7 +32,8 @@ export interface ReceivedForm {
 
 /**
  * Reads multipart/form-data onto the disk as it comes: no file is ever in memory whole.
- * @throws ToastError `body_too_large`, `unsupported_encoding`, `invalid_request`, `write_failed`; what was written is the caller's to remove.
+ * @throws ToastError `body_too_large`, `unsupported_encoding`, `invalid_request`, `write_failed`; what was written is
+ *   the caller's to remove.
  */
 export async function receiveForm(request: Request, rules: FormRules): Promise<ReceivedForm> {
   requireUncompressed(request);

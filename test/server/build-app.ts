@@ -1,5 +1,6 @@
 import type { Engine } from "../../src/engine/engine.js";
 import { EngineRegistry } from "../../src/engine/engine-registry.js";
+import type { EngineWatch } from "../../src/engine/engine-watch.js";
 import { RunningRequests } from "../../src/server/generate/running-requests.js";
 import { createServerApp } from "../../src/server/server-app.js";
 import { type TestEdgeOptions, testEdge } from "./edge/test-edge.js";
@@ -8,14 +9,23 @@ import { ScriptedEngine } from "./scripted-engine.js";
 
 /** The routes over a scripted engine, and what a test may look at behind them. */
 export function buildApp(
-  options: { engines?: readonly Engine[]; maxBodyBytes?: number; keepAliveMs?: number; edge?: TestEdgeOptions } = {},
+  options: {
+    engines?: readonly Engine[];
+    maxBodyBytes?: number;
+    keepAliveMs?: number;
+    edge?: TestEdgeOptions;
+    watch?: EngineWatch;
+  } = {},
 ) {
   const engine = options.engines?.find((one) => one instanceof ScriptedEngine) ?? new ScriptedEngine();
   const engines = options.engines ?? [engine];
   const running = new RunningRequests();
   const { edge, observe, lines } = testEdge(engines, options.edge);
   const logged: unknown[] = [];
-  const registry = new EngineRegistry(engines, { observe });
+  const registry = new EngineRegistry(engines, {
+    observe,
+    ...(options.watch === undefined ? {} : { watch: options.watch }),
+  });
   const app = createServerApp({
     ...idleParts(registry),
     registry,

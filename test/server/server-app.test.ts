@@ -1,5 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { EngineWatch } from "../../src/engine/engine-watch.js";
+import type { ModelInfo } from "../../src/engine/model-info.js";
 import { ToastError } from "../../src/errors.js";
 import { buildApp, framesOf, question } from "./build-app.js";
 import { ScriptedEngine, scriptedModel } from "./scripted-engine.js";
@@ -35,6 +37,50 @@ describe("GET /health", () => {
     running.stopAccepting();
     const draining = await app.request("/health");
     expect([draining.status, await draining.json()]).toEqual([503, { status: "draining", running: 0 }]);
+  });
+});
+
+describe("an engine that stands", () => {
+  it("makes the server not ready until it answers again", async () => {
+    let now = 0;
+    const { app, engine } = buildApp({ watch: new EngineWatch(() => now) });
+    const status = await engine.inspect();
+    let answer = () => {};
+    engine.inspect = () =>
+      new Promise((resolve) => {
+        answer = () => resolve(status);
+      });
+    expect((await app.request("/readyz")).status).toBe(200);
+    now = 31_000;
+    const silent = await app.request("/readyz");
+    expect([silent.status, await silent.json()]).toEqual([
+      503,
+      { status: "failed", message: "The engine of tiny has not answered for 31 seconds." },
+    ]);
+    expect((await app.request("/livez")).status).toBe(200);
+    answer();
+    await expect.poll(async () => (await app.request("/readyz")).status).toBe(200);
+  });
+});
+
+describe("GET /livez", () => {
+  const failed = (model: ModelInfo | null) =>
+    new ScriptedEngine(scriptedModel, { kind: "failed", message: "The engine stopped.", model });
+
+  it("is 503 once an engine has ended that had served, with the others still there", async () => {
+    const { app } = buildApp({
+      engines: [failed(scriptedModel), new ScriptedEngine({ ...scriptedModel, id: "rival" })],
+    });
+    const lost = await app.request("/livez");
+    expect([lost.status, await lost.json()]).toEqual([503, { status: "failed", failures: ["The engine stopped."] }]);
+  });
+
+  it("is 200 while engines load, and when one could not: another process could not either", async () => {
+    const loading = new ScriptedEngine(scriptedModel, { kind: "loading", stage: "reading weights", fraction: 0.5 });
+    for (const engines of [[loading], [failed(null), new ScriptedEngine()]]) {
+      const alive = await buildApp({ engines }).app.request("/livez");
+      expect([alive.status, await alive.json()]).toEqual([200, { status: "alive" }]);
+    }
   });
 });
 
