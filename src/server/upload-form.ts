@@ -51,6 +51,8 @@ export function isForm(request: Request): boolean {
 const formOverhead = 64 * 1024;
 /** How long the rest of a form that is refused is read, and passed over. */
 const restMs = 10_000;
+/** Who sends nothing for so long waits for the answer. */
+const pauseMs = 500;
 
 class Form {
   readonly #rules: FormRules;
@@ -98,16 +100,12 @@ class Form {
    */
   async #passOver(reader: BodyReader): Promise<void> {
     let left = this.#rules.maxBytes + formOverhead;
-    const read = async () => {
-      for await (const { byteLength } of chunksOf(reader)) {
-        left -= byteLength;
-        if (left < 0) return;
-      }
-    };
-    await within(
-      read().catch(() => {}),
-      restMs,
-    );
+    const end = performance.now() + restMs;
+    while (left >= 0 && performance.now() < end) {
+      const next = await within(reader.read(), pauseMs).catch(() => "late" as const);
+      if (next === "late" || next.done) break;
+      left -= next.value.byteLength;
+    }
     // Gives what is still on its way back to the connection, which closes.
     await reader.cancel(this.#failure).catch(() => {});
   }
