@@ -176,7 +176,7 @@ describe("a control vector that is made", () => {
     expect(frames.at(-1)).toBe("data: [DONE]");
     const events = frames.slice(0, -1).map((frame) => JSON.parse(frame.slice(6)));
     expect(events[0]).toEqual({ object: "vector.progress", stage: "reading", done: 1, total: 48 });
-    expect(events.filter(({ stage }) => stage === "sweeping").at(-1)).toMatchObject({ done: 6, total: 6 });
+    expect(events.filter(({ stage }) => stage === "sweeping").at(-1)).toMatchObject({ done: 4, total: 4 });
     const { sweep, recommended } = events.at(-1);
     const strengths = sweep.map(({ strength }: { strength: number }) => strength);
     expect(strengths).toEqual([...strengths].sort((a, b) => a - b));

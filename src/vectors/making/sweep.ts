@@ -6,9 +6,8 @@ import type { LayerRange, Steering } from "../../steering/steering.js";
 import { neutralPrompts } from "./unfinished-sentences.js";
 import type { MakingEngine } from "./vector-recipe.js";
 
-/** How far from the base a vector is tried, on either side; no further on a side where the text has come apart. */
-const sweepStep = 0.5;
-const sweepDistances: readonly number[] = [1, 2, 3, 4].map((step) => step * sweepStep);
+/** The distances from the base that a range may end at: as many as three halvings tell apart. */
+const distances: readonly number[] = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
 
 /** What became of the text at one strength. */
 export interface SweepStep {
@@ -27,10 +26,11 @@ const coherenceLimits = { perplexityRatio: 1.5, repetition: 0.25 } as const;
 const tokensPerText = 32;
 
 /** Texts of one strength that are written at the same time: others want room among the running requests. */
-const textsAtOnce = 4;
+const textsAtOnce = 6;
 
 /**
- * Writes about neutral prompts at strengths further and further from 0, and has the base judge the texts.
+ * Writes about neutral prompts at some strengths on either side of 0, and has the base judge the texts: where they come
+ * apart, it tries nearer to 0, where they hold, further out, halving what is left each time.
  * @param name of a vector that the engine knows.
  * @returns in the order of the strengths.
  */
@@ -42,7 +42,7 @@ export async function sweepStrength(
 ): Promise<readonly SweepStep[]> {
   const { signal, onProgress } = options;
   const prompts = await neutralIds(engine);
-  const total = sweepDistances.length + 2;
+  const total = Math.log2(distances.length + 1) + 1;
   const measure = async (strength: number) => {
     const steering: Steering =
       strength === 0 ? { kind: "plain" } : { kind: "vectors", vectors: [{ name, strength, layers }] };
@@ -56,29 +56,35 @@ export async function sweepStrength(
   const base = await measure(0);
   const steps: SweepStep[] = [{ strength: 0, ...figuresOf(base), coherent: true }];
   onProgress(1, total);
-  /** Measures strengths in one batch. @returns those at which the text comes apart. */
-  const extend = async (strengths: readonly number[]): Promise<readonly number[]> => {
-    const measured = await Promise.all(
-      strengths.map(async (strength): Promise<SweepStep> => {
-        const trials = await measure(strength);
-        return { strength, ...figuresOf(trials), coherent: holdsTogether(trials, base) };
-      }),
-    );
-    steps.push(...measured);
-    return measured.filter(({ coherent }) => !coherent).map(({ strength }) => strength);
-  };
-  let sides = [-1, 1];
-  const ends: number[] = [];
-  for (const [index, distance] of sweepDistances.entries()) {
-    const broken = await extend(sides.map((side) => side * distance));
-    ends.push(...broken.map((strength) => strength - Math.sign(strength) * (sweepStep / 2)));
-    sides = sides.filter((side) => !broken.includes(side * distance));
-    onProgress(index + 2, total);
+  const sides = [-1, 1].map((sign) => ({ sign, search: halving(distances) }));
+  for (let done = 2; done <= total; done++) {
+    const measured = sides.map(async ({ sign, search }) => {
+      const strength = sign * search.next();
+      const trials = await measure(strength);
+      const coherent = holdsTogether(trials, base);
+      search.narrow(coherent);
+      return { strength, ...figuresOf(trials), coherent };
+    });
+    steps.push(...(await Promise.all(measured)));
+    onProgress(done, total);
   }
-  // Half-way back from where it broke, for a range of finer steps.
-  await extend(ends);
-  onProgress(total, total);
   return steps.toSorted((a, b) => a.strength - b.strength);
+}
+
+/**
+ * Looks for the last of ascending values that holds, where all below it hold and none above.
+ * @param values 2ⁿ − 1 of them: n questions find it.
+ */
+export function halving(values: readonly number[]): { next(): number; narrow(holds: boolean): void } {
+  let [held, broken] = [-1, values.length];
+  const middle = () => (held + broken) >> 1;
+  return {
+    next: () => values[middle()] as number,
+    narrow(holds) {
+      if (holds) held = middle();
+      else broken = middle();
+    },
+  };
 }
 
 async function neutralIds(engine: Pick<MakingEngine, "ask">): Promise<readonly (readonly number[])[]> {

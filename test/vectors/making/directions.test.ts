@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { areaUnderCurve, layerDirection, lengthOf } from "../../../src/vectors/making/directions.js";
 import { checkLayers, makeDirections, usualLayers } from "../../../src/vectors/making/make-directions.js";
-import { holdsTogether, recommendedRange, repeatedShare } from "../../../src/vectors/making/sweep.js";
+import { halving, holdsTogether, recommendedRange, repeatedShare } from "../../../src/vectors/making/sweep.js";
 import { checkSides, type VectorSides } from "../../../src/vectors/making/vector-recipe.js";
 import { randomNormals } from "../../convert/tiny-folder.js";
 
@@ -152,6 +152,20 @@ describe("the recommended range", () => {
     const steps = [step(-1, true), step(-0.5, false), step(0, true), step(0.5, true), step(1, true), step(2, false)];
     expect(recommendedRange(steps)).toEqual([0, 1]);
     expect(recommendedRange([step(-0.5, false), step(0, true), step(0.5, false)])).toBeNull();
+  });
+
+  it("is found by three questions a side, wherever it ends", () => {
+    const distances = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
+    for (const end of [0, ...distances]) {
+      const search = halving(distances);
+      const steps = [step(0, true)];
+      for (let question = 0; question < 3; question++) {
+        const strength = search.next();
+        steps.push(step(strength, strength <= end));
+        search.narrow(strength <= end);
+      }
+      expect(recommendedRange(steps)).toEqual(end === 0 ? null : [0, end]);
+    }
   });
 
   /** A text of four tokens that the base finds so likely, on the mean. */
