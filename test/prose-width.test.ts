@@ -33,3 +33,30 @@ describe("comments", () => {
     expect(wide).toEqual([]);
   });
 });
+
+/** Lines of running text: no code, table, picture or quotation, which cannot be wrapped or are not ours to wrap. */
+function tooWideProse(text: string): readonly number[] {
+  let isCode = false;
+  return text.split("\n").flatMap((line, index) => {
+    if (/^\s*```/.test(line)) isCode = !isCode;
+    const isProse = !isCode && !/^\s*(\||<|!|>|\[[^\]]+\]:)/.test(line) && line.trimStart().includes(" ");
+    return isProse && line.length > maxWidth ? [index + 1] : [];
+  });
+}
+
+describe("documents", () => {
+  it("are found too wide where they are running text", () => {
+    const wide = "word ".repeat(25).trim();
+    const text = `${wide}\n| ${wide} |\n\`\`\`\n${wide}\n\`\`\`\n* ${wide}\n> ${wide}`;
+    expect(tooWideProse(text)).toEqual([1, 6]);
+  });
+
+  it(`fit ${maxWidth} columns`, () => {
+    const docs = readdirSync(join(packageFolder, "docs")).filter((file) => file.endsWith(".md"));
+    const files = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", ...docs.map((file) => `docs/${file}`)];
+    const wide = files.flatMap((file) =>
+      tooWideProse(readFileSync(join(packageFolder, file), "utf8")).map((line) => `${file}:${line}`),
+    );
+    expect(wide).toEqual([]);
+  });
+});
