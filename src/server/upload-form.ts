@@ -84,7 +84,7 @@ class Form {
     const { signal } = this.#stop;
     const reader: BodyReader = body.getReader();
     try {
-      await pipeline(Readable.from(chunksOf(reader)), parser, { signal });
+      await pipeline(Readable.from(chunksOf(reader, signal)), parser, { signal });
     } catch (cause) {
       this.#fail(invalidForm("The form ends before its last part, or is no multipart/form-data.", cause));
     }
@@ -146,12 +146,16 @@ class Form {
 
 type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
 
-/** Who stops reading them does not end the body. */
-async function* chunksOf(reader: BodyReader): AsyncGenerator<Uint8Array> {
+/**
+ * Who stops reading them does not end the body.
+ * @param signal ends them, also while a chunk is waited for: from Node 24 on a pipeline waits for its source.
+ */
+async function* chunksOf(reader: BodyReader, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const stopped = new Promise<null>((resolve) => signal.addEventListener("abort", () => resolve(null), { once: true }));
   for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
+    const next = await Promise.race([reader.read(), stopped]);
+    if (next === null || next.done) return;
+    yield next.value;
   }
 }
 
