@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from toast.data import DataError
 from toast.files import write_atomically
 from toast.questions import Question, is_right, read_questions
+from toast.server import post
 from toast.settings import command, run_command
 
 DESCRIPTION = """\
@@ -87,16 +85,7 @@ def ask(server: str, model: str, messages: list[dict[str, str]], arguments: Any)
     }
     if strength:
         body["steering"] = {"strength": float(strength)}
-    request = urllib.request.Request(
-        f"{server.rstrip('/')}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=600) as response:
-            return json.load(response)["choices"][0]["message"]["content"] or ""
-    except urllib.error.HTTPError as error:
-        raise DataError(f"{server} refused {model}: {error.read().decode(errors='replace')[:400]}") from error
-    except urllib.error.URLError as error:
-        raise DataError(f"{server} does not answer ({error.reason}): is the server running?") from error
+    return post(server, "/v1/chat/completions", body)["choices"][0]["message"]["content"] or ""
 
 
 def table(questions: list[Question], answers: dict[tuple[str, str], str], labels: list[str]) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import torch
@@ -14,6 +12,7 @@ from toast.adapter_file import load_adapter_for
 from toast.checkpoint import load_model
 from toast.data import DataError
 from toast.hashing import backbone_hash
+from toast.server import post
 from toast.settings import command, run_command
 from toast.steering import SteeredModel
 from toast.tokenizer import load_tokenizer
@@ -59,7 +58,7 @@ def main() -> None:
 
     records = []
     for prompt in tqdm(prompts, desc="prompts", unit="prompt"):
-        rendered = ask(arguments.server, "/apply-template", chat(arguments.served, prompt))["prompt"]
+        rendered = post(arguments.server, "/apply-template", chat(arguments.served, prompt))["prompt"]
         ids = tokenizer.encode(rendered, add_special_tokens=False).ids
         with torch.inference_mode():
             step = torch.tensor([ids])  # (1, T)
@@ -90,22 +89,8 @@ def likeliest(server: str, model: str, ids: list[int], count: int, strength: flo
     steering = {"steering": {"strength": strength}} if ":" in model else {}
     one = {"max_tokens": 1, "temperature": 0, "repetition_penalty": 1, "logprobs": count}
     body = {"model": model, "prompt": ids, **one}
-    answer = ask(server, "/v1/completions", {**body, **steering})
+    answer = post(server, "/v1/completions", {**body, **steering})
     return answer["choices"][0]["logprobs"]["top_logprobs"][0]
-
-
-def ask(server: str, path: str, body: dict) -> dict:
-    """Raises DataError with the server's own sentence."""
-    request = urllib.request.Request(
-        f"{server.rstrip('/')}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=600) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        raise DataError(f"{path}: {json.load(error)['error']['message']}") from error
-    except urllib.error.URLError as error:
-        raise DataError(f"{server} does not answer: {error.reason}") from error
 
 
 if __name__ == "__main__":

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from toast.data import DataError
 from toast.dose import BASE, DoseText, doses, read_texts, spearman, write_texts
 from toast.scores import MEANINGS, scorers
+from toast.server import post
 from toast.settings import command, run_command
 from toast.tables import markdown_lines
 
@@ -136,20 +133,6 @@ def base_logprobs(arguments: Any, asked: list[dict[str, str]], text: str) -> lis
     body = {"model": arguments.model, "prompt": ids, "max_tokens": 0, "echo": True, "logprobs": 0}
     choice = post(arguments.server, "/v1/completions", body)["choices"][0]
     return [value or 0.0 for value in choice["logprobs"]["token_logprobs"]]
-
-
-def post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Raises DataError with what the server said."""
-    request = urllib.request.Request(
-        f"{server.rstrip('/')}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=600) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        raise DataError(f"{server} refused {path}: {error.read().decode(errors='replace')[:400]}") from error
-    except urllib.error.URLError as error:
-        raise DataError(f"{server} does not answer ({error.reason}): is the server running?") from error
 
 
 def rounded(value: float) -> float:
