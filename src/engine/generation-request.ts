@@ -47,6 +47,8 @@ export interface ReportRequest {
   readonly logprobs: number | null;
   /** The same of the prompt's tokens. */
   readonly promptLogprobs: number | null;
+  /** The first token of the prompt that `promptLogprobs` is about: what lies before may come from the prefix cache. */
+  readonly promptLogprobsFrom?: number;
   /**
    * What the steering looked at and did, of prompt and generated tokens. Nothing in a plain request, which has no
    * steering.

@@ -47,7 +47,7 @@ export class RequestGroup {
     return this.request.requestId;
   }
 
-  /** Whether logits of every token of the prompt are needed: what is in the prefix cache has none. */
+  /** Whether logits of the prompt's tokens are needed: what is in the prefix cache has none. */
   get needsPromptLogits(): boolean {
     return this.promptReport?.needsLogits === true;
   }
@@ -62,7 +62,9 @@ export class RequestGroup {
    * but neither logits nor what lay behind the layers.
    */
   get mostRestored(): number {
-    if (this.needsPromptLogits || this.projectsVectors) return 0;
+    if (this.projectsVectors) return 0;
+    // A token's logits are those of the place before it.
+    if (this.needsPromptLogits) return Math.max(0, (this.request.report.promptLogprobsFrom ?? 0) - 1);
     return this.layerMeans?.first ?? Number.POSITIVE_INFINITY;
   }
 

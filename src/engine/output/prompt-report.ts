@@ -22,7 +22,7 @@ export class PromptReport {
     this.#facts = promptIds.map(() => ({ logprob: null, top: [], steering: null, vectors: [], draft: "none" }));
   }
 
-  /** Whether every token of the prompt has to be computed, with its logits. */
+  /** Whether the prompt's tokens have to be computed with their logits, from `promptLogprobsFrom` on. */
   get needsLogits(): boolean {
     return this.#wanted.promptLogprobs !== null;
   }
@@ -35,6 +35,7 @@ export class PromptReport {
       const next = from + t + 1;
       const id = this.#promptIds[next];
       if (id === undefined) return;
+      if (next < (this.#wanted.promptLogprobsFrom ?? 0)) continue;
       this.#add(next, logProbabilities(logits.subarray(t * vocabSize, (t + 1) * vocabSize), id, top));
     }
   }

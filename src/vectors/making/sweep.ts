@@ -23,10 +23,16 @@ export interface SweepStep {
 /** Beyond these the text counts as having come apart. */
 const coherenceLimits = { perplexityRatio: 1.5, repetition: 0.25 } as const;
 
-const tokensPerText = 32;
+const tokensPerText = 24;
 
-/** Texts of one strength that are written at the same time: others want room among the running requests. */
-const textsAtOnce = 6;
+/** Texts that are written and judged at the same time: others want room among the running requests. */
+const textsAtOnce = 12;
+
+/** A strength that is clear after so many texts gets no more. */
+const firstTexts = 6;
+
+/** What engines wrote unsteered, which no vector changes. */
+const unsteered = new WeakMap<object, readonly Trial[]>();
 
 /**
  * Writes about neutral prompts at some strengths on either side of 0, and has the base judge the texts: where they come
@@ -42,33 +48,56 @@ export async function sweepStrength(
 ): Promise<readonly SweepStep[]> {
   const { signal, onProgress } = options;
   const prompts = await neutralIds(engine);
-  const total = Math.log2(distances.length + 1) + 1;
-  const measure = async (strength: number) => {
+  const write = (strength: number, ids: readonly number[]) => () => {
     const steering: Steering =
       strength === 0 ? { kind: "plain" } : { kind: "vectors", vectors: [{ name, strength, layers }] };
-    const trials: Trial[] = [];
-    for (let from = 0; from < prompts.length; from += textsAtOnce) {
-      const some = prompts.slice(from, from + textsAtOnce);
-      trials.push(...(await Promise.all(some.map((ids) => tried(engine, ids, steering, model, signal)))));
-    }
-    return trials;
+    return tried(engine, ids, steering, model, signal);
   };
-  const base = await measure(0);
-  const steps: SweepStep[] = [{ strength: 0, ...figuresOf(base), coherent: true }];
-  onProgress(1, total);
-  const sides = [-1, 1].map((sign) => ({ sign, search: halving(distances) }));
-  for (let done = 2; done <= total; done++) {
-    const measured = sides.map(async ({ sign, search }) => {
-      const strength = sign * search.next();
-      const trials = await measure(strength);
-      const coherent = holdsTogether(trials, base);
-      search.narrow(coherent);
-      return { strength, ...figuresOf(trials), coherent };
-    });
-    steps.push(...(await Promise.all(measured)));
+  const known = unsteered.get(engine);
+  // In halves, like a strength that is not clear after the first; the base's own texts are written once.
+  const total = (known === undefined ? 2 : 0) + 4 * Math.log2(distances.length + 1);
+  let done = 0;
+  const progress = (halves: number) => {
+    done += halves;
     onProgress(done, total);
+  };
+  const base = known ?? (await pooled(prompts.map((ids) => write(0, ids))));
+  unsteered.set(engine, base);
+  if (known === undefined) progress(2);
+
+  const steps: SweepStep[] = [{ strength: 0, ...figuresOf(base, base), coherent: true }];
+  const sides = [-1, 1].map((sign) => ({ sign, search: halving(distances) }));
+  for (let round = 0; round < Math.log2(distances.length + 1); round++) {
+    const tries = sides.map(({ sign, search }) => ({ strength: sign * search.next(), search, trials: [] as Trial[] }));
+    const writeMore = async (open: typeof tries, some: typeof prompts) => {
+      const texts = await pooled(open.flatMap(({ strength }) => some.map((ids) => write(strength, ids))));
+      for (const [at, { trials }] of open.entries()) {
+        trials.push(...texts.slice(at * some.length, (at + 1) * some.length));
+      }
+    };
+    await writeMore(tries, prompts.slice(0, firstTexts));
+    progress(2);
+    const unclear = tries.filter(({ trials }) => earlyVerdict(trials, base) === null);
+    await writeMore(unclear, prompts.slice(firstTexts));
+    progress(2);
+    for (const { strength, search, trials } of tries) {
+      const coherent = earlyVerdict(trials, base) ?? holdsTogether(trials, base);
+      search.narrow(coherent);
+      steps.push({ strength, ...figuresOf(trials, base), coherent });
+    }
   }
   return steps.toSorted((a, b) => a.strength - b.strength);
+}
+
+/** @returns what the tasks come to, in their order, some of them at work at any time. */
+async function pooled<T>(tasks: readonly (() => Promise<T>)[]): Promise<readonly T[]> {
+  const results: T[] = [];
+  const queue = tasks.entries();
+  const work = async () => {
+    for (const [at, task] of queue) results[at] = await task();
+  };
+  await Promise.all(Array.from({ length: textsAtOnce }, work));
+  return results;
 }
 
 /**
@@ -119,10 +148,13 @@ async function tried(
   return { answer, logprobs: await baseLogprobs(engine, ids, answer, signal) };
 }
 
-function figuresOf(trials: readonly Trial[]): Pick<SweepStep, "perplexity" | "repetition"> {
-  const logprobs = trials.flatMap((trial) => trial.logprobs);
+/** @param base what the base wrote to the same prompts, and perhaps to more behind them. */
+function figuresOf(trials: readonly Trial[], base: readonly Trial[]): Pick<SweepStep, "perplexity" | "repetition"> {
+  const perplexity = (of: readonly Trial[]) => Math.exp(-mean(of.flatMap(({ logprobs }) => logprobs)));
   const repetition = mean(trials.map(({ answer }) => repeatedShare(answer)));
-  return { perplexity: Math.exp(-mean(logprobs)), repetition };
+  // Some prompts are easier than others: what a few of them say is told as of all.
+  const ratio = perplexity(base) / perplexity(base.slice(0, trials.length));
+  return { perplexity: perplexity(trials) * ratio, repetition };
 }
 
 /** As far as the text holds together without a gap, from the base outwards; null where it does at no strength but 0. */
@@ -142,7 +174,22 @@ export function recommendedRange(steps: readonly SweepStep[]): readonly [low: nu
  * are a small sample, so the perplexity keeps a standard error away from its limit.
  */
 export function holdsTogether(trials: readonly Trial[], base: readonly Trial[]): boolean {
-  const { perplexityRatio, repetition } = coherenceLimits;
+  const { loss, standardError, circles } = beside(trials, base);
+  return loss + standardError <= Math.log(coherenceLimits.perplexityRatio) && circles <= coherenceLimits.repetition;
+}
+
+/** What `holdsTogether` will say when there are more texts; null where that is open. */
+export function earlyVerdict(trials: readonly Trial[], base: readonly Trial[]): boolean | null {
+  const { loss, standardError, circles } = beside(trials, base);
+  const limit = Math.log(coherenceLimits.perplexityRatio);
+  // A few texts that are alike by chance make no small error.
+  const error = Math.max(standardError, 0.05);
+  if (loss - error > limit || circles > 2 * coherenceLimits.repetition) return false;
+  return loss + 3 * error <= limit && circles <= coherenceLimits.repetition / 2 ? true : null;
+}
+
+/** How much worse texts are than the base's: in nats a token, with its standard error, and by what they repeat. */
+function beside(trials: readonly Trial[], base: readonly Trial[]) {
   // Prompt by prompt: what makes one text harder than another is in both.
   const losses = trials.flatMap(({ logprobs }, index) => {
     const other = base[index]?.logprobs ?? [];
@@ -150,10 +197,13 @@ export function holdsTogether(trials: readonly Trial[], base: readonly Trial[]):
   });
   const loss = mean(losses);
   const variance = losses.reduce((sum, one) => sum + (one - loss) ** 2, 0) / Math.max(1, losses.length - 1);
-  const standardError = Math.sqrt(variance / Math.max(1, losses.length));
-  // A base that repeats itself must not be held against the vector.
-  const circles = figuresOf(trials).repetition - figuresOf(base).repetition;
-  return loss + standardError <= Math.log(perplexityRatio) && circles <= repetition;
+  const repetition = (of: readonly Trial[]) => mean(of.map(({ answer }) => repeatedShare(answer)));
+  return {
+    loss,
+    standardError: Math.sqrt(variance / Math.max(1, losses.length)),
+    // A base that repeats itself must not be held against the vector.
+    circles: repetition(trials) - repetition(base.slice(0, trials.length)),
+  };
 }
 
 function mean(values: readonly number[]): number {
@@ -203,7 +253,7 @@ async function baseLogprobs(
     {
       ...requestOf([...prompt, ...answer], { kind: "plain" }),
       maxTokens: 0,
-      report: { ...ordinaryText.report, promptLogprobs: 0 },
+      report: { ...ordinaryText.report, promptLogprobs: 0, promptLogprobsFrom: prompt.length },
     },
     signal,
   );

@@ -603,6 +603,37 @@ describe("EngineLoop", () => {
     expect(promptOf("plain")?.every(({ steering }) => steering === null)).toBe(true);
   });
 
+  it("takes what nobody asks the likelihood of from the prefix cache, and tells the same of the rest", async () => {
+    const { loop, decoder, outcomes, idle } = startLoop({ chunkTokens: 64 });
+    const promptIds = Array.from({ length: 300 }, (_, i) => 4 + (mix(1, i) % 60));
+    const ask = async (requestId: string, index: number, promptLogprobsFrom?: number) => {
+      const before = decoder.tokensComputed;
+      const wanted = { logprobs: null, promptLogprobs: 2, explain: false };
+      const report = promptLogprobsFrom === undefined ? wanted : { ...wanted, promptLogprobsFrom };
+      loop.add({ ...request(index), requestId, promptIds, maxTokens: 0, minTokens: 0, report });
+      await idle();
+      return decoder.tokensComputed - before;
+    };
+    expect(await ask("whole", 0)).toBe(300);
+    const whole = outcomes.get("whole")?.prompt ?? [];
+    // Blocks of 128 tokens are kept, and a token's logits are those of the place before it.
+    for (const [from, computed] of [
+      [257, 44],
+      [256, 172],
+      [299, 44],
+      [0, 300],
+    ] as const) {
+      expect(await ask(`from ${from}`, 0, from)).toBe(computed);
+      const told = outcomes.get(`from ${from}`)?.prompt;
+      expect(told?.slice(from)).toEqual(whole.slice(from));
+      expect(told?.slice(0, from).every(({ logprob, top }) => logprob === null && top.length === 0)).toBe(true);
+    }
+    const steered = await ask("steered", 1);
+    expect(steered).toBe(600 - 256);
+    expect(await ask("steered from 257", 1, 257)).toBe(2 * 44);
+    expect(outcomes.get("steered from 257")?.prompt.slice(257)).toEqual(outcomes.get("steered")?.prompt.slice(257));
+  });
+
   it("fails a request alone whose logits cannot be reported", async () => {
     const { loop, decoder, outcomes, idle } = startLoop();
     const step = decoder.step.bind(decoder);

@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { areaUnderCurve, layerDirection, lengthOf } from "../../../src/vectors/making/directions.js";
 import { checkLayers, makeDirections, usualLayers } from "../../../src/vectors/making/make-directions.js";
-import { halving, holdsTogether, recommendedRange, repeatedShare } from "../../../src/vectors/making/sweep.js";
+import {
+  earlyVerdict,
+  halving,
+  holdsTogether,
+  recommendedRange,
+  repeatedShare,
+} from "../../../src/vectors/making/sweep.js";
 import { checkSides, type VectorSides } from "../../../src/vectors/making/vector-recipe.js";
 import { randomNormals } from "../../convert/tiny-folder.js";
 
@@ -182,6 +188,24 @@ describe("the recommended range", () => {
     // An empty text tells nothing, and neither does none at all.
     expect(holdsTogether([text(-1), text(0, []), text(-3), text(-1)], base)).toBe(true);
     expect(holdsTogether([text(0, [])], [text(0, [])])).toBe(true);
+  });
+
+  it("says early what is clear, and only that", () => {
+    const base = [text(-1), text(-2), text(-3), text(-1), text(-2), text(-1)];
+    const less = (by: readonly number[]) => base.map(({ logprobs }, at) => text((logprobs[0] ?? 0) - (by[at] ?? 0)));
+    expect(earlyVerdict(less([0.1, 0.1, 0.2, 0, 0.1, 0.1]), base)).toBe(true);
+    expect(earlyVerdict(less([0.9, 0.8, 0.7, 0.9, 1, 0.8]), base)).toBe(false);
+    // Alike, but too near to the limit of ln 1.5 = 0.405 for six.
+    expect(earlyVerdict(less([0.3, 0.3, 0.3, 0.3, 0.3, 0.3]), base)).toBe(null);
+    expect(earlyVerdict(less([0.42, 0.42, 0.42, 0.42, 0.42, 0.42]), base)).toBe(null);
+    expect(earlyVerdict(less([1.5, 0, 0.1, 0, 0.2, 0]), base)).toBe(null);
+    // All in circles; one of six.
+    const circling = text(-1, [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
+    const straight = base.map(() => text(-1));
+    const circles = (count: number) => straight.map((other, at) => (at < count ? circling : other));
+    expect(earlyVerdict(circles(6), straight)).toBe(false);
+    expect(earlyVerdict(circles(2), straight)).toBe(null);
+    expect(earlyVerdict(circles(1), straight)).toBe(true);
   });
 
   it("counts as apart what goes in circles, unless the base does", () => {
