@@ -18,7 +18,13 @@ from toast.files import BadFolder, write_atomically, write_json
 from toast.gguf_file import open_gguf
 from toast.llama import LlamaConfig, LlamaForCausalLM
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
 SHARD_BYTES = 4 * 10**9
 DTYPE_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
@@ -127,6 +133,23 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> LlamaForCaus
     return model
 
 
+def copy_tokenizer(model: Path, folder: Path) -> None:
+    """Copy the tokenizer's files and the chat template from beside a model's weights, or the template from within."""
+    beside = model.parent if model.suffix == ".gguf" else model
+    for name in TOKENIZER_FILES:
+        if (beside / name).is_file():
+            shutil.copyfile(beside / name, folder / name)
+    gguf = open_gguf(model)
+    brought = None if gguf is None else gguf.chat_template()
+    if brought is None or (folder / "chat_template.jinja").is_file():
+        return
+    template, special_tokens = brought
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    if not config.get("chat_template"):
+        write_json(path, {**special_tokens, **config, "chat_template": template})
+
+
 def save_model(
     tensors: dict[str, Tensor],
     config: LlamaConfig,
@@ -145,12 +168,8 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     tied = config.tie_word_embeddings
     kept = {name: tensor.detach() for name, tensor in tensors.items() if not (tied and name == "lm_head.weight")}
-    if tokenizer_from is not None and tokenizer_from.suffix == ".gguf":
-        tokenizer_from = tokenizer_from.parent
     if tokenizer_from is not None and tokenizer_from.resolve() != folder.resolve():
-        for name in TOKENIZER_FILES:
-            if (tokenizer_from / name).is_file():
-                shutil.copyfile(tokenizer_from / name, folder / name)
+        copy_tokenizer(tokenizer_from, folder)
     size = sum(tensor.numel() * (dtype or tensor.dtype).itemsize for tensor in kept.values())
     files = shards or -(-size // SHARD_BYTES)
     if files == 1:

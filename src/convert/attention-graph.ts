@@ -22,6 +22,7 @@ export interface AttentionInputs {
   /** The same as [P,1,1,1,S]. */
   readonly headPastMask: Value;
   readonly blocks: PastBlocks;
+  readonly open: OpenBlocks;
   /** bool [1]: every row brings one token. */
   readonly isOneToken: Value;
   /** bool [1]: so it is, and block r is the whole past of row r. */
@@ -38,13 +39,25 @@ interface PastBlocks {
   readonly parts: readonly { readonly order: Value; readonly rowIndices: Value }[];
 }
 
+/** The blocks in which rows of guessed tokens end: see `guessedTokens`. */
+interface OpenBlocks {
+  /** int64 [O]; O = R, or 0 where no row brings guesses. */
+  readonly blocks: Value;
+  /** int64 [O,T,KV,3]: row, head and slot of each new key. */
+  readonly slots: Value;
+  /** float32 [O,T,1,1,1,S] */
+  readonly mask: Value;
+  /** bool [1]: O > 0 */
+  readonly isAny: Value;
+}
+
 /**
  * Declares the inputs that only attention reads.
  * @param rows int64 [1]: R
  * @param tokens int64 [1]: T
  */
 export function attentionInputs(b: GraphBuilder, config: LlamaConfig, rows: Value, tokens: Value): AttentionInputs {
-  const { heads, headDim } = config;
+  const { heads, kvHeads, headDim } = config;
   const positions = b.input(decoderInputs.positionIds, "int64", ["R", "T"]);
   const pastMask = b.input(decoderInputs.pastMask, "float32", ["P", 1, 1, "S"]);
   const blockRows = b.input(decoderInputs.blockRows, "int64", ["P"]);
@@ -61,6 +74,8 @@ export function attentionInputs(b: GraphBuilder, config: LlamaConfig, rows: Valu
     b.node("Concat", parts, { attributes: { axis: { int: 0 } }, label });
   const blocks = b.node("Shape", [blockRows], { label: "block_count" });
   const isOneToken = b.node("Equal", [tokens, b.int64([1])], { label: "is_one_token" });
+  const openBlocks = b.input(decoderInputs.openBlocks, "int64", ["O"]);
+  const openMask = b.input(decoderInputs.openMask, "float32", ["O", "T", "S"]);
   return {
     positions,
     cosines: rotary("cos"),
@@ -74,6 +89,12 @@ export function attentionInputs(b: GraphBuilder, config: LlamaConfig, rows: Valu
       rows: blockRows,
       rowIndices: asColumn(blockRows),
       parts: orders.map((order) => ({ order, rowIndices: asColumn(b.node("Gather", [blockRows, order])) })),
+    },
+    open: {
+      blocks: openBlocks,
+      slots: b.input(decoderInputs.openSlots, "int64", ["O", "T", kvHeads, 3]),
+      mask: b.node("Unsqueeze", [openMask, b.int64([2, 3, 4])], { label: "open_mask" }),
+      isAny: b.node("Greater", [b.node("Shape", [openBlocks]), b.int64([0])], { label: "brings_guesses" }),
     },
     isOneToken,
     isAligned: isAligned(b, isOneToken, rows, blocks, blockRows),
@@ -127,10 +148,11 @@ type Attended = [mixed: Value, newKey: Value, newValue: Value];
 /**
  * Causal grouped-query attention over the cached and the new tokens.
  *
- * Three ways to the same sums: rows of several tokens, where the heads of a group share one long product; rows of one
+ * Four ways to the same sums: rows of several tokens, where the heads of a group share one long product; rows of one
  * token, where each head has a product of its own (onnxruntime's kernels for one row read keys and values as they lie,
- * those for a few rows copy them first); and rows of one token with one block of past each, the commonest, where
- * nothing has to be found or added up. The last two give the same bits for a row, whatever stands beside it.
+ * those for a few rows copy them first); rows of one token with one block of past each, the commonest, where nothing
+ * has to be found or added up; and rows of a token and guesses of those behind it. The last three give the same bits
+ * for a token, whatever stands beside it, and whether it was guessed.
  *
  * @param normed float32 [M,D]
  * @param topDown float32 [1,M,kv], added to the values alone: steering changes what is said, not where to look.
@@ -189,7 +211,11 @@ export function attention(
     whenFalse: () =>
       b.choose(inputs.isOneToken, outputs("new_key", "new_value"), {
         whenTrue: () => oneToken(b, config, projected, inputs, sumsOverBlocks),
-        whenFalse: () => severalTokens(b, config, projected, inputs),
+        whenFalse: () =>
+          b.choose(inputs.open.isAny, outputs("new_key", "new_value"), {
+            whenTrue: () => guessedTokens(b, config, projected, inputs),
+            whenFalse: () => severalTokens(b, config, projected, inputs),
+          }),
       }),
   });
   return linearWithBias(b, linears, linears.prepare(mixed), weights.product(layer, "o"));
@@ -272,6 +298,63 @@ function sumsOverBlocks(b: GraphBuilder, { blocks, headPastMask }: AttentionInpu
     values: addedUp(b, blocks, b.node("Mul", [newWeight, newValue]), b.node("MatMul", [pastWeights, pastValue])),
     weights: addedUp(b, blocks, newWeight, b.node("ReduceSum", [pastWeights, b.int64(overSlots)])),
   };
+}
+
+/**
+ * Rows of a token and guesses of those behind it, each computed as if it came alone, once those before it are cached:
+ * the same products of one row, over the same blocks in the same order. For that the new keys and values are put where
+ * they would lie, in a copy of the block that is open (all of a row's tokens lie in one), of which each token sees what
+ * is before it. As it lies, the open block is masked: what it adds to the sums is 0.
+ */
+function guessedTokens(
+  b: GraphBuilder,
+  config: LlamaConfig,
+  { queries, keys, values, pastKey, pastValue }: Projected,
+  { blocks, open, headShape, headPastMask }: AttentionInputs,
+): Attended {
+  const { heads, kvHeads, headDim } = config;
+  const single = b.int64([0, 0, kvHeads, 1, 1, headDim]);
+  const overOpenSlots = [5];
+  const query = b.node("Reshape", [queries, b.int64([0, 0, kvHeads, heads / kvHeads, 1, headDim])]);
+  // [R,T,KV,Hd]
+  const tokenKeys = b.node("Reshape", [keys, headShape]);
+  const tokenValues = b.node("Reshape", [values, headShape]);
+  const newScore = b.node("FusedMatMul", [query, b.node("Reshape", [keys, single])], transposedB);
+
+  const spread = b.int64([1, 3]);
+  const blockQuery = b.node("Gather", [query, blocks.rows]);
+  const pastKeys = b.node("Unsqueeze", [pastKey, spread]);
+  const pastMask = b.node("Unsqueeze", [headPastMask, b.int64([1])]);
+  const pastScores = b.node("Add", [b.node("FusedMatMul", [blockQuery, pastKeys], transposedB), pastMask]);
+
+  // [R,1,KV,1,S,Hd]
+  const opened = (past: Value, added: Value): Value =>
+    b.node("Unsqueeze", [b.node("ScatterND", [b.node("Gather", [past, open.blocks]), open.slots, added]), spread]);
+  const openScores = b.node("Add", [
+    b.node("FusedMatMul", [query, opened(pastKey, tokenKeys)], transposedB),
+    open.mask,
+  ]);
+
+  const nearest = b.node("Max", [newScore, b.node("ReduceMax", [openScores, b.int64(overOpenSlots)])]);
+  const largest = largestOf(b, blocks, nearest, b.node("ReduceMax", [pastScores, b.int64(overOpenSlots)]));
+  const newWeight = b.node("Exp", [b.node("Sub", [newScore, largest])]);
+  const openWeights = b.node("Exp", [b.node("Sub", [openScores, largest])]);
+  const pastWeights = b.node("Exp", [b.node("Sub", [pastScores, b.node("Gather", [largest, blocks.rows])])]);
+  // [R,T,KV,1,1,Hd]
+  const newValue = b.node("Unsqueeze", [tokenValues, b.int64([3, 4])]);
+  const pastValues = b.node("MatMul", [pastWeights, b.node("Unsqueeze", [pastValue, spread])]);
+  const sums = b.node("Add", [
+    addedUp(b, blocks, b.node("Mul", [newWeight, newValue]), pastValues),
+    b.node("MatMul", [openWeights, opened(pastValue, tokenValues)]),
+  ]);
+  const totals = b.node("Add", [
+    addedUp(b, blocks, newWeight, b.node("ReduceSum", [pastWeights, b.int64(overOpenSlots)])),
+    b.node("ReduceSum", [openWeights, b.int64(overOpenSlots)]),
+  ]);
+  const mixed = b.node("Reshape", [b.node("Div", [sums, totals]), b.int64([-1, heads * headDim])]);
+  const byHead = (value: Value): Value =>
+    b.node("Transpose", [value], { attributes: { perm: { ints: [0, 2, 1, 3] } } });
+  return [mixed, byHead(tokenKeys), byHead(tokenValues)];
 }
 
 /** newScores: float32 [R,…,1]; pastScores: float32 [P,…,1] → float32 [R,…,1] */

@@ -17,6 +17,8 @@ export interface EngineStatus {
   readonly rows: { readonly bottomUp: number; readonly steered: number };
   /** Tokens guessed by the bottom-up pass, and those of them that the steered pass then chose. */
   readonly drafts: { readonly proposed: number; readonly accepted: number };
+  /** Tokens guessed by what followed the same ones before, and those of them that the text then had. */
+  readonly guesses: { readonly proposed: number; readonly accepted: number };
   /** Prompt tokens looked up in the prefix cache, and those of them that it had for every lane of their request. */
   readonly prefixTokens: { readonly queried: number; readonly hit: number };
   /** How often a running sequence gave its memory back and waited again. */

@@ -21,6 +21,11 @@ interface RowOf<Kind extends LaneKind> {
   /** The T tokens that follow the lane's computed ones. */
   readonly tokenIds: readonly number[];
   readonly logits: WantedLogits;
+  /**
+   * The first token is known, those behind it are guesses: each is computed as if it came alone, once those before it
+   * are cached. All have to lie in one block (KvCache.roomForGuesses). Absent: tokens of a prompt, or one.
+   */
+  readonly guesses?: boolean;
   /** Whether the outputs of all layers are wanted; each is copied. */
   readonly layerOutputs?: boolean;
 }
@@ -60,11 +65,13 @@ export class Decoder {
   readonly #noAddition: Float32Array;
   readonly #outputs: readonly string[];
   readonly #layerOutputs: readonly string[];
+  readonly #takesGuesses: boolean;
 
   private constructor(session: OnnxSession, architecture: Architecture) {
     this.#session = session;
     this.architecture = architecture;
     this.cache = new KvCache(architecture, blockOrdersOf(session.inputNames));
+    this.#takesGuesses = session.inputNames.includes(decoderInputs.openBlocks);
     const { layers, hiddenSize } = architecture;
     const ofLayers = (name: (layer: number) => string) => Array.from({ length: layers }, (_, layer) => name(layer));
     this.#noAddition = new Float32Array(layers * hiddenSize);
@@ -80,6 +87,11 @@ export class Decoder {
   /** @throws ToastError `engine_failed` */
   static async load(graphPath: string, architecture: Architecture, options: OnnxSessionOptions): Promise<Decoder> {
     return new Decoder(await OnnxSession.load(graphPath, options), architecture);
+  }
+
+  /** Whether rows may bring guesses: graphs that were converted before there were any cannot tell them from prompts. */
+  get takesGuesses(): boolean {
+    return this.#takesGuesses;
   }
 
   /** Milliseconds spent in the graph so far. */
@@ -99,26 +111,30 @@ export class Decoder {
     if (newTokens === 0 || rows.some((row) => row.tokenIds.length !== newTokens)) {
       throw new Error("a step needs rows, of the same number of tokens, at least one");
     }
+    const guesses = newTokens > 1 && rows.some((row) => row.guesses === true);
+    if (guesses && !(this.takesGuesses && rows.every((row) => row.guesses === true))) {
+      throw new Error("rows with guesses share a forward with their like, of a graph that takes them");
+    }
     for (const row of rows) this.cache.reserve(row.lane, newTokens);
     // As their pasts lie in the cache: one block each and no hole between them is what the graph is quickest with.
     const laid = [...rows].sort((one, other) => this.cache.firstBlock(one.lane) - this.cache.firstBlock(other.lane));
     const results = new Map<DecoderRow, RowResult>();
-    for (const group of this.#groups(laid)) {
-      for (const [r, result] of (await this.#forward(group, newTokens)).entries()) {
+    for (const group of this.#groups(laid, guesses ? newTokens : 1)) {
+      for (const [r, result] of (await this.#forward(group, newTokens, guesses)).entries()) {
         results.set(group[r] as DecoderRow, result);
       }
     }
     return rows.map((row) => results.get(row) as RowResult);
   }
 
-  /** Neighbouring rows whose blocks fit one forward. */
-  #groups(rows: readonly DecoderRow[]): readonly (readonly DecoderRow[])[] {
+  /** Neighbouring rows whose blocks fit one forward. @param summed tokens of a row that add up its blocks */
+  #groups(rows: readonly DecoderRow[], summed: number): readonly (readonly DecoderRow[])[] {
     const groups: DecoderRow[][] = [];
     let blocks = Number.POSITIVE_INFINITY;
     for (const row of rows) {
       const own = blocksOf(row.lane.computed);
       blocks += own;
-      if (blocks > this.cache.maxBlocksPerForward) {
+      if (blocks > this.cache.maxBlocksPerForward(summed)) {
         groups.push([]);
         blocks = own;
       }
@@ -127,13 +143,14 @@ export class Decoder {
     return groups;
   }
 
-  async #forward(rows: readonly DecoderRow[], newTokens: number): Promise<RowResult[]> {
+  async #forward(rows: readonly DecoderRow[], newTokens: number, guesses: boolean): Promise<RowResult[]> {
     const { layers, kvHeads, headDim } = this.architecture;
     const kvSize = kvHeads * headDim;
     const count = rows.length;
     const lanes = rows.map((row) => row.lane);
-    const fits = lanes.reduce((sum, lane) => sum + blocksOf(lane.computed), 0) <= this.cache.maxBlocksPerForward;
-    const past = newTokens === 1 && fits ? this.cache.pastInPlace(lanes) : this.cache.pastLaidOut(lanes);
+    const fits = lanes.reduce((sum, lane) => sum + blocksOf(lane.computed), 0) <= this.cache.maxBlocksPerForward(1);
+    const inPlace = guesses || (newTokens === 1 && fits);
+    const past = inPlace ? this.cache.pastInPlace(lanes, newTokens) : this.cache.pastLaidOut(lanes);
 
     const inputIds = new BigInt64Array(count * newTokens);
     const positionIds = new BigInt64Array(count * newTokens);
@@ -162,6 +179,13 @@ export class Decoder {
       [decoderInputs.residualAdditions]: this.#residualAdditions(rows, newTokens),
       [decoderInputs.logitRows]: { type: "int64", data: BigInt64Array.from(logitRows), dims: [logitRows.length] },
     };
+    if (this.takesGuesses) {
+      const { blocks, slots, mask } = past.open;
+      const open = blocks.length;
+      feeds[decoderInputs.openBlocks] = { type: "int64", data: blocks, dims: [open] };
+      feeds[decoderInputs.openSlots] = { type: "int64", data: slots, dims: [open, newTokens, kvHeads, 3] };
+      feeds[decoderInputs.openMask] = { type: "float32", data: mask, dims: [open, newTokens, past.slots] };
+    }
     for (const [part, order] of past.orders.entries()) {
       feeds[decoderInputs.blockOrder(part)] = { type: "int64", data: order, dims: [order.length] };
     }

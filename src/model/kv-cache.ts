@@ -33,12 +33,29 @@ export interface Past {
   readonly blockRows: BigInt64Array;
   /** As many lists of blocks as the graph takes. */
   readonly orders: readonly BigInt64Array[];
+  /** The blocks that guessed tokens lie in; empty where there are none. */
+  readonly open: OpenPast;
   /**
    * One layer as [P,KV,S,Hd]: a view where the blocks lie, or a copy of them all one behind another (see who makes it).
    * Valid until the next call of any layer's, and until the cache changes.
    */
   layOut(layer: number): { readonly key: Float32Array; readonly value: Float32Array };
 }
+
+export interface OpenPast {
+  /** int64 [O] */
+  readonly blocks: BigInt64Array;
+  /** int64 [O,T,KV,3] */
+  readonly slots: BigInt64Array;
+  /** float32 [O,T,S] */
+  readonly mask: Float32Array;
+}
+
+const nothingOpen: OpenPast = {
+  blocks: new BigInt64Array(0),
+  slots: new BigInt64Array(0),
+  mask: new Float32Array(0),
+};
 
 /**
  * Key/value rows of all lanes, in blocks of `blockTokens`: two Float32Arrays a layer, [positions, KV, 128, Hd], read in
@@ -85,9 +102,12 @@ export class KvCache {
     return 2 * this.#layers * this.#blockSize() * Float32Array.BYTES_PER_ELEMENT;
   }
 
-  /** Blocks of past that the graph adds up in one forward; a row with more of its own gets them laid out as one. */
-  get maxBlocksPerForward(): number {
-    return this.#orderParts * this.#maxPartBlocks;
+  /**
+   * Blocks of past that the graph adds up in one forward; a row with more of its own gets them laid out as one.
+   * @param newTokens of a row, each of which adds up all blocks of the row
+   */
+  maxBlocksPerForward(newTokens: number): number {
+    return this.#orderParts * Math.floor(this.#maxPartBlocks / newTokens);
   }
 
   allocate<Kind extends LaneKind>(kind: Kind): Lane<Kind> {
@@ -132,13 +152,24 @@ export class KvCache {
     this.#makeRoom(owned.kind);
   }
 
+  /** How many guesses may stand behind a lane's next token: all have to lie in its block. */
+  roomForGuesses(lane: Lane): number {
+    const { computed } = this.#owned(lane);
+    const listed = Math.ceil(blocksOf(computed) / this.#orderParts);
+    const mostTokens = Math.floor(this.#maxPartBlocks / Math.max(1, listed));
+    return Math.max(0, Math.min(blockTokens - (computed % blockTokens), mostTokens) - 1);
+  }
+
   /**
-   * The past of rows that bring one token each: a range of the pool as it lies.
-   * @param lanes distinct; together they hold at most `maxBlocksPerForward` blocks.
+   * The past of rows that bring one token each, or one and guesses of those behind it: a range of the pool as it lies.
+   * @param lanes distinct; together they hold at most `maxBlocksPerForward(newTokens)` blocks.
    */
-  pastInPlace(lanes: readonly Lane[]): Past {
+  pastInPlace(lanes: readonly Lane[], newTokens: number): Past {
     const owned = lanes.map((lane) => this.#owned(lane));
-    const positions = owned.flatMap((lane) => lane.blocks.slice(0, blocksOf(lane.computed)));
+    const guesses = newTokens > 1;
+    const positions = owned.flatMap((lane) =>
+      lane.blocks.slice(0, blocksOf(guesses ? lane.computed + newTokens : lane.computed)),
+    );
     const first = positions.length === 0 ? 0 : Math.min(...positions);
     const blocks = positions.length === 0 ? 0 : Math.max(...positions) - first + 1;
     const mask = new Float32Array(blocks * blockTokens).fill(Number.NEGATIVE_INFINITY);
@@ -147,9 +178,10 @@ export class KvCache {
     for (const [row, lane] of owned.entries()) {
       for (const [ordinal, position] of lane.blocks.slice(0, blocksOf(lane.computed)).entries()) {
         const block = position - first;
+        blockRows[block] = BigInt(row);
+        if (guesses && (ordinal + 1) * blockTokens > lane.computed) continue;
         const filled = Math.min(blockTokens, lane.computed - ordinal * blockTokens);
         mask.fill(0, block * blockTokens, block * blockTokens + filled);
-        blockRows[block] = BigInt(row);
         order.push(BigInt(block));
       }
     }
@@ -160,12 +192,39 @@ export class KvCache {
       slots: blockTokens,
       mask,
       blockRows,
-      orders: inParts(order, this.#orderParts, this.#maxPartBlocks),
+      orders: inParts(order, this.#orderParts, Math.floor(this.#maxPartBlocks / newTokens)),
+      open: guesses ? this.#openPast(owned, newTokens, first) : nothingOpen,
       layOut: (layer) => ({
         key: layerOf(this.#keys, layer).subarray(from, to),
         value: layerOf(this.#values, layer).subarray(from, to),
       }),
     };
+  }
+
+  /** @param first position of the forward's block 0 */
+  #openPast(lanes: readonly OwnedLane[], newTokens: number, first: number): OpenPast {
+    const blocks = new BigInt64Array(lanes.length);
+    const slots = new BigInt64Array(lanes.length * newTokens * this.#kvHeads * 3);
+    const mask = new Float32Array(lanes.length * newTokens * blockTokens).fill(Number.NEGATIVE_INFINITY);
+    let at = 0;
+    for (const [row, lane] of lanes.entries()) {
+      const filled = lane.computed % blockTokens;
+      const position = lane.blocks[Math.floor(lane.computed / blockTokens)];
+      if (position === undefined || filled + newTokens > blockTokens) {
+        throw new Error(`${newTokens} tokens behind ${lane.computed} do not lie in one block`);
+      }
+      blocks[row] = BigInt(position - first);
+      for (let token = 0; token < newTokens; token++) {
+        const start = (row * newTokens + token) * blockTokens;
+        mask.fill(0, start, start + filled + token);
+        for (let head = 0; head < this.#kvHeads; head++) {
+          slots[at++] = BigInt(row);
+          slots[at++] = BigInt(head);
+          slots[at++] = BigInt(filled + token);
+        }
+      }
+    }
+    return { blocks, slots, mask };
   }
 
   /**
@@ -201,6 +260,7 @@ export class KvCache {
       mask,
       blockRows: BigInt64Array.from(rows),
       orders: inParts(rows, this.#orderParts, Math.max(1, rows.length)),
+      open: nothingOpen,
       layOut: (layer) => ({
         key: copied(this.#keys, this.#scratch.keys, layer),
         value: copied(this.#values, this.#scratch.values, layer),

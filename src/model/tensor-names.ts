@@ -2,9 +2,9 @@
  * Names and shapes of what goes into and comes out of the exported graphs. The converter writes them, the decoder reads
  * them; they are the whole contract between the two.
  *
- * Letters: R rows in one forward, T new tokens a row, P past blocks, S slots a block (in whole vectors of 16), L
- * layers, H query heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits, kv =
- * KV·Hd.
+ * Letters: R rows in one forward, T new tokens a row, P past blocks, O open ones, S slots a block (in whole vectors of
+ * 16), L layers, H query heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits,
+ * kv = KV·Hd.
  *
  * The past is ragged: a row may own any number of blocks, in any order among those of others, none when it has no past;
  * a block that belongs to no row is passed over.
@@ -27,6 +27,17 @@ export const decoderInputs = {
    * `maxPartBlocks` blocks where two are of one row.
    */
   blockOrder: (part: number) => `block_order.${part}`,
+  /**
+   * int64 [O]: among the P blocks, the one that each row's new tokens lie in; O is R where rows bring a token and
+   * guesses of those behind it, to be computed as if they came one by one, and 0 in any other forward. All blocks of a
+   * row are full but this one, which `past_mask` hides as a whole and `block_order` leaves out, and it has room for the
+   * row's T tokens.
+   */
+  openBlocks: "open_blocks",
+  /** int64 [O,T,KV,3]: where each new key and value of a guess belongs: row, head and slot of the open block. */
+  openSlots: "open_slots",
+  /** float32 [O,T,S]: 0 where a slot of the open block is before the token, -Infinity elsewhere. */
+  openMask: "open_mask",
   /** float32 [L,R,T,kv]: added to the value projection's output of every layer; zeros for a bottom-up row. */
   topDownValues: "top_down_values",
   /**

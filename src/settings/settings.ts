@@ -74,6 +74,9 @@ const engine = group("Engine:", {
   maxWaiting: setting("max-waiting <number>", integer(0, 1_000_000), String(defaultLimits.maxWaiting), {
     help: "requests that may wait for a model; more are told to come back (429)",
   }),
+  guesses: setting("guesses <number>", integer(0, 32), String(defaultLimits.guesses), {
+    help: "tokens guessed ahead of a text that runs alone, by what stood in prompt and text before; 0 for none",
+  }),
   cacheBytes: setting("cache-mb <number>", bytesOfMegabytes, quarter, {
     help: "memory for the key/value caches of all models, in megabytes",
   }),

@@ -77,6 +77,7 @@ async function run(
   const fed = new Map<Lane, number[]>();
   const recorder: LoopDecoder = {
     architecture: decoder.architecture,
+    takesGuesses: decoder.takesGuesses,
     graphMs: 0,
     cache: decoder.cache,
     step: (rows) => {
@@ -97,7 +98,15 @@ async function run(
       adapters: new Map([["tiny", adapter]]),
       tokenizer,
       eosIds: new Set(),
-      limits: { maxRunning: 8, maxWaiting: 64, cacheBytes: 1 << 30, prefixBytes: 1 << 30, chunkTokens: 16, schedule },
+      limits: {
+        maxRunning: 8,
+        maxWaiting: 64,
+        cacheBytes: 1 << 30,
+        prefixBytes: 1 << 30,
+        chunkTokens: 16,
+        schedule,
+        guesses: 0,
+      },
     },
     {
       started: () => {},

@@ -19,6 +19,7 @@ const alone: EngineLimits = {
   prefixBytes: 0,
   chunkTokens: 128,
   schedule: "sequential",
+  guesses: 0,
 };
 
 let model: LoadedModel;
@@ -197,9 +198,26 @@ describe("a small real model, int8", () => {
         }
       };
 
+      // One after the other again, with guesses wherever the text repeats itself.
+      const guessing = startLoop({ ...alone, prefixBytes: 1 << 30, schedule: "draftAhead", guesses: 8 });
+      for (const request of requests) {
+        guessing.loop.add(request);
+        await guessing.idle();
+      }
+      compare(guessing);
+      expect(guessing.loop.status().guesses.accepted).toBeGreaterThan(50);
+      expect(guessing.loop.status()).toMatchObject({ lanesInUse: 0, violations: [] });
+
       // Room for ten blocks: whoever is long pushes others out.
       const cacheBytes = 10 * model.decoder.cache.blockBytes;
-      const tight = startLoop({ ...alone, maxRunning: 8, cacheBytes, prefixBytes: cacheBytes, schedule: "draftAhead" });
+      const tight = startLoop({
+        ...alone,
+        maxRunning: 8,
+        cacheBytes,
+        prefixBytes: cacheBytes,
+        schedule: "draftAhead",
+        guesses: 4,
+      });
       for (const request of requests) {
         tight.loop.add(request);
         for (let turns = Math.floor(next() * 8); turns > 0; turns--) await nextTurn();

@@ -72,6 +72,7 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
           prefixBytes: 0,
           chunkTokens: 16,
           schedule: "draftAhead",
+          guesses: 0,
           ...overrides,
         },
       },

@@ -91,6 +91,85 @@ describe.each(Object.entries(shapes))("an int8 decoder with %s, behind pasts of 
     expect(decoder.cache.violations()).toEqual([]);
   });
 
+  it("computes guesses with the bits of tokens that come one by one, and forgets them", async () => {
+    for (const behind of [1, 60, 127, 128, 129, 300, 640]) {
+      for (const guesses of [1, 2, 5]) {
+        const [oneByOne, ahead] = await pair(behind);
+        const tokens = 1 + Math.min(guesses, decoder.cache.roomForGuesses(ahead));
+        const singles: Buffer[] = [];
+        for (let token = 0; token < tokens; token++) singles.push(...bitsOf(await decoder.step([row(oneByOne, 3, 1)])));
+        const asked = repeated(row(ahead, 3, 1), tokens);
+        // A guess too many, which is wrong: nothing before it notices.
+        const wrong = decoder.cache.roomForGuesses(ahead) + 1 > tokens ? 1 : 0;
+        const tried = repeated({ ...asked, tokenIds: [...asked.tokenIds, ...Array(wrong).fill(7)] }, tokens + wrong);
+        const results = await decoder.step([tried]);
+        expect(bitsOf(results).slice(0, 2 * tokens), `${tokens} behind ${behind}`).toEqual(singles);
+        decoder.cache.rollBack(ahead, wrong);
+        const next = [await decoder.step([row(oneByOne, 3, 1)]), await decoder.step([row(ahead, 3, 1)])];
+        expect(bitsOf(next[1] ?? [])).toEqual(bitsOf(next[0] ?? []));
+        decoder.cache.release(oneByOne);
+        decoder.cache.release(ahead);
+      }
+    }
+  });
+
+  it("computes guesses of several rows in one forward", async () => {
+    const pasts = [40, 130, 300, 641];
+    const found: [Lane, Lane][] = [];
+    for (const past of pasts) found.push(await pair(past));
+    const singles = new Map<number, Buffer[]>();
+    for (const [index, [oneByOne]] of found.entries()) {
+      const bits: Buffer[] = [];
+      for (let token = 0; token < 3; token++) bits.push(...bitsOf(await decoder.step([row(oneByOne, 3, 1)])));
+      singles.set(index, bits);
+    }
+    const results = await decoder.step(found.map(([, ahead]) => repeated(row(ahead, 3, 1), 3)));
+    for (const [index, result] of results.entries()) expect(bitsOf([result])).toEqual(singles.get(index));
+    const prompt = row(found[0]?.[0] as Lane, 3, 2);
+    const guessed = repeated(row(found[1]?.[1] as Lane, 3, 1), 2);
+    await expect(decoder.step([prompt, guessed])).rejects.toThrow("share a forward with their like");
+  });
+
+  /** Two steered lanes of the same tokens. */
+  async function pair(past: number): Promise<[Lane, Lane]> {
+    const made: Lane[] = [];
+    for (let lane = 0; lane < 2; lane++) {
+      const steered = decoder.cache.allocate("steered");
+      for (let from = 0; from < past; from += 128) {
+        await decoder.step([row(steered, 3, Math.min(128, past - from))]);
+      }
+      made.push(steered);
+    }
+    return made as [Lane, Lane];
+  }
+
+  /** A row of one token with those behind it as guesses, each with the one's top-down values. */
+  function repeated(single: DecoderRow, tokens: number): DecoderRow {
+    const { layers, kvHeads, headDim, vocabSize } = decoder.architecture;
+    const size = kvHeads * headDim;
+    const { lane, topDown, tokenIds } = single as DecoderRow & { topDown: NonNullable<DecoderRow["topDown"]> };
+    const values = new Float32Array(layers * tokens * size);
+    for (let layer = 0; layer < layers; layer++) {
+      const own = topDown.values.subarray(layer * topDown.total * size, (layer * topDown.total + 1) * size);
+      for (let token = 0; token < tokens; token++) values.set(own, (layer * tokens + token) * size);
+    }
+    const ids = Array.from({ length: tokens }, (_, t) => tokenIds[t] ?? (3 * 7 + (lane.computed + t) * 5) % vocabSize);
+    const row = { ...single, tokenIds: ids, logits: "all", guesses: true, topDown: { values, total: tokens, from: 0 } };
+    return row as DecoderRow;
+  }
+
+  /** Of each token the bits of its logits and of its hidden state. */
+  function bitsOf(results: readonly { logits: Float32Array; hiddenStates: Float32Array }[]): Buffer[] {
+    const { vocabSize, hiddenSize } = decoder.architecture;
+    const bits = (values: Float32Array) => Buffer.from(values.slice().buffer);
+    return results.flatMap(({ logits, hiddenStates }) =>
+      Array.from({ length: logits.length / vocabSize }, (_, t) => [
+        bits(logits.subarray(t * vocabSize, (t + 1) * vocabSize)),
+        bits(hiddenStates.subarray(t * hiddenSize, (t + 1) * hiddenSize)),
+      ]).flat(),
+    );
+  }
+
   it("decodes to what a prefill of the same tokens computes", async () => {
     const lane = decoder.cache.allocate("bottomUp");
     await decoder.step([row(lane, 3, 1)]);

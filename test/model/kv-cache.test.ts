@@ -39,7 +39,10 @@ function append(cache: KvCache, lane: Lane, mark: number, tokens = 1): void {
 function expectPast(cache: KvCache, lanes: readonly (readonly [Lane, number])[], laidOut = false): void {
   const past = laidOut
     ? cache.pastLaidOut(lanes.map(([lane]) => lane))
-    : cache.pastInPlace(lanes.map(([lane]) => lane));
+    : cache.pastInPlace(
+        lanes.map(([lane]) => lane),
+        1,
+      );
   const order = past.orders.flatMap((part) => [...part].map(Number));
   for (let layer = 0; layer < layers; layer++) {
     const { key, value } = past.layOut(layer);
@@ -103,8 +106,18 @@ describe("KvCache", () => {
     ]);
     for (let round = 0; round < 3; round++) for (const [lane, mark] of lanes) append(cache, lane, mark, blockTokens);
     const bottomUp = lanes.filter(([lane]) => lane.kind === "bottomUp");
-    expect(cache.pastInPlace(bottomUp.map(([lane]) => lane)).blocks).toBe(9);
-    expect(cache.pastInPlace(lanes.map(([lane]) => lane)).blocks).toBe(18);
+    expect(
+      cache.pastInPlace(
+        bottomUp.map(([lane]) => lane),
+        1,
+      ).blocks,
+    ).toBe(9);
+    expect(
+      cache.pastInPlace(
+        lanes.map(([lane]) => lane),
+        1,
+      ).blocks,
+    ).toBe(18);
   });
 
   it("fills holes that released lanes leave once there are too many", () => {
@@ -112,7 +125,12 @@ describe("KvCache", () => {
     const lanes = Array.from({ length: 16 }, (_, mark): [Lane, number] => [cache.allocate("steered"), mark]);
     for (const [lane, mark] of lanes) append(cache, lane, mark, 5);
     for (const [lane] of lanes.splice(2, 9)) cache.release(lane);
-    expect(cache.pastInPlace(lanes.map(([lane]) => lane)).blocks).toBeLessThanOrEqual(8);
+    expect(
+      cache.pastInPlace(
+        lanes.map(([lane]) => lane),
+        1,
+      ).blocks,
+    ).toBeLessThanOrEqual(8);
     expectPast(cache, lanes);
     expect(cache.violations()).toEqual([]);
   });

@@ -97,6 +97,7 @@ export class ScriptedEngine implements Engine {
       prefillForwards: 0,
       rows,
       drafts,
+      guesses: { proposed: 0, accepted: 0 },
       prefixTokens: { queried: 0, hit: 0 },
       preemptions: 0,
       time: { graphMs: 0, stepMs: 0 },

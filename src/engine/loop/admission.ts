@@ -17,6 +17,8 @@ export interface EngineLimits {
   /** Tokens of a prompt in one forward; where prefixes are kept, `blockTokens` is a multiple of it. */
   readonly chunkTokens: number;
   readonly schedule: Schedule;
+  /** Most tokens that are guessed ahead of a text that has its forwards to itself (see TextGuesses); 0 guesses none. */
+  readonly guesses: number;
 }
 
 /** A request whose prompt is tokenized and fits the context. */

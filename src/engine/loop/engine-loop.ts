@@ -34,6 +34,9 @@ export interface LoopListener {
   errored(requestId: string, error: ToastError): void;
 }
 
+/** Two forwards decide about guesses behind an adapter, and a wrong one costs what it took: one alone is not worth it. */
+const fewestGuesses = 2;
+
 /** How choices end. One finishes by itself; a request is cancelled, and fails, as a whole. */
 type Outcome =
   | { readonly kind: "finished"; readonly sequence: Sequence; readonly reason: "stop" | "length" }
@@ -221,18 +224,52 @@ export class EngineLoop {
   }
 
   /** @param logits float32 [T,V] of all tokens of a row of the sampled lane, or [1,V] of its last. */
-  async #readLogits(running: RunningSequence, { from, count }: PlannedRow, logits: Float32Array): Promise<void> {
+  async #readLogits(
+    running: RunningSequence,
+    { from, count, guesses }: PlannedRow,
+    logits: Float32Array,
+  ): Promise<void> {
     const { vocabSize } = this.#parts.decoder.architecture;
     const { group, tokenIds } = running.sequence;
     group.promptReport?.addLogits(from, logits, vocabSize);
     if (from + count < tokenIds.length) return;
     await running.explainRestored(this.#feedback, this.#parts.limits.chunkTokens);
     if (group.request.maxTokens === 0) this.#finishPrompt(group);
+    else if (guesses) this.#nextTokens(running, logits);
     else this.#nextToken(running, logits.subarray(-vocabSize));
+    if (this.#running.has(running)) this.#guess(running);
   }
 
-  /** @param logits float32 [V] */
-  #nextToken(running: RunningSequence, logits: Float32Array): void {
+  /**
+   * The token behind the known ones, and those behind guesses as long as they come true.
+   * @param logits float32 [1+G,V] of the last known token and of G guesses
+   */
+  #nextTokens(running: RunningSequence, logits: Float32Array): void {
+    const { vocabSize } = this.#parts.decoder.architecture;
+    const { guesses, sequence } = running;
+    running.guesses = [];
+    let right = 0;
+    for (let token = 0; token <= guesses.length; token++) {
+      const guess = guesses[token] ?? null;
+      this.#nextToken(running, logits.subarray(token * vocabSize, (token + 1) * vocabSize), { token, guess });
+      if (guess === null || sequence.tokenIds.at(-1) !== guess) break;
+      right++;
+      if (!this.#running.has(running)) break;
+    }
+    this.#counters.guesses(guesses.length, right);
+    running.textGuesses.settle(right, guesses.length, sequence.tokenIds.length, this.#parts.limits.guesses);
+    if (this.#running.has(running)) this.#running.trim(running, sequence.tokenIds.length - 1);
+  }
+
+  /**
+   * @param logits float32 [V]
+   * @param at which of the row's tokens they are of, and what was guessed to follow it; absent: the last, nothing
+   */
+  #nextToken(
+    running: RunningSequence,
+    logits: Float32Array,
+    at: { readonly token: number; readonly guess: number | null } = { token: -1, guess: null },
+  ): void {
     const { sequence } = running;
     const { group, request, output } = sequence;
     const tokenId = this.#sample(sequence, logits);
@@ -244,15 +281,22 @@ export class EngineLoop {
       this.#running.remember(running);
       this.#startFollowers(running, logits);
     }
-    const draft = this.#settleDraft(running, tokenId);
-    const token = sequence.push(tokenId, likelihood, {
-      steering: running.lastSteering,
-      vectors: running.lastVectors,
-      draft,
+    const pushed = sequence.push(tokenId, likelihood, {
+      steering: running.lastSteering.at(at.token) ?? null,
+      vectors: running.lastVectors.at(at.token) ?? [],
+      draft: at.guess === null ? this.#settleDraft(running, tokenId) : at.guess === tokenId ? "accepted" : "refused",
     });
-    const { text, tokens, reports, finished } = token;
+    const { text, tokens, reports, finished } = pushed;
     if (text !== "" || reports.length > 0) this.#listener.delta(sequence.choiceId, text, tokens, reports);
     if (finished !== null) this.#end(group, { kind: "finished", sequence, reason: finished });
+  }
+
+  /** Guesses how the text goes on, where that costs nobody anything. */
+  #guess(running: RunningSequence): void {
+    if (this.#waiting.length > 0) return;
+    const room = this.#running.roomForGuesses(running);
+    if (room < fewestGuesses) return;
+    running.guesses = running.textGuesses.next(running.sequence.tokenIds, room);
   }
 
   #sample({ sampling, tokenIds, rules }: Sequence, logits: Float32Array): number {
@@ -292,10 +336,10 @@ export class EngineLoop {
    * will draw it, with the same noise of that position, so that the two agree wherever their logits nearly do.
    * @see docs/architecture.md, "Draft ahead"
    */
-  #draft({ lanes, sequence }: RunningSequence, { from, count }: PlannedRow, logits: Float32Array): void {
+  #draft({ lanes, sequence, guesses }: RunningSequence, { from, count }: PlannedRow, logits: Float32Array): void {
     const { request, endIds, output } = sequence;
     // A row that was a wrong draft's has been taken back.
-    if (lanes.kind !== "steered" || lanes.bottomUp.computed < from + count) return;
+    if (lanes.kind !== "steered" || lanes.bottomUp.computed < from + count || guesses.length > 0) return;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (output.tokens + 1 >= request.maxTokens) return;
     const draft = this.#sample(sequence, logits);
@@ -326,7 +370,11 @@ export class EngineLoop {
       const running = this.#running.find(sequence);
       const waitsAt = this.#waiting.indexOf(sequence);
       if (waitsAt !== -1) this.#waiting.splice(waitsAt, 1);
-      if (running !== undefined && outcome.kind !== "failed") this.#running.remember(running);
+      if (running !== undefined && outcome.kind !== "failed") {
+        // Of guesses only what came true is kept.
+        this.#running.trim(running, sequence.tokenIds.length);
+        this.#running.remember(running);
+      }
       if (running !== undefined) this.#running.release(running);
       sequence.dispose();
     }

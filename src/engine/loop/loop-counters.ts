@@ -7,6 +7,7 @@ export class LoopCounters {
   #prefillForwards = 0;
   readonly #rows = { bottomUp: 0, steered: 0 };
   readonly #drafts = { proposed: 0, accepted: 0 };
+  readonly #guesses = { proposed: 0, accepted: 0 };
   readonly #prefixTokens = { queried: 0, hit: 0 };
   #preemptions = 0;
   #stepMs = 0;
@@ -19,6 +20,11 @@ export class LoopCounters {
 
   draft(what: "proposed" | "accepted"): void {
     this.#drafts[what]++;
+  }
+
+  guesses(proposed: number, accepted: number): void {
+    this.#guesses.proposed += proposed;
+    this.#guesses.accepted += accepted;
   }
 
   prefixLookup(queried: number, hit: number): void {
@@ -37,12 +43,16 @@ export class LoopCounters {
   /** @param graphMs in the decoder's and adapters' graphs */
   status(
     graphMs: number,
-  ): Pick<EngineStatus, "forwards" | "prefillForwards" | "rows" | "drafts" | "prefixTokens" | "preemptions" | "time"> {
+  ): Pick<
+    EngineStatus,
+    "forwards" | "prefillForwards" | "rows" | "drafts" | "guesses" | "prefixTokens" | "preemptions" | "time"
+  > {
     return {
       forwards: this.#forwards,
       prefillForwards: this.#prefillForwards,
       rows: { ...this.#rows },
       drafts: { ...this.#drafts },
+      guesses: { ...this.#guesses },
       prefixTokens: { ...this.#prefixTokens },
       preemptions: this.#preemptions,
       time: { graphMs, stepMs: this.#stepMs },

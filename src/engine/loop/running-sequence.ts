@@ -8,6 +8,7 @@ import type { VectorProjection, VectorStack } from "../../steering/vector-stack.
 import type { Sequence } from "./request-group.js";
 import type { SequenceView } from "./scheduler.js";
 import type { PlannedRow } from "./step-plan.js";
+import { TextGuesses } from "./text-guesses.js";
 
 /** What the loop needs of an adapter; scripted in the scheduling tests. */
 export type LoopAdapter = Pick<Adapter, "topDown" | "graphMs">;
@@ -34,10 +35,16 @@ export class RunningSequence {
   readonly sequence: Sequence;
   readonly lanes: Lanes;
   readonly hiddenStates: HiddenStates;
-  /** What the steered pass did with the last token that it read; null when nobody asked, and in a plain request. */
-  lastSteering: TokenSteering | null = null;
+  /** Of the tokens behind the known ones, until their row is computed. */
+  guesses: readonly number[] = [];
+  readonly textGuesses = new TextGuesses();
+  /**
+   * What the steered pass did with the tokens of the last row that it read; empty when nobody asked, and in a plain
+   * request.
+   */
+  lastSteering: readonly TokenSteering[] = [];
   /** The same of its control vectors; empty when nobody asked, and without vectors. */
-  lastVectors: readonly VectorProjection[] = [];
+  lastVectors: readonly (readonly VectorProjection[])[] = [];
 
   /** @param hiddenSize D */
   constructor(sequence: Sequence, lanes: Lanes, hiddenSize: number) {
@@ -75,6 +82,7 @@ export class RunningSequence {
       prompt: sequence.request.promptIds.length,
       promptLogits: sequence.group.needsPromptLogits ? "all" : "last",
       tokens: sequence.tokenIds.length,
+      guesses: this.guesses.length,
       bottomUp: lanes.kind === "vectors" ? 0 : lanes.bottomUp.computed,
       steered: steeredView(lanes),
     };
@@ -91,16 +99,30 @@ export class RunningSequence {
   /** @param topDown of a row that an adapter steers; null for any other. */
   decoderRow(row: PlannedRow, topDown: RowTopDown | null): DecoderRow {
     const { lanes, sequence } = this;
-    const known = sequence.tokenIds.slice(row.from, row.from + row.count);
-    const draft = lanes.kind === "steered" && known.length < row.count ? lanes.draft : null;
-    const tokenIds = draft === null ? known : [...known, draft];
-    const shared = { tokenIds, logits: row.logits, layerOutputs: this.#readsLayers(row) };
+    const shared = {
+      tokenIds: this.#tokenIds(row),
+      logits: row.logits,
+      guesses: row.guesses,
+      layerOutputs: this.#readsLayers(row),
+    };
     if (row.lane === "bottomUp" && lanes.kind !== "vectors") return { lane: lanes.bottomUp, ...shared };
     if (lanes.kind === "vectors") return { lane: lanes.steered, topDown, addition: lanes.stack.addition, ...shared };
     if (lanes.kind === "plain" || topDown === null) {
       throw new Error(`the steered row of sequence ${sequence.id} has no top-down values`);
     }
     return { lane: lanes.steered, topDown, addition: lanes.stack?.addition ?? null, ...shared };
+  }
+
+  /** What is known, and behind it what is guessed. */
+  #tokenIds({ from, count, guesses }: PlannedRow): readonly number[] {
+    const { tokenIds } = this.sequence;
+    const known = tokenIds.slice(from, from + count);
+    if (guesses) {
+      const first = Math.max(0, from - tokenIds.length);
+      return [...known, ...this.guesses.slice(first, first + count - known.length)];
+    }
+    const draft = this.lanes.kind === "steered" && known.length < count ? this.lanes.draft : null;
+    return draft === null ? known : [...known, draft];
   }
 
   /** Whether somebody wants to know what lies behind the layers at these tokens, in the lane that decides. */
@@ -115,7 +137,7 @@ export class RunningSequence {
     if (lane === "bottomUp") this.hiddenStates.set(from, hiddenStates);
     if (layerOutputs.length > 0) this.#recordLayers(from, count, layerOutputs);
     if (fedBack === null) return;
-    this.lastSteering = fedBack.steering.at(-1) ?? this.lastSteering;
+    if (fedBack.steering.length > 0) this.lastSteering = fedBack.steering;
     this.sequence.group.promptReport?.addSteering(from, fedBack.steering);
   }
 
@@ -124,7 +146,7 @@ export class RunningSequence {
     group.layerMeans?.add(from, count, layerOutputs);
     if (!group.projectsVectors || this.lanes.kind === "plain" || this.lanes.stack === null) return;
     const projections = this.lanes.stack.project(layerOutputs);
-    this.lastVectors = projections.at(-1) ?? this.lastVectors;
+    if (projections.length > 0) this.lastVectors = projections;
     group.promptReport?.addVectors(from, projections);
   }
 

@@ -9,7 +9,7 @@ import { SequencePrefixes } from "./sequence-prefixes.js";
 import type { StepPlan } from "./step-plan.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
-export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "graphMs">;
+export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "takesGuesses" | "graphMs">;
 
 export interface RunningParts {
   readonly decoder: LoopDecoder;
@@ -80,6 +80,25 @@ export class RunningSet {
   /** Keeps what the sequence has computed for later requests that begin with the same tokens. */
   remember(running: RunningSequence): void {
     this.#prefixes.remember(running);
+  }
+
+  /** How many guesses the sequence's lanes have room for behind its tokens; 0 where it shares its forwards. */
+  roomForGuesses(running: RunningSequence): number {
+    const { decoder, limits } = this.#parts;
+    if (this.#running.size > 1 || !decoder.takesGuesses) return 0;
+    const { tokenIds, request, output } = running.sequence;
+    // The token that is known comes first, and the last one wanted is sampled, not guessed.
+    const wanted = request.maxTokens - output.tokens - 1;
+    const rooms = running.allLanes.map((lane) => {
+      return decoder.cache.roomForGuesses(lane) - (tokenIds.length - 1 - lane.computed);
+    });
+    return Math.max(0, Math.min(limits.guesses, wanted, ...rooms));
+  }
+
+  /** Takes back what the sequence's lanes hold behind its first `tokens` tokens. */
+  trim({ allLanes }: RunningSequence, tokens: number): void {
+    const { cache } = this.#parts.decoder;
+    for (const lane of allLanes) if (lane.computed > tokens) cache.rollBack(lane, lane.computed - tokens);
   }
 
   /** Gives the sequence's lanes back. */

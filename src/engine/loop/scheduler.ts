@@ -21,9 +21,11 @@ export interface SequenceView {
   readonly promptLogits: "last" | "all";
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
+  /** Guesses of the tokens behind the known ones. */
+  readonly guesses: number;
   /**
    * Tokens computed in the bottom-up lane, 0 where there is none; `tokens + 1` never outlives a step: a draft is
-   * accepted or taken back in it.
+   * accepted or taken back in it. Guesses stay until the steered lane has decided about them.
    */
   readonly bottomUp: number;
   /** The steered lane, or why there is none. With control vectors alone it is the only one, and waits for no other. */
@@ -52,6 +54,9 @@ export interface ScheduleOptions {
  * adapter or strength. A longer piece of prompt is computed in chunks, alone, in turn with them: so a chunk's
  * arithmetic, and with it the text, is the same whoever else is being served.
  *
+ * Guesses go through the lanes as one row: the decoder computes each as if it came alone. With an adapter that is two
+ * forwards, the bottom-up row of all of them and the steered one.
+ *
  * Where a chunk ends follows from the prompt alone, and what comes after the prompt is always computed token by token.
  * So a sequence that was preempted computes what it had lost with the same arithmetic, and goes on with the same text.
  *
@@ -66,8 +71,11 @@ export function planStep(
 ): StepPlan | null {
   const rows = sequences.flatMap((sequence) => rowsOf(sequence, options));
   const single = rows.filter((row) => row.count === 1);
-  const chunk = rows.find((row) => row.count > 1);
-  if (chunk !== undefined && (previous === "decode" || single.length === 0)) return { phase: "prefill", rows: [chunk] };
+  const ahead = rows.find((row) => row.count > 1 && row.guesses);
+  const chunk = rows.find((row) => row.count > 1 && !row.guesses);
+  const decodes = ahead !== undefined || single.length > 0;
+  if (chunk !== undefined && (previous === "decode" || !decodes)) return { phase: "prefill", rows: [chunk] };
+  if (ahead !== undefined) return { phase: "decode", rows: [ahead] };
   if (single.length > 0) return { phase: "decode", rows: single };
   return null;
 }
@@ -77,9 +85,16 @@ function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly Plan
   if (steered.kind !== "steered") {
     const from = steered.kind === "plain" ? bottomUp : steered.computed;
     if (from === tokens) return [];
-    const count = chunk(sequence, from, tokens, options);
     const lane = steered.kind === "plain" ? "bottomUp" : "steered";
-    return [{ sequenceId: sequence.id, lane, from, count, logits: sampledLogits(sequence, from, count) }];
+    if (takesGuesses(sequence, from)) return [guessedRow(sequence, lane, from, "all")];
+    const count = chunk(sequence, from, tokens, options);
+    const logits = sampledLogits(sequence, from, count);
+    return [{ sequenceId: sequence.id, lane, from, count, logits, guesses: false }];
+  }
+  if (takesGuesses(sequence, steered.computed)) {
+    // The steered row of a guess is made of its bottom-up row.
+    if (bottomUp < tokens + sequence.guesses) return [guessedRow(sequence, "bottomUp", bottomUp, "none")];
+    return [guessedRow(sequence, "steered", steered.computed, "all")];
   }
   // A draft is of use where it rides with a steered row of one token.
   const drafts = options.schedule === "draftAhead";
@@ -91,6 +106,7 @@ function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly Plan
       from: steered.computed,
       count,
       logits: sampledLogits(sequence, steered.computed, count),
+      guesses: false,
     };
     if (count > 1 || steered.computed + 1 < bottomUp || !drafts) return [row];
     // Beside the one steered row goes the next bottom-up row: of a token that is known (after a preemption), or of a
@@ -107,6 +123,21 @@ function rowsOf(sequence: SequenceView, options: ScheduleOptions): readonly Plan
   return [bottomUpRow(sequence, count, guess ? "last" : "none")];
 }
 
+/** Whether the next row of the lane that the text is sampled from brings the last known token, and guesses. */
+function takesGuesses({ guesses, prompt, tokens, bottomUp, steered }: SequenceView, from: number): boolean {
+  if (guesses === 0 || from < prompt || from + 1 !== tokens) return false;
+  return steered.kind !== "steered" || bottomUp >= from;
+}
+
+function guessedRow(
+  { id, tokens, guesses }: SequenceView,
+  lane: PlannedRow["lane"],
+  from: number,
+  logits: WantedLogits,
+): PlannedRow {
+  return { sequenceId: id, lane, from, count: tokens + guesses - from, logits, guesses: true };
+}
+
 /** Which logits a row of the lane that the text is sampled from has to give. */
 function sampledLogits({ prompt, promptLogits, tokens }: SequenceView, from: number, count: number): WantedLogits {
   if (promptLogits === "all" && from < prompt) return "all";
@@ -120,5 +151,5 @@ function chunk({ prompt }: SequenceView, from: number, known: number, { chunkTok
 }
 
 function bottomUpRow({ id, bottomUp }: SequenceView, count: number, logits: WantedLogits): PlannedRow {
-  return { sequenceId: id, lane: "bottomUp", from: bottomUp, count, logits };
+  return { sequenceId: id, lane: "bottomUp", from: bottomUp, count, logits, guesses: false };
 }

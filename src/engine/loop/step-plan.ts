@@ -8,6 +8,8 @@ export interface PlannedRow {
   readonly from: number;
   readonly count: number;
   readonly logits: WantedLogits;
+  /** Whether tokens are among them that are not known but guessed (see TextGuesses). */
+  readonly guesses: boolean;
 }
 
 /** The rows of one forward; all have the same count. */

@@ -35,6 +35,7 @@ export const defaultLimits: EngineLimits = {
   prefixBytes: Math.floor(totalmem() / 8),
   chunkTokens: blockTokens,
   schedule: "draftAhead",
+  guesses: 8,
 };
 
 /** For the running forward to end (or for loading, which cannot be interrupted). */

@@ -230,6 +230,12 @@ export class Metrics implements GenerationListener {
     counter("draft_tokens_accepted_total", "Guessed tokens that the steered pass then chose.", {
       all: ({ status }) => status.drafts.accepted,
     });
+    counter("guessed_tokens_proposed_total", "Tokens guessed ahead by what stood in prompt and text before.", {
+      all: ({ status }) => status.guesses.proposed,
+    });
+    counter("guessed_tokens_accepted_total", "Of these, tokens that the text then had.", {
+      all: ({ status }) => status.guesses.accepted,
+    });
     counter(
       "forwards_total",
       "Runs of the decoder, by what they were for.",

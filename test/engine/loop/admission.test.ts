@@ -109,6 +109,7 @@ describe("canStart", () => {
     prefixBytes: 0,
     chunkTokens: 4,
     schedule: "sequential",
+    guesses: 0,
   } as const;
 
   it("lets a request run alone, however large", () => {

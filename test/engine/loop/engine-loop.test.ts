@@ -39,6 +39,7 @@ function mix(a: number, b: number): number {
  */
 class ScriptedDecoder implements LoopDecoder {
   readonly architecture = architecture;
+  readonly takesGuesses = true;
   readonly graphMs = 0;
   readonly cache = new KvCache(architecture);
   failNext = false;
@@ -146,6 +147,7 @@ const limits: EngineLimits = {
   prefixBytes: 1 << 30,
   chunkTokens: 4,
   schedule: "sequential",
+  guesses: 0,
 };
 let tokenizer: Tokenizer;
 
