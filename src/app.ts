@@ -12,7 +12,8 @@ import type { EnginePhase } from "./engine/engine.js";
 import { EngineRegistry } from "./engine/engine-registry.js";
 import type { EngineLimits } from "./engine/loop/admission.js";
 import type { ServedModel } from "./engine/served-model.js";
-import { defaultLimits, EngineClient } from "./engine/thread/engine-client.js";
+import { defaultLimits } from "./engine/thread/engine-client.js";
+import { type EngineLoss, SupervisedEngine } from "./engine/thread/supervised-engine.js";
 import { ToastError } from "./errors.js";
 import { manifestFileName, readBackboneManifest } from "./model/model-folder.js";
 import { steeringChoice } from "./openai/steering-field.js";
@@ -31,7 +32,7 @@ import { VectorLibrary } from "./vectors/vector-library.js";
 /** A server whose port is open. Its models may still be loading: GET /health says how far they are. */
 export interface RunningApp {
   readonly url: string;
-  readonly engines: readonly EngineClient[];
+  readonly engines: readonly SupervisedEngine[];
   /**
    * Resolves to the served models once no engine and no adapter loads any more. Engines that could not are told of by
    * `failures`.
@@ -70,7 +71,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     throw new ToastError("invalid_option", message, { param: "--served-model-name" });
   }
   const running = new RunningRequests({ timeoutMs: config.requestTimeoutMs });
-  const engines: EngineClient[] = [];
+  const engines: SupervisedEngine[] = [];
   const log = hooks.log ?? createLog("warn", "pretty", (line) => process.stderr.write(`${line}\n`));
   const tracing = await openTracing(hooks.environment ?? {}, hooks.version ?? "unknown");
   const keys = await openKeys(config, log);
@@ -119,12 +120,16 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   });
   for (const folder of folders) {
     engines.push(
-      new EngineClient({
+      new SupervisedEngine({
         folder,
         threads: config.threads ?? undefined,
         limits: limitsOf(config, folders.length),
         workerUrl: hooks.workerUrl,
         onPhase: (phase) => hooks.onPhase?.(folder, phase),
+        onLoss(loss) {
+          logLoss(log, loss);
+          if (loss.kind === "stopped") edge.metrics.engineStopped(loss.model.id);
+        },
       }),
     );
   }
@@ -171,6 +176,23 @@ async function openArena(config: ServeConfig, own: OwnServer, environment: NodeJ
     (filter) => boards.call("board", filter),
   );
   return { arena, closeArena: () => Promise.all([arena.close(), boards.close()]) };
+}
+
+function logLoss(log: Log, loss: EngineLoss): void {
+  const engine = `The engine of ${loss.model.id}`;
+  switch (loss.kind) {
+    case "stopped":
+      log.error({ err: loss.error }, `${engine} stopped. It is started again in ${loss.delayMs / 1000} s.`);
+      break;
+    case "restarted":
+      log.warn(`${engine} serves again, ${(loss.tookMs / 1000).toFixed(1)} s after it stopped.`);
+      break;
+    case "missing":
+      log.error({ err: loss.error }, `${engine} was started again without ${loss.name}.`);
+      break;
+    case "givenUp":
+      log.fatal({ err: loss.error }, `${engine} could not be started again. Start the server anew.`);
+  }
 }
 
 function connectionLimitsOf({ maxHeaderBytes, requestTimeoutMs, stallTimeoutMs }: ServeConfig) {

@@ -32,6 +32,8 @@ export type ErrorCode =
   | "server_draining"
   | "server_overloaded"
   | "engine_failed"
+  /** The engine ended in the middle; another one is started. */
+  | "engine_stopped"
   // files: converting and loading
   | "file_missing"
   | "unsupported_architecture"

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import type { EnginePhase } from "../engine/engine.js";
+import { type EnginePhase, modelIn } from "../engine/engine.js";
 import type { AdapterInfo, ModelInfo } from "../engine/model-info.js";
 import type { AdapterToLoad } from "../engine/thread/messages.js";
 import { serverLoading, ToastError } from "../errors.js";
@@ -20,12 +20,13 @@ export interface AdapterHost extends ModelHost {
 
 /** @throws ToastError `engine_failed` */
 export function modelOf({ phase, folder }: ModelHost): ModelInfo {
-  if (phase.kind !== "ready") throw new ToastError("engine_failed", `The engine of ${basename(folder)} has stopped.`);
-  return phase.model;
+  const model = modelIn(phase);
+  if (model === null) throw new ToastError("engine_failed", `The engine of ${basename(folder)} has stopped.`);
+  return model;
 }
 
 export function adapterOf({ phase }: AdapterHost, name: string): AdapterInfo | undefined {
-  return phase.kind === "ready" ? phase.model.adapters.find((info) => info.name === name) : undefined;
+  return modelIn(phase)?.adapters.find((info) => info.name === name);
 }
 
 /**
@@ -53,6 +54,7 @@ export async function hostsOfBackbone(hosts: readonly AdapterHost[], sha256: str
   );
 }
 
+/** Those that serve, and those that are being started again: what they are told waits until they are there. */
 export function readyHosts<Host extends ModelHost>(hosts: readonly Host[]): readonly Host[] {
-  return hosts.filter(({ phase }) => phase.kind === "ready");
+  return hosts.filter(({ phase }) => modelIn(phase) !== null);
 }

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { readBackboneHash } from "../convert/adapter-source.js";
 import type { ConversionJob } from "../convert/convert-in-thread.js";
 import { publishFolder } from "../convert/output-folder.js";
+import { modelIn } from "../engine/engine.js";
 import type { AdapterInfo, ModelInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
 import { readAdapterManifest, readBackboneManifest } from "../model/model-folder.js";
@@ -253,7 +254,7 @@ export class AdapterLibrary {
     this.#entries.delete(path);
     const { candidate } = entry;
     for (const host of entry.hosts) {
-      if (host.phase.kind !== "ready") continue;
+      if (modelIn(host.phase) === null) continue;
       host.unloadAdapter(candidate.name).catch(() => {});
       if (candidate.kind === "trained") await this.#files?.pruneConverted(modelOf(host).id, candidate.name, null);
       this.#options.log.info(`Adapter ${modelOf(host).id}:${candidate.name} is no longer served: its files are gone.`);

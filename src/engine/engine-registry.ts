@@ -1,6 +1,6 @@
 import { serverLoading, ToastError } from "../errors.js";
-import type { Engine, Generate, ServingEngine } from "./engine.js";
-import { EngineWatch } from "./engine-watch.js";
+import { type Engine, type Generate, modelIn, type ServingEngine } from "./engine.js";
+import { EngineWatch, lostMs } from "./engine-watch.js";
 import { type ServedModel, servedModelsOf } from "./served-model.js";
 
 /** Where the whole server is in its life, as GET /health tells it. */
@@ -54,7 +54,7 @@ export class EngineRegistry {
     }
     if (stage !== null) return { kind: "loading", stage, fraction: fraction / this.#engines.length };
     const [failure] = this.failures;
-    const isAnyReady = this.#engines.some(({ phase }) => phase.kind === "ready");
+    const isAnyReady = this.#engines.some(({ phase }) => modelIn(phase) !== null);
     if (!isAnyReady && failure !== undefined) return { kind: "failed", message: failure };
     const preparing = this.#preparing();
     return preparing === null ? { kind: "ready" } : { kind: "loading", stage: preparing, fraction: 1 };
@@ -70,24 +70,35 @@ export class EngineRegistry {
 
   /** Engines that have not answered for long, in a sentence each; see {@link EngineWatch}. */
   get silences(): readonly string[] {
+    return this.#silencesOf(0);
+  }
+
+  #silencesOf(leastMs: number): readonly string[] {
     return this.#engines.flatMap((engine) => {
       const silence = this.#watch.silenceOf(engine);
-      if (silence === null || engine.phase.kind !== "ready") return [];
+      if (silence === null || silence < leastMs || engine.phase.kind !== "ready") return [];
       return [`The engine of ${engine.phase.model.id} has not answered for ${Math.floor(silence / 1000)} seconds.`];
     });
   }
 
-  /**
-   * Why engines ended that had served: nothing but a new process brings those back, while one that could not be loaded
-   * would fail again.
-   */
-  get losses(): readonly string[] {
-    return this.#engines.flatMap(({ phase }) =>
-      phase.kind === "failed" && (phase.model ?? null) !== null ? [phase.message] : [],
-    );
+  /** Engines that stopped and are being started again, in a sentence each. */
+  get restarts(): readonly string[] {
+    return this.#engines.flatMap(({ phase }) => (phase.kind === "restarting" ? [phase.message] : []));
   }
 
-  /** Every served id, in the order of the folders; those of engines that are not ready are left out. */
+  /**
+   * Engines that had served and are gone for good, in a sentence each: those that could not be started again, and those
+   * that stand for so long that they never will answer. Nothing but a new process brings them back, while one that
+   * could not be loaded would fail again.
+   */
+  get losses(): readonly string[] {
+    const gone = this.#engines.flatMap(({ phase }) =>
+      phase.kind === "failed" && (phase.model ?? null) !== null ? [phase.message] : [],
+    );
+    return [...gone, ...this.#silencesOf(lostMs)];
+  }
+
+  /** Every served id, in the order of the folders; those of engines that do not serve are left out. */
   get models(): readonly ServedModel[] {
     return this.#entries().map(({ model }) => model);
   }
@@ -122,7 +133,8 @@ export class EngineRegistry {
 
   #onlyId(): string {
     const [only, ...others] = this.#engines;
-    if (only?.phase.kind === "ready" && others.length === 0) return only.phase.model.id;
+    const model = only === undefined ? null : modelIn(only.phase);
+    if (model !== null && others.length === 0) return model.id;
     const served = this.models.map((model) => model.id).join(", ");
     const message = `'model' is missing; it must be the id of a served model. Served: ${served}.`;
     throw new ToastError("invalid_request", message, { param: "model" });
@@ -145,10 +157,9 @@ export class EngineRegistry {
   }
 
   #entries(): readonly { readonly model: ServedModel; readonly engine: Engine }[] {
-    return this.#engines.flatMap((engine) =>
-      engine.phase.kind === "ready"
-        ? servedModelsOf(engine.phase.model, this.#names).map((model) => ({ model, engine }))
-        : [],
-    );
+    return this.#engines.flatMap((engine) => {
+      const base = modelIn(engine.phase);
+      return base === null ? [] : servedModelsOf(base, this.#names).map((model) => ({ model, engine }));
+    });
   }
 }

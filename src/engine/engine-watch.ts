@@ -3,6 +3,9 @@ import type { Engine } from "./engine.js";
 /** A step of the largest models on the slowest machines, and the compiling of a grammar beside it, take less. */
 export const silenceMs = 30_000;
 
+/** Whatever stands for so long will not go on. */
+export const lostMs = 300_000;
+
 /**
  * Whether engines still answer. Each look asks those that owe nothing for a sign of life, and passes: whoever probes
  * again and again learns of an engine that stands.

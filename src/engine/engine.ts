@@ -56,13 +56,22 @@ export type ServingEngine = Pick<Engine, "generate" | "ask">;
 export type EnginePhase =
   | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
   | { readonly kind: "ready"; readonly model: ModelInfo }
+  /** It served and stopped, and will serve the same again. */
+  | { readonly kind: "restarting"; readonly message: string; readonly model: ModelInfo }
   | {
       readonly kind: "failed";
       readonly message: string;
       /** What it served before; null or absent when it has never been ready. */
       readonly model?: ModelInfo | null;
+      /** For the log: it may hold what clients must not see. */
+      readonly cause?: Error;
     }
   | { readonly kind: "closed" };
+
+/** @returns what the engine serves, or will again in a moment; null: nothing. */
+export function modelIn(phase: EnginePhase): ModelInfo | null {
+  return phase.kind === "ready" || phase.kind === "restarting" ? phase.model : null;
+}
 
 /** What {@link VectorEngine.layerOutputs} reads, beside the prompts. */
 export interface LayerOutputOptions {

@@ -68,6 +68,8 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   server_loading: [503, "server_error", 2],
   server_draining: [503, "server_error", 5],
   engine_failed: ownFault,
+  // Another one is started within seconds.
+  engine_stopped: [503, "server_error", 2],
   file_missing: badRequest,
   unsupported_architecture: ownFault,
   unsupported_rope: ownFault,

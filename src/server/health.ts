@@ -6,12 +6,15 @@ import type { Call } from "./route.js";
 export const aliveSchema = z
   .object({
     status: z.enum(["alive", "failed"]),
-    failures: z.array(z.string()).optional().describe("What became of engines that had served."),
+    failures: z
+      .array(z.string())
+      .optional()
+      .describe("Which engines that had served are gone, and cannot be started again."),
   })
   .describe("Answer of GET /livez: 503 when a new process would serve more than this one.")
   .register(responseSchemas, { id: "Alive" });
 
-/** 503 once an engine has ended that had served: whoever watches the process is to start another one. */
+/** 503 once an engine that had served is gone for good: whoever watches the process is to start another one. */
 export function alive({ context, deps: { registry } }: Call): Response {
   const failures = [...registry.losses];
   const respond = (status: 200 | 503, body: z.input<typeof aliveSchema>) =>
@@ -31,8 +34,8 @@ export function health({ context, deps: { registry, running } }: Call): Response
     case "failed":
       return respond(503, { status: "failed", message: phase.message });
     case "ready": {
-      const [silence] = registry.silences;
-      if (silence !== undefined) return respond(503, { status: "failed", message: silence });
+      const [away] = [...registry.restarts, ...registry.silences];
+      if (away !== undefined) return respond(503, { status: "failed", message: away });
       const models = registry.models.map(({ id }) => id);
       const failures = [...registry.failures];
       const failed = failures.length === 0 ? {} : { failures };

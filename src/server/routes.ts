@@ -147,11 +147,11 @@ export const routes: readonly Route[] = [
   // Browsers ask for it wherever they are; the page names none.
   pagePart("/favicon.ico", async (context) => context.body(null, 204, { "cache-control": "public, max-age=86400" })),
 
-  // Alive as long as it answers and has lost no engine: a restart would not load models sooner.
+  // Alive as long as it answers and has lost no engine for good: a restart would not load models sooner.
   get("/livez", {
     access: "open",
     name: "livez",
-    summary: "Whether the process answers, and no engine that served has ended.",
+    summary: "Whether the process answers, and no engine that served is gone for good.",
     response: aliveSchema,
     unavailable: aliveSchema,
     handle: alive,

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { hostOf, type ModelHost, modelOf, readyHosts } from "../adapters/adapter-hosts.js";
 import type { AdapterLog } from "../adapters/adapter-library.js";
 import { WatchedFolder } from "../adapters/watched-folder.js";
+import { modelIn } from "../engine/engine.js";
 import type { ModelInfo, VectorInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
 import { readBackboneManifest } from "../model/model-folder.js";
@@ -419,7 +420,7 @@ export class VectorLibrary {
     if (entry === undefined) return;
     this.#entries.delete(path);
     for (const host of entry.hosts) {
-      if (host.phase.kind !== "ready") continue;
+      if (modelIn(host.phase) === null) continue;
       await host.removeVector(entry.candidate.name).catch(() => {});
       const { name } = entry.candidate;
       this.#options.log.info(`Control vector ${name} of ${modelOf(host).id} is no longer served: its file is gone.`);
@@ -513,7 +514,7 @@ export class VectorLibrary {
 }
 
 function vectorOf({ phase }: ModelHost, name: string): VectorInfo | undefined {
-  return phase.kind === "ready" ? phase.model.vectors.find((info) => info.name === name) : undefined;
+  return modelIn(phase)?.vectors.find((info) => info.name === name);
 }
 
 function taken(model: string, name: string): ToastError {

@@ -12,6 +12,9 @@ export interface ServerOptions {
   readonly fileBytes?: number | undefined;
   /** Default: whoever runs the test. */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
+  /** Of its environment, beside PATH. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly flags?: readonly string[];
 }
 
 export interface ServerProcess {
@@ -39,9 +42,9 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     "1",
   ];
   const arena = ["--battle-pace", "100000", "--battles-per-minute", "100000"];
-  const words = [main, "serve", "--model", model, ...flags, ...arena, "--data-dir", dataDir];
+  const words = [main, "serve", "--model", model, ...flags, ...arena, "--data-dir", dataDir, ...(options.flags ?? [])];
   const { PATH } = process.env;
-  const env = { PATH, ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }) };
+  const env = { PATH, ...options.environment, ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }) };
   // The soft limit only, in blocks of 1,024 bytes: a process may raise that of its own user again.
   const limited = `ulimit -S -f ${Math.ceil((fileBytes ?? 0) / 1024)}; exec "$0" "$@"`;
   const [command, args] =

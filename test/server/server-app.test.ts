@@ -58,8 +58,40 @@ describe("an engine that stands", () => {
       { status: "failed", message: "The engine of tiny has not answered for 31 seconds." },
     ]);
     expect((await app.request("/livez")).status).toBe(200);
+    // Nobody waits for ever: what stands for so long needs a new process.
+    now = 301_000;
+    const lost = await app.request("/livez");
+    expect([lost.status, await lost.json()]).toEqual([
+      503,
+      { status: "failed", failures: ["The engine of tiny has not answered for 301 seconds."] },
+    ]);
     answer();
     await expect.poll(async () => (await app.request("/readyz")).status).toBe(200);
+  });
+});
+
+describe("an engine that is being started again", () => {
+  const message = "The engine of tiny stopped and is being started again.";
+  const restarting = () => new ScriptedEngine(scriptedModel, { kind: "restarting", message, model: scriptedModel });
+
+  it("makes the server not ready and leaves it alive; the others go on", async () => {
+    const engine = restarting();
+    engine.script = { rejection: new ToastError("engine_stopped", message) };
+    const { app, chat } = buildApp({ engines: [engine, new ScriptedEngine({ ...scriptedModel, id: "rival" })] });
+    const ready = await app.request("/readyz");
+    expect([ready.status, await ready.json()]).toEqual([503, { status: "failed", message }]);
+    expect((await app.request("/livez")).status).toBe(200);
+    expect((await chat({ ...question, model: "rival" })).status).toBe(200);
+    const refused = await chat(question);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "2"]);
+    expect(await refused.json()).toMatchObject({ error: { code: "engine_stopped", message, type: "server_error" } });
+  });
+
+  it("keeps its models in the list, alone as well", async () => {
+    const { app } = buildApp({ engines: [restarting()] });
+    const list = (await (await app.request("/v1/models")).json()) as { data: { id: string }[] };
+    expect(list.data.map(({ id }) => id)).toEqual(["tiny", "tiny:alpaca", "tiny:poet"]);
+    expect((await app.request("/health")).status).toBe(503);
   });
 });
 

@@ -48,6 +48,8 @@ const closeTimeoutMs = 5_000;
 export class EngineClient implements Engine, VectorEngine {
   /** The model folder. */
   readonly folder: string;
+  /** Resolves once the thread is gone, and its memory with it. */
+  readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #onPhase: (phase: EnginePhase) => void;
   readonly #requests = new Map<string, PendingRequest>();
@@ -55,7 +57,6 @@ export class EngineClient implements Engine, VectorEngine {
   /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
   readonly #unloading = new Map<number, string>();
   readonly #ready: Promise<ModelInfo>;
-  readonly #exited: Promise<void>;
   #onReady: { resolve(model: ModelInfo): void; reject(error: ToastError): void } | null = null;
   #phase: EnginePhase = { kind: "loading", stage: "starting", fraction: 0 };
 
@@ -76,12 +77,11 @@ export class EngineClient implements Engine, VectorEngine {
     this.#worker.on("message", (events: readonly EngineEvent[]) => {
       for (const event of events) this.#handle(event);
     });
-    this.#worker.on("error", (error) =>
-      this.#fail(new ToastError("engine_failed", `The engine stopped: ${error.message}`)),
-    );
-    this.#exited = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
-    this.#worker.on("exit", () => {
-      if (this.#phase.kind !== "closed") this.#fail(new ToastError("engine_failed", "The engine stopped."));
+    this.#worker.on("error", (error) => this.#fail(this.#stopped(error)));
+    this.ended = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
+    this.#worker.on("exit", (code) => {
+      if (this.#phase.kind === "closed") return;
+      this.#fail(this.#stopped(new Error(`The engine's thread exited with ${code}.`)));
     });
   }
 
@@ -194,7 +194,7 @@ export class EngineClient implements Engine, VectorEngine {
     // Not terminate() at once: onnxruntime aborts the whole process when its thread ends in the middle of a run.
     this.#send({ kind: "shutdown" });
     const timer = setTimeout(() => void this.#worker.terminate(), closeTimeoutMs);
-    await this.#exited;
+    await this.ended;
     clearTimeout(timer);
   }
 
@@ -217,6 +217,15 @@ export class EngineClient implements Engine, VectorEngine {
     if (this.#phase.kind === "ready") this.#setPhase({ kind: "ready", model: { ...this.#phase.model, vectors } });
   }
 
+  /** What its requests are told, when the thread ends: of the cause nothing, which may hold anything. */
+  #stopped(cause: Error): ToastError {
+    if (this.#phase.kind !== "ready") {
+      return new ToastError("engine_failed", `The engine stopped: ${cause.message}`, { cause });
+    }
+    const message = `The engine of ${this.#phase.model.id} stopped. Send the request again in a moment.`;
+    return new ToastError("engine_stopped", message, { cause });
+  }
+
   /** @throws ToastError `server_loading`, `engine_failed`, `server_draining` */
   #requireReady(): void {
     switch (this.#phase.kind) {
@@ -224,6 +233,8 @@ export class EngineClient implements Engine, VectorEngine {
         throw serverLoading();
       case "failed":
         throw new ToastError("engine_failed", this.#phase.message);
+      // Another thread's business: this one has ended.
+      case "restarting":
       case "closed":
         throw new ToastError("server_draining", "The server is shutting down.");
       case "ready":
@@ -290,7 +301,8 @@ export class EngineClient implements Engine, VectorEngine {
   #fail(error: ToastError): void {
     if (this.#phase.kind === "failed" || this.#phase.kind === "closed") return;
     const model = this.#phase.kind === "ready" ? this.#phase.model : null;
-    this.#setPhase({ kind: "failed", message: error.message, model });
+    const cause = error.cause instanceof Error ? { cause: error.cause } : {};
+    this.#setPhase({ kind: "failed", message: error.message, model, ...cause });
     this.#end(error);
   }
 

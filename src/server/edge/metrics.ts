@@ -56,6 +56,7 @@ export class Metrics implements GenerationListener {
   readonly #generationTokens: Counter<"model_name">;
   readonly #success: Counter<"model_name" | "finished_reason">;
   readonly #http: Counter<"method" | "route" | "status">;
+  readonly #engineStops: Counter<"model_name">;
 
   constructor(engines: () => readonly Engine[], options: MetricsOptions) {
     this.#engines = engines;
@@ -94,6 +95,7 @@ export class Metrics implements GenerationListener {
       labelNames: ["method", "route", "status"],
       registers,
     });
+    this.#engineStops = counter("engine_stops_total", "How often an engine that served ended; it is started again.");
     this.#registerEngineMetrics();
     if (options.processMetrics) {
       collectDefaultMetrics({ register: this.#registry });
@@ -143,6 +145,11 @@ export class Metrics implements GenerationListener {
     }
   }
 
+  /** @param base its model's id. */
+  engineStopped(base: string): void {
+    this.#engineStops.inc({ model_name: base });
+  }
+
   responded({ method, route, status }: RequestRecord): void {
     this.#http.inc({ method, route, status });
   }
@@ -151,6 +158,8 @@ export class Metrics implements GenerationListener {
   async #look(engine: Engine): Promise<void> {
     const { phase } = engine;
     if (phase.kind !== "ready") return;
+    // From zero on: what appears with its first event has no rate.
+    this.#engineStops.inc({ model_name: phase.model.id }, 0);
     let inspection = this.#inspections.get(engine);
     if (inspection === undefined || performance.now() - inspection.at >= statusMaxAgeMs) {
       const { id, adapters, vectors } = phase.model;

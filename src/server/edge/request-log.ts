@@ -4,7 +4,7 @@ import type { ServeConfig } from "../../settings/serve-config.js";
 import { prettyLine } from "./pretty-line.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";
 
-export type Log = Pick<Logger, "trace" | "debug" | "info" | "warn" | "error">;
+export type Log = Pick<Logger, "trace" | "debug" | "info" | "warn" | "error" | "fatal">;
 
 /** @param write takes one line, without its end. */
 export function createLog(
