@@ -97,7 +97,11 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     running,
     adapters: { library, maxBytes: config.maxAdapterBytes },
     vectors,
-    limits: { maxBodyBytes: config.maxBodyBytes, keepAliveMs: config.keepAliveMs },
+    limits: {
+      maxBodyBytes: config.maxBodyBytes,
+      keepAliveMs: config.keepAliveMs,
+      maxRequestTokens: config.maxRequestTokens,
+    },
     edge,
     arena: {
       arena,

@@ -5,6 +5,8 @@ import type { CallMarkup } from "../text/call-spans.js";
 import type { Prompt } from "./prompt.js";
 
 export interface GenerationRequest {
+  /** Who asks, as far as turns go round between callers (see FairTurns); absent: one caller of all that say nothing. */
+  readonly caller?: string;
   readonly prompt: Prompt;
   readonly steering: Steering;
   readonly sampling: SamplingParams;

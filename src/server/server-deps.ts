@@ -7,6 +7,8 @@ import type { RunningRequests } from "./generate/running-requests.js";
 
 export interface ServerLimits {
   readonly maxBodyBytes: number;
+  /** That one request may ask for: choices × tokens. */
+  readonly maxRequestTokens: number;
   /** A waiting stream gets a comment after this long without a frame. */
   readonly keepAliveMs: number;
 }

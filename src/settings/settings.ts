@@ -77,6 +77,9 @@ const engine = group("Engine:", {
   guesses: setting("guesses <number>", integer(0, 32), String(defaultLimits.guesses), {
     help: "tokens guessed ahead of a text that runs alone, by what stood in prompt and text before; 0 for none",
   }),
+  maxRequestTokens: setting("max-request-tokens <number>", integer(1, 2 ** 31), String(2 ** 16), {
+    help: "tokens that one request may ask for, all its answers together; one that fills the context always may",
+  }),
   cacheBytes: setting("cache-mb <number>", bytesOfMegabytes, quarter, {
     help: "memory for the key/value caches of all models, in megabytes",
   }),

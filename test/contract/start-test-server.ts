@@ -63,7 +63,11 @@ export async function startTestServer(
     ...idleParts(registry),
     registry,
     running,
-    limits: { maxBodyBytes: options.maxBodyBytes ?? 200_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    limits: {
+      maxBodyBytes: options.maxBodyBytes ?? 200_000,
+      keepAliveMs: options.keepAliveMs ?? 10_000,
+      maxRequestTokens: 65_536,
+    },
     edge,
     startedAt: Math.floor(Date.now() / 1000),
     logError: (requestId, error) => {

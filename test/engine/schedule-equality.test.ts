@@ -78,6 +78,7 @@ function requestsOf(next: () => number, count: number): readonly AdmittedRequest
           };
     return {
       requestId: String(index),
+      caller: `caller ${index % 3}`,
       promptIds: model.tokenizer.encode(prompt, { addSpecialTokens: false }),
       textContext: [],
       maxTokens: 4 + Math.floor(next() ** 2 * 300),

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { convertTestModel } from "../contract/open-test-model.js";
 import { toastTiny } from "../support/toast-tiny.js";
 import { type ServerProcess, startServer } from "./server-process.js";
@@ -34,10 +34,11 @@ const start = async (model: string, modelId: string, flags: readonly string[] = 
 };
 const endEngine = () => writeFile(join(scratch, "end"), "");
 const probe = async (path: string) => (await fetch(server.url + path)).status;
-const complete = (fields: object = {}) =>
+const complete = (fields: object = {}, key = "none", signal?: AbortSignal) =>
   fetch(`${server.url}/v1/completions`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+    ...(signal === undefined ? {} : { signal }),
     body: JSON.stringify({ model: id, prompt: secret, max_tokens: 8, temperature: 0, ignore_eos: true, ...fields }),
   });
 const textOf = async () => ((await (await complete()).json()) as { choices: { text: string }[] }).choices[0]?.text;
@@ -84,6 +85,44 @@ it("an engine that ends is started again: its streams end with an error that say
   // What an ended thread had is given back; the allocator's leavings are not 100 MB.
   expect((memory.at(-1) ?? 0) - (memory[0] ?? 0)).toBeLessThan(100);
   expect(server.log()).toContain("This engine ends here.");
+});
+
+describe("while one caller asks for all there is", () => {
+  const [greedy, modest] = ["key-of-the-greedy-one", "key-of-the-modest-one"];
+  const all = { prompt: "Once upon a time", max_tokens: 900, stream: true, temperature: 1 };
+
+  /** @returns milliseconds of the slowest of ten small requests of somebody else. */
+  async function slowestSmall(): Promise<number> {
+    const took: number[] = [];
+    for (let time = 0; time < 10; time++) {
+      const begun = performance.now();
+      const answer = await complete({}, modest);
+      expect(answer.status).toBe(200);
+      await answer.text();
+      took.push(performance.now() - begun);
+      const ready = performance.now();
+      expect(await probe("/readyz")).toBe(200);
+      expect(performance.now() - ready).toBeLessThan(2_000);
+    }
+    console.info(`small requests took ${took.map((ms) => Math.round(ms)).join(", ")} ms`);
+    return Math.max(...took);
+  }
+
+  it.each([
+    ["128 answers in one request", 1, { n: 128 }],
+    ["64 streams", 64, {}],
+  ])("%s do not keep another's 8 tokens waiting", async (_, streams, fields) => {
+    const keys = ["--api-key", greedy, "--api-key", modest, "--max-request-tokens", "200000"];
+    await start(toastTiny, "toast-tiny", keys);
+    const controller = new AbortController();
+    const asked = Array.from({ length: streams }, () => complete({ ...all, ...fields }, greedy, controller.signal));
+    for (const answer of asked) answer.catch(() => {});
+    // The first of them has its text, so lanes are taken.
+    const first = (await asked[0])?.body?.getReader();
+    await first?.read();
+    expect(await slowestSmall()).toBeLessThan(10_000);
+    controller.abort();
+  });
 });
 
 it("an engine that cannot be started again: not live, not ready, and a sentence without a path", async () => {

@@ -13,6 +13,7 @@ export function buildApp(
     engines?: readonly Engine[];
     maxBodyBytes?: number;
     keepAliveMs?: number;
+    maxRequestTokens?: number;
     edge?: TestEdgeOptions;
     watch?: EngineWatch;
   } = {},
@@ -30,7 +31,11 @@ export function buildApp(
     ...idleParts(registry),
     registry,
     running,
-    limits: { maxBodyBytes: options.maxBodyBytes ?? 10_000, keepAliveMs: options.keepAliveMs ?? 10_000 },
+    limits: {
+      maxBodyBytes: options.maxBodyBytes ?? 10_000,
+      keepAliveMs: options.keepAliveMs ?? 10_000,
+      maxRequestTokens: options.maxRequestTokens ?? 65_536,
+    },
     edge,
     startedAt: 1_700_000_000,
     logError: (_, error) => logged.push(error),

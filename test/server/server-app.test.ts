@@ -40,6 +40,61 @@ describe("GET /health", () => {
   });
 });
 
+describe("work that one request asks for", () => {
+  it("has a limit, said with what to do; one answer that fills the context is within any", async () => {
+    const { chat } = buildApp({ maxRequestTokens: 50 });
+    const refused = await chat({ ...question, n: 3, max_tokens: 26 });
+    expect([refused.status, await refused.json()]).toEqual([
+      400,
+      {
+        error: {
+          code: "invalid_request",
+          type: "invalid_request_error",
+          param: "n",
+          message:
+            "3 answers of up to 26 tokens each are 78 tokens; one request may ask for 64. Ask for fewer answers, set a smaller 'max_tokens', or send several requests.",
+        },
+      },
+    ]);
+    expect((await chat({ ...question, n: 3, max_tokens: 21 })).status).toBe(200);
+    expect((await chat(question)).status).toBe(200);
+    const unsaid = await chat({ ...question, n: 2 });
+    expect(await unsaid.json()).toMatchObject({
+      error: { message: expect.stringContaining("64 tokens each ('max_tokens' says nothing less) are 128") },
+    });
+  });
+
+  it("counts all prompts of a completion", async () => {
+    const { app } = buildApp({ maxRequestTokens: 90 });
+    const complete = (prompts: number) =>
+      app.request("/v1/completions", {
+        method: "POST",
+        body: JSON.stringify({
+          model: "tiny",
+          prompt: Array.from({ length: prompts }, () => "a word"),
+          max_tokens: 30,
+        }),
+      });
+    expect((await complete(3)).status).toBe(200);
+    const refused = await complete(4);
+    expect([refused.status, await refused.json()]).toMatchObject([400, { error: { param: "prompt" } }]);
+  });
+});
+
+describe("callers", () => {
+  it("are told to the engine by their keys, so that turns go round between them", async () => {
+    const keys = ["key-of-alice-0123456", "key-of-bob-012345678"];
+    const { chat, engine } = buildApp({ edge: { keys: { userKeys: keys } } });
+    for (const key of [...keys, keys[0]]) {
+      await chat(question, { headers: { authorization: `Bearer ${key}` } });
+    }
+    const [alice, bob, again] = engine.requests.map(({ caller }) => caller);
+    expect(alice).toBeTruthy();
+    expect(again).toBe(alice);
+    expect(bob).not.toBe(alice);
+  });
+});
+
 describe("an engine that stands", () => {
   it("makes the server not ready until it answers again", async () => {
     let now = 0;

@@ -9,6 +9,7 @@ import type { FinishReason, Usage } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
 import type { TokenReport } from "../token-report.js";
 import type { AdmittedRequest } from "./admission.js";
+import { FairTurns, mayWait, yieldsTo } from "./fair-turns.js";
 import { LoopCounters } from "./loop-counters.js";
 import { type ChoiceId, RequestGroup, type Sequence } from "./request-group.js";
 import type { RunningSequence } from "./running-sequence.js";
@@ -51,7 +52,8 @@ interface ComputedRow {
 
 /**
  * The life of admitted requests: waits → runs (lanes allocated) → ends (lanes released). One `step` is one forward.
- * When memory runs out, the youngest running sequence gives its lanes back and waits again; it loses time, not text.
+ * When memory runs out, and when somebody waits who has less than others, a running sequence gives its lanes back and
+ * waits again; it loses time, not text.
  * Runs in the engine worker; knows nothing of threads, messages or HTTP.
  */
 export class EngineLoop {
@@ -62,6 +64,7 @@ export class EngineLoop {
   /** By request id: those with choices that have not ended. */
   readonly #groups = new Map<string, RequestGroup>();
   readonly #waiting: Sequence[] = [];
+  readonly #turns = new FairTurns();
   readonly #running: RunningSet;
   /** Asked to stop while a forward may be using their lanes; ended before the next one. */
   readonly #toCancel = new Set<RequestGroup>();
@@ -83,8 +86,8 @@ export class EngineLoop {
   /** @throws ToastError `server_overloaded` when too many wait already */
   add(request: AdmittedRequest): void {
     const { limits, tokenizer, eosIds } = this.#parts;
-    if (this.#waiting.length >= limits.maxWaiting) {
-      const message = `${limits.maxWaiting} requests are already waiting. Try again in a moment.`;
+    if (!mayWait(this.#waiting, { caller: request.caller ?? "" }, limits.maxWaiting)) {
+      const message = `${this.#waiting.length} requests are already waiting. Try again in a moment.`;
       throw new ToastError("server_overloaded", message);
     }
     const group = new RequestGroup(request, tokenizer, eosIds);
@@ -153,13 +156,14 @@ export class EngineLoop {
     this.#busy = false;
   }
 
-  /** Lets those that wait run, first come first served, as far as there is room. */
+  /** Lets those that wait run, in fair turns, as far as there is room or somebody has more than his share. */
   #start(): void {
-    for (;;) {
-      const sequence = this.#waiting[0];
-      const running = sequence === undefined ? null : this.#running.start(sequence);
+    while (this.#waiting.length > 0) {
+      const sequence = this.#turns.next(this.#waiting, this.#running.sequences);
+      const running = sequence === null ? null : this.#startOrMakeRoom(sequence);
       if (running === null) return;
-      this.#waiting.shift();
+      this.#waiting.splice(this.#waiting.indexOf(running.sequence), 1);
+      this.#turns.took(running.sequence);
       const reused = this.#running.restore(running);
       const { group, tokenIds } = running.sequence;
       // One that was preempted, or follows another choice, has been counted.
@@ -167,6 +171,20 @@ export class EngineLoop {
       group.cachedTokens = reused;
       this.#listener.started(group.id, performance.now() - group.queuedAt);
       this.#counters.prefixLookup(tokenIds.length, reused);
+    }
+  }
+
+  #startOrMakeRoom(sequence: Sequence): RunningSequence | null {
+    for (;;) {
+      const running = this.#running.start(sequence);
+      if (running !== null) return running;
+      const yielding = yieldsTo(sequence, this.#running.sequences);
+      const its = yielding === null ? undefined : this.#running.find(yielding);
+      if (yielding === null || its === undefined) return null;
+      // What it has computed is kept as far as there is room, so that it need not be computed again.
+      this.#running.remember(its);
+      this.#running.release(its);
+      this.#preempted(yielding);
     }
   }
 
@@ -305,7 +323,7 @@ export class EngineLoop {
 
   /**
    * Gives the prompt's lanes to the other choices of a request, each a copy, and draws their first tokens from the same
-   * logits. Who does not fit now waits first in line.
+   * logits. Who does not fit now waits, ahead of what came later.
    */
   #startFollowers(first: RunningSequence, logits: Float32Array): void {
     const waiting: Sequence[] = [];
@@ -315,6 +333,7 @@ export class EngineLoop {
         waiting.push(sequence);
         continue;
       }
+      this.#turns.took(sequence);
       this.#running.copyPrompt(first, running);
       this.#nextToken(running, logits);
     }

@@ -132,6 +132,14 @@ export class Sequence {
     return { requestId: this.group.id, choice: this.choice };
   }
 
+  get caller(): string {
+    return this.request.caller ?? "";
+  }
+
+  get requestId(): string {
+    return this.group.id;
+  }
+
   get laneCount(): 1 | 2 {
     return this.request.steering.kind === "steered" ? 2 : 1;
   }

@@ -75,10 +75,12 @@ export class RunningSequence {
     throw new Error(`sequence ${sequenceId} (${lanes.kind}) has no ${lane} lane`);
   }
 
-  view(): SequenceView {
+  /** @param lastChunk see SequenceView */
+  view(lastChunk: number): SequenceView {
     const { lanes, sequence } = this;
     return {
       id: sequence.id,
+      lastChunk,
       prompt: sequence.request.promptIds.length,
       promptLogits: sequence.group.needsPromptLogits ? "all" : "last",
       tokens: sequence.tokenIds.length,

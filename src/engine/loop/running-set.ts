@@ -2,6 +2,7 @@ import type { Decoder } from "../../model/decoder.js";
 import { blocksOf } from "../../model/kv-cache.js";
 import { layerGains } from "../../steering/layer-gains.js";
 import { canStart, type EngineLimits } from "./admission.js";
+import { firstToGiveUp, mostCallers } from "./fair-turns.js";
 import type { Sequence } from "./request-group.js";
 import { type Lanes, type LoopAdapter, RunningSequence } from "./running-sequence.js";
 import { planStep } from "./scheduler.js";
@@ -24,6 +25,9 @@ export class RunningSet {
   readonly #prefixes: SequencePrefixes;
   /** In the order in which they started. */
   readonly #running = new Map<string, RunningSequence>();
+  /** When each caller last had a piece of a prompt computed, counted in such pieces. */
+  readonly #lastChunks = new Map<string, number>();
+  #chunks = 0;
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
@@ -37,6 +41,11 @@ export class RunningSet {
   /** Bytes kept for later requests. */
   get prefixBytes(): number {
     return this.#prefixes.bytes;
+  }
+
+  /** In the order in which they started. */
+  get sequences(): readonly Sequence[] {
+    return [...this.#running.values()].map(({ sequence }) => sequence);
   }
 
   find(sequence: Sequence): RunningSequence | undefined {
@@ -104,6 +113,8 @@ export class RunningSet {
   /** Gives the sequence's lanes back. */
   release(running: RunningSequence): void {
     this.#running.delete(running.id);
+    // Who is gone needs no memory of his turns.
+    if (this.#running.size === 0) this.#lastChunks.clear();
     for (const lane of running.allLanes) this.#parts.decoder.cache.release(lane);
   }
 
@@ -114,7 +125,7 @@ export class RunningSet {
 
   /**
    * The next plan whose new tokens there is room for. What the prefix cache holds gives way first, then the youngest
-   * sequences; a sequence alone may take what it needs.
+   * sequences of whoever has most; a sequence alone may take what it needs. Prompts go round between callers.
    * @param onPreempted is given each sequence that had to give its lanes back.
    * @returns null when nothing is left to compute.
    */
@@ -123,7 +134,7 @@ export class RunningSet {
     const { cache } = decoder;
     for (;;) {
       const plan = planStep(
-        [...this.#running.values()].map((running) => running.view()),
+        [...this.#running.values()].map((running) => running.view(this.#lastChunks.get(running.sequence.caller) ?? 0)),
         limits,
         previous,
       );
@@ -134,12 +145,22 @@ export class RunningSet {
       );
       const left = limits.cacheBytes - (cache.blocksInUse + missing) * cache.blockBytes;
       this.#prefixes.shrinkTo(Math.max(0, left));
-      if (left >= 0 || missing === 0 || this.#running.size === 1) return plan;
-      const youngest = [...this.#running.values()].at(-1);
-      if (youngest === undefined) throw new Error("there is nobody to preempt");
-      this.release(youngest);
-      onPreempted(youngest.sequence);
+      if (left >= 0 || missing === 0 || this.#running.size === 1) return this.#taken(plan);
+      const sequence = firstToGiveUp(this.sequences);
+      if (sequence === null) throw new Error("there is nobody to preempt");
+      this.release(this.get(sequence.id));
+      onPreempted(sequence);
     }
+  }
+
+  #taken(plan: StepPlan): StepPlan {
+    const [row] = plan.rows;
+    if (plan.phase === "prefill" && row !== undefined) {
+      // So many callers without a moment of rest: all of them begin again as equals.
+      if (this.#lastChunks.size >= mostCallers) this.#lastChunks.clear();
+      this.#lastChunks.set(this.get(row.sequenceId).sequence.caller, ++this.#chunks);
+    }
+    return plan;
   }
 
   /** @throws Error when it does not run */

@@ -19,6 +19,11 @@ export interface SequenceView {
   readonly prompt: number;
   /** Of which tokens of the prompt the sampled lane (the steered one, or the only one) gives logits. */
   readonly promptLogits: "last" | "all";
+  /**
+   * When its caller last had a piece of a prompt computed; those whose last was longest ago come first, among equals
+   * those who came first. 0: never.
+   */
+  readonly lastChunk: number;
   /** Prompt and output tokens known so far. */
   readonly tokens: number;
   /** Guesses of the tokens behind the known ones. */
@@ -57,8 +62,10 @@ export interface ScheduleOptions {
  * Guesses go through the lanes as one row: the decoder computes each as if it came alone. With an adapter that is two
  * forwards, the bottom-up row of all of them and the steered one.
  *
- * Where a chunk ends follows from the prompt alone, and what comes after the prompt is always computed token by token.
- * So a sequence that was preempted computes what it had lost with the same arithmetic, and goes on with the same text.
+ * Which of several prompts has its chunk computed goes round between callers: a long prompt of one does not hold up
+ * another's. Where a chunk ends follows from the prompt alone, and what comes after the prompt is always computed
+ * token by token. So a sequence that was preempted computes what it had lost with the same arithmetic, and goes on
+ * with the same text.
  *
  * @param sequences in order of arrival
  * @param previous the last plan's phase: prefill and decode take turns where both wait
@@ -69,10 +76,16 @@ export function planStep(
   options: ScheduleOptions,
   previous: StepPlan["phase"],
 ): StepPlan | null {
-  const rows = sequences.flatMap((sequence) => rowsOf(sequence, options));
-  const single = rows.filter((row) => row.count === 1);
-  const ahead = rows.find((row) => row.count > 1 && row.guesses);
-  const chunk = rows.find((row) => row.count > 1 && !row.guesses);
+  const rows = sequences.flatMap((sequence) => rowsOf(sequence, options).map((row) => ({ sequence, row })));
+  const single = rows.flatMap(({ row }) => (row.count === 1 ? [row] : []));
+  const ahead = rows.find(({ row }) => row.count > 1 && row.guesses)?.row;
+  let chunk: PlannedRow | undefined;
+  let lastChunk = Number.POSITIVE_INFINITY;
+  for (const { sequence, row } of rows) {
+    if (row.count === 1 || row.guesses || sequence.lastChunk >= lastChunk) continue;
+    chunk = row;
+    lastChunk = sequence.lastChunk;
+  }
   const decodes = ahead !== undefined || single.length > 0;
   if (chunk !== undefined && (previous === "decode" || !decodes)) return { phase: "prefill", rows: [chunk] };
   if (ahead !== undefined) return { phase: "decode", rows: [ahead] };

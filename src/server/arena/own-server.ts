@@ -24,7 +24,11 @@ export function ownServer(registry: EngineRegistry, logError: ServerDeps["logErr
     // The comparison's own request is what a shutdown waits for and a timeout ends; its signal ends these.
     running: new RunningRequests(),
     // The size of what is asked was checked with the comparison's body.
-    limits: { maxBodyBytes: Number.POSITIVE_INFINITY, keepAliveMs: 10_000 },
+    limits: {
+      maxBodyBytes: Number.POSITIVE_INFINITY,
+      keepAliveMs: 10_000,
+      maxRequestTokens: Number.POSITIVE_INFINITY,
+    },
     // A ToastError reaches whoever asks; of others its stream tells nothing.
     logError: (_: string, error: unknown) => {
       if (!(error instanceof ToastError)) logError(currentRecord()?.id ?? "", error);

@@ -10,6 +10,7 @@ import { withQueueTimeout } from "./queue-timeout.js";
 import { RateLimiter } from "./rate-limiter.js";
 import type { Log } from "./request-log.js";
 import type { Tracing } from "./tracing.js";
+import { withCaller } from "./with-caller.js";
 
 /** The settings that the edge goes by. */
 export type EdgeConfig = Pick<
@@ -63,7 +64,7 @@ export function createEdge(
   return {
     edge: { policy: { localOnly, corsOrigins, allowedHosts, metricsAccess }, keys, limiter, metrics, log, tracing },
     observe: (generate, base) =>
-      withQueueTimeout(observed(generate, base, { listeners, keepText: logPrompts }), queueTimeoutMs),
+      withQueueTimeout(observed(withCaller(generate), base, { listeners, keepText: logPrompts }), queueTimeoutMs),
   };
 }
 

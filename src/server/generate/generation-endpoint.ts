@@ -9,6 +9,7 @@ import { inWireFields, type wireFields } from "../../openai/wire-fields.js";
 import { readJsonBody } from "../read-json-body.js";
 import type { ServerDeps } from "../server-deps.js";
 import { within } from "../within.js";
+import { admitWork } from "./admit-work.js";
 import { eventStreamResponse } from "./event-stream-response.js";
 import { Lookahead } from "./lookahead.js";
 
@@ -55,6 +56,7 @@ export async function handleGeneration<
     const { model } = resolved;
     const engine = inWireFields(endpoint.name, resolved.engine);
     const generations = endpoint.generations(request, model);
+    admitWork(generations, model.base.contextLength, deps.limits.maxRequestTokens);
     const [first] = generations;
     const started = await Promise.all(generations.map((generation) => engine.generate(generation, running.signal)));
     const head = endpoint.head(model, first);

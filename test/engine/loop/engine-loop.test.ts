@@ -306,7 +306,7 @@ describe("EngineLoop", () => {
         ignoreEos: true,
       });
       for (let index = 0; index < 12; index++) {
-        loop.add(long(index));
+        loop.add({ ...long(index), caller: `caller ${index % 5 < 3 ? 0 : index % 5}` });
         for (let turns = mix(index, 3) % 40; turns > 0; turns--) await nextTurn();
         if (index === 7) loop.cancel("request-5");
         expect(loop.status().violations).toEqual([]);
@@ -391,11 +391,57 @@ describe("EngineLoop", () => {
   });
 
   it.each(schedules)(
+    "gives every request its text, and a small one its turn, while one caller asks for all there is: %s",
+    async (schedule) => {
+      const { loop, decoder, outcomes, idle } = startLoop({ schedule });
+      const greedy = { ...request(1), caller: "a", promptIds: [5, 6, 7, 8, 9], maxTokens: 100, ignoreEos: true };
+      loop.add({ ...greedy, choices: 20 });
+      for (let index = 2; index < 20; index++) loop.add({ ...greedy, requestId: `request-${index}` });
+      while (loop.status().running < limits.maxRunning) await nextTurn();
+      const before = loop.status().forwards;
+      loop.add({ ...request(7), requestId: "small", caller: "b", maxTokens: 8, minTokens: 0, ignoreEos: true });
+      while ((outcomes.get("small")?.end ?? "") === "") await nextTurn();
+      // Its prompt and its tokens, in turn with the others' prompts: no hundred tokens of anybody's.
+      expect(loop.status().forwards - before).toBeLessThan(70);
+      expect(loop.status().violations).toEqual([]);
+      await idle();
+      expect(decoder.widest).toBeGreaterThanOrEqual(limits.maxRunning);
+      const single = startLoop({ maxRunning: 1 });
+      single.loop.add({ ...greedy, choices: 20 });
+      await single.idle();
+      for (const [name, outcome] of single.outcomes) expect(outcomes.get(name)).toEqual(outcome);
+      expect(outcomes.get("request-9")).toEqual(single.outcomes.get("request-1"));
+      expect(loop.status()).toMatchObject({ running: 0, waiting: 0, lanesInUse: 0, cacheBytes: 0, violations: [] });
+    },
+  );
+
+  it("computes a small prompt between the pieces of another caller's long ones", async () => {
+    const { loop, outcomes, idle } = startLoop({ chunkTokens: 4, maxRunning: 8, prefixBytes: 0 });
+    const long = { ...request(0), caller: "a", promptIds: Array.from({ length: 400 }, (_, i) => 4 + (i % 60)) };
+    for (let index = 0; index < 3; index++) loop.add({ ...long, requestId: `long-${index}`, maxTokens: 1 });
+    while (loop.status().running < 3) await nextTurn();
+    loop.add({ ...request(0), requestId: "small", caller: "b", promptIds: [5, 6, 7, 8], maxTokens: 1 });
+    while ((outcomes.get("small")?.end ?? "") === "") await nextTurn();
+    expect(loop.status().forwards).toBeLessThan(20);
+    await idle();
+  });
+
+  it("takes a small request when one caller has filled the queue", async () => {
+    const { loop, outcomes, idle } = startLoop({ maxWaiting: 4 });
+    for (let index = 0; index < 4; index++) loop.add({ ...request(index), caller: "a" });
+    expect(() => loop.add({ ...request(5), caller: "a" })).toThrow("4 requests are already waiting");
+    loop.add({ ...request(6), caller: "b" });
+    await idle();
+    expect(outcomes.get("request-6")).toEqual(await alone(6));
+  });
+
+  it.each(schedules)(
     "gives every request the text that it gets alone, whoever comes and goes: %s",
     async (schedule) => {
       const { loop, decoder, outcomes, idle } = startLoop({ schedule });
       for (let index = 0; index < 40; index++) {
-        loop.add(request(index));
+        // Of three callers, who get lanes from each other.
+        loop.add({ ...request(index), caller: `caller ${mix(index, 8) % 3}` });
         for (let turns = mix(index, 3) % 12; turns > 0; turns--) await nextTurn();
         if (index % 7 === 6) loop.cancel(`request-${index - 2}`);
         expect(loop.status().violations).toEqual([]);

@@ -3,6 +3,7 @@ import { planStep, type SequenceView } from "../../../src/engine/loop/scheduler.
 
 const plain = (id: string, tokens: number, bottomUp: number, prompt = tokens): SequenceView => ({
   id,
+  lastChunk: 0,
   prompt,
   promptLogits: "last",
   guesses: 0,
@@ -19,6 +20,7 @@ const steered = (
   prompt = tokens,
 ): SequenceView => ({
   id,
+  lastChunk: 0,
   prompt,
   promptLogits: "last",
   guesses: 0,
@@ -134,6 +136,16 @@ describe("planStep", () => {
       phase: "decode",
       rows: [{ sequenceId: "stream" }],
     });
+  });
+
+  it("lets prompts of several callers take turns: longest without a chunk first, then by arrival", () => {
+    const prompts = (...lastChunks: readonly number[]) =>
+      lastChunks.map((lastChunk, at) => ({ ...plain(`${at}`, 100, 8), lastChunk }));
+    const turnOf = (...lastChunks: readonly number[]) =>
+      planStep(prompts(...lastChunks), sequential, "decode")?.rows[0]?.sequenceId;
+    expect(turnOf(0, 0)).toBe("0");
+    expect(turnOf(2, 2, 1)).toBe("2");
+    expect(turnOf(3, 0, 0)).toBe("1");
   });
 
   it("never mixes rows of different length in a forward", () => {

@@ -90,7 +90,7 @@ const build = (
     ...idleParts(registry),
     registry,
     running,
-    limits: { maxBodyBytes: 10_000, keepAliveMs: 10_000 },
+    limits: { maxBodyBytes: 10_000, keepAliveMs: 10_000, maxRequestTokens: 65_536 },
     startedAt: 1_700_000_000,
     logError: (_, error) => logged.push(error),
     edge,
