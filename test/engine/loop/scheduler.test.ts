@@ -70,8 +70,8 @@ describe("planStep", () => {
   it("lets plain and steered sequences share the bottom-up forward and gives plain ones their logits there", () => {
     const plan = planStep([plain("a", 9, 8), steered("b", 3, 2, 2), plain("c", 5, 5)], sequential, "decode");
     expect(plan?.rows).toEqual([
-      { sequenceId: "a", lane: "bottomUp", from: 8, count: 1, logits: "last" },
-      { sequenceId: "b", lane: "bottomUp", from: 2, count: 1, logits: "none" },
+      { sequenceId: "a", lane: "bottomUp", from: 8, count: 1, logits: "last", guesses: false },
+      { sequenceId: "b", lane: "bottomUp", from: 2, count: 1, logits: "none", guesses: false },
     ]);
   });
 
@@ -86,10 +86,33 @@ describe("planStep", () => {
     expect(planStep([steered("a", 6, 2, 2)], draftAhead, "decode")?.rows[0]?.logits).toBe("none");
   });
 
+  it("computes guesses with the last known token in one row, of each lane, and only behind the prompt", () => {
+    const guessed = { count: 4, guesses: true };
+    const rowsOf = (view: SequenceView) => planStep([{ ...view, guesses: 3 }], draftAhead, "decode")?.rows;
+    expect(rowsOf(plain("a", 9, 8, 6))).toEqual([
+      { sequenceId: "a", lane: "bottomUp", from: 8, logits: "all", ...guessed },
+    ]);
+    // The first pass of all of them, then the one that decides.
+    expect(rowsOf(steered("a", 9, 8, 8, "none", 6))).toEqual([
+      { sequenceId: "a", lane: "bottomUp", from: 8, logits: "none", ...guessed },
+    ]);
+    expect(rowsOf(steered("a", 9, 12, 8, "none", 6))).toEqual([
+      { sequenceId: "a", lane: "steered", from: 8, logits: "all", ...guessed },
+    ]);
+    expect(rowsOf(plain("a", 6, 4, 6))).toMatchObject([{ from: 4, count: 2, guesses: false }]);
+    expect(rowsOf(plain("a", 9, 7, 6))).toMatchObject([{ from: 7, count: 1, guesses: false }]);
+  });
+
+  it("takes turns between a row of guesses and a prompt", () => {
+    const views = [plain("a", 4, 0), { ...plain("b", 9, 8, 6), guesses: 2 }];
+    expect(planStep(views, draftAhead, "prefill")?.rows).toMatchObject([{ sequenceId: "b", count: 3 }]);
+    expect(planStep(views, draftAhead, "decode")?.rows).toMatchObject([{ sequenceId: "a", count: 4 }]);
+  });
+
   it("computes a draft's bottom-up row beside the steered row that decides about it", () => {
     expect(planStep([steered("a", 9, 9, 8, "waiting")], draftAhead, "decode")?.rows).toEqual([
-      { sequenceId: "a", lane: "steered", from: 8, count: 1, logits: "last" },
-      { sequenceId: "a", lane: "bottomUp", from: 9, count: 1, logits: "last" },
+      { sequenceId: "a", lane: "steered", from: 8, count: 1, logits: "last", guesses: false },
+      { sequenceId: "a", lane: "bottomUp", from: 9, count: 1, logits: "last", guesses: false },
     ]);
   });
 
