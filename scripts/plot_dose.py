@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ DESCRIPTION = """\
 Draw what measure_dose.py wrote: for each --show a column, above the measure against the strength with 95 % intervals,
 below the base's perplexity of the texts as a multiple of that at strength 0. With the text of a system message behind
 a second '=', what that did alone is a dashed line. With --page FILE the figures also go, as a table, where that page
-says '<!-- table:dose --> … <!-- /table -->'.
+says '<!-- table:dose --> … <!-- /table -->', or the name that --table gives.
 
 example:
   python measure_dose.py --model SmolLM2-135M-Instruct --vector happy --system "Act as if you are extremely happy." \\
@@ -29,6 +30,8 @@ example:
 
 LIMIT = 1.5
 """A vector's recommended range keeps within so many times the perplexity at strength 0."""
+
+NEGATIVE = re.compile(r"-(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def main() -> None:
         "--show", action="append", required=True, metavar="SUBJECT=MEASURE[=SYSTEM TEXT]", help="may be repeated"
     )
     parser.add_argument("--page", type=Path, help="Markdown page to write the figures into")
+    parser.add_argument("--table", default="dose", metavar="NAME", help="the table's name in that page")
     parser.add_argument("--out", type=Path, required=True, help="file for the plot, .svg")
     arguments = parser.parse_args()
     found = doses(read_texts(arguments.texts))
@@ -65,7 +69,7 @@ def main() -> None:
     table = "\n".join(markdown_lines(rows_of(shown)))
     print(table)
     if arguments.page:
-        write_table(arguments.page, "dose", table)
+        write_table(arguments.page, arguments.table, table)
 
 
 def shown_by(word: str, found: dict[str, list[Dose]]) -> Shown:
@@ -120,11 +124,10 @@ def rows_of(shown: list[Shown]) -> list[list[str]]:
         cells = [f"{ratios[s]:.2f}" if s in ratios else "" for s in strengths]
         base = next(dose.perplexity for dose in one.doses if dose.strength == 0)
         held = coherent_range(one.doses, LIMIT)
-        within = "" if held is None else f"within {LIMIT:g}: {held[0]:g} to {held[1]:g}".replace("-", "−")
+        within = "" if held is None else f"within {LIMIT:g}: {held[0]:g} to {held[1]:g}"
         prompt = "" if one.prompt is None else f"{one.prompt.perplexity / base:.2f}"
         rows.append(["", "perplexity, times", *cells, within, prompt])
-    rows[0] = [cell.replace("-", "−") for cell in rows[0]]
-    return [[cell.replace("-0.", "−0.") for cell in row] for row in rows]
+    return [[NEGATIVE.sub("−", cell) for cell in row] for row in rows]
 
 
 if __name__ == "__main__":
