@@ -77,7 +77,7 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .addOption(numbers("--contexts <numbers>", "cached tokens to decode behind", [128, 512, 1024, 2048]))
     .option(
       "--requests <number>",
-      "answers for acceptance; of a server: in a round, or as many as streams",
+      "answers for acceptance and guesses; of a server: in a round, or as many as streams",
       positiveInteger,
       16,
     )

@@ -20,7 +20,7 @@ describe("parseServeConfig", () => {
       threads: null,
       maxRunning: defaultLimits.maxRunning,
       maxWaiting: defaultLimits.maxWaiting,
-      guesses: 8,
+      guesses: 16,
       maxRequestTokens: 65_536,
       cacheBytes: defaultLimits.cacheBytes,
       prefixShare: 0.5,

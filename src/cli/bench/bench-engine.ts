@@ -9,6 +9,7 @@ import { measureAcceptance } from "./measure-acceptance.js";
 import { measureBandwidth, measureWeightReading } from "./measure-bandwidth.js";
 import { measureContexts } from "./measure-contexts.js";
 import { decode, measureDecode } from "./measure-decode.js";
+import { measureGuesses } from "./measure-guesses.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
 import { measurePeer } from "./measure-peer.js";
 import { measurePrefill } from "./measure-prefill.js";
@@ -30,7 +31,7 @@ export interface EngineBench {
   readonly rounds: number;
   readonly prefill: readonly number[];
   readonly contexts: readonly number[];
-  /** Answers of each temperature, for the acceptance. */
+  /** Answers of each temperature, for the acceptance; of each kind of prompt, for the guesses. */
   readonly answers: number;
   /** Null: 0, and the acceptance at 0.7 as well. */
   readonly temperature: number | null;
@@ -49,7 +50,10 @@ type OnProgress = (stage: string, fraction: number) => void;
 
 /** What is measured while the engine is loaded. */
 interface Inside
-  extends Pick<EngineReport, "decode" | "prefill" | "contexts" | "acceptance" | "peer" | "peakMemory" | "ratios"> {
+  extends Pick<
+    EngineReport,
+    "decode" | "prefill" | "contexts" | "acceptance" | "guesses" | "peer" | "peakMemory" | "ratios"
+  > {
   readonly weightReading: Awaited<ReturnType<typeof measureWeightReading>> | null;
 }
 
@@ -133,6 +137,7 @@ async function measureInside(
   // Before a second engine is there. maxRSS is in KiB.
   const peakMemory = process.resourceUsage().maxRSS * 1024;
   const decoded = await ifWanted("decode", (onRun) => measureDecode(model, settings, stop, onRun));
+  const guessed = await ifWanted("guesses", (onRun) => measureGuesses(model, settings, stop, onRun));
   const peerOptions = bench.peer;
   const peer = await ifWanted("peer", async (onRun) =>
     peerOptions === null ? null : measurePeer(model, peerOptions, { ...settings, lengths: bench.prefill }, stop, onRun),
@@ -144,10 +149,14 @@ async function measureInside(
     prefill: prefill?.speeds ?? null,
     contexts: contexts?.speeds ?? null,
     acceptance,
+    guesses: guessed?.speeds ?? null,
     peer: peer?.speeds ?? null,
     weightReading,
     peakMemory,
-    ratios: [...[decoded, prefill, contexts, peer].flatMap((section) => section?.ratios ?? []), ...(reports ?? [])],
+    ratios: [
+      ...[decoded, prefill, contexts, guessed, peer].flatMap((section) => section?.ratios ?? []),
+      ...(reports ?? []),
+    ],
   };
 }
 

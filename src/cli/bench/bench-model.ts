@@ -1,7 +1,7 @@
 import type { Engine } from "../../engine/engine.js";
 import { type GenerationRequest, ordinaryText } from "../../engine/generation-request.js";
 import type { ModelInfo } from "../../engine/model-info.js";
-import { EngineClient } from "../../engine/thread/engine-client.js";
+import { defaultLimits, EngineClient } from "../../engine/thread/engine-client.js";
 import type { ModelFolder } from "../../model/model-folder.js";
 import type { BenchPrompts } from "./prompts.js";
 import type { Way } from "./way.js";
@@ -16,6 +16,7 @@ export class BenchModel {
   readonly #options: EngineChoices;
   readonly #draftAhead: EngineClient;
   #sequential: EngineClient | null = null;
+  #guessing: EngineClient | null = null;
 
   private constructor(
     parts: Pick<BenchModel, "folder" | "info" | "adapter" | "prompts">,
@@ -67,6 +68,13 @@ export class BenchModel {
     return this.#sequential;
   }
 
+  /** A third engine over the same folder, which guesses ahead as a server does; loaded when it is first asked for. */
+  async guessing(): Promise<Engine> {
+    this.#guessing ??= startEngine(this.folder, "draftAhead", { ...this.#options, guesses: defaultLimits.guesses });
+    await this.#guessing.ready();
+    return this.#guessing;
+  }
+
   /** A request for exactly `tokens` tokens, or with `ignoreEos` false for as many at most. */
   request(
     way: Way,
@@ -112,6 +120,7 @@ export class BenchModel {
   async close(): Promise<void> {
     await this.#draftAhead.close();
     await this.#sequential?.close();
+    await this.#guessing?.close();
   }
 }
 
@@ -129,9 +138,11 @@ export interface EngineChoices {
   readonly threads: number | undefined;
   /** Streams at the same time, at most. */
   readonly maxRunning: number;
+  /** Absent: none. What a text repeats of itself says nothing of the speed of others. */
+  readonly guesses?: number;
 }
 
 function startEngine(folder: ModelFolder, schedule: "sequential" | "draftAhead", options: EngineChoices): EngineClient {
-  const { threads, maxRunning } = options;
-  return new EngineClient({ folder: folder.path, threads, limits: { schedule, maxRunning } });
+  const { threads, maxRunning, guesses = 0 } = options;
+  return new EngineClient({ folder: folder.path, threads, limits: { schedule, maxRunning, guesses } });
 }

@@ -2,11 +2,14 @@ import { join } from "node:path";
 import type { ModelFolder } from "../../model/model-folder.js";
 import { ChatTemplate } from "../../text/chat-template.js";
 import { Tokenizer } from "../../text/tokenizer.js";
+import { edits } from "./instructions.js";
 
 /** Token ids to send to an engine; the same number always gives the same ids. */
 export interface BenchPrompts {
   /** What somebody might ask. */
   question(number: number): readonly number[];
+  /** What is answered with much of its own words; null: there are no words. */
+  readonly edits: readonly (readonly number[])[] | null;
   /** Exactly so many tokens; those of different numbers begin differently, so that no cache of prefixes helps. */
   ofLength(length: number, number: number): readonly number[];
 }
@@ -33,6 +36,7 @@ export async function textPrompts(
   const corpus = tokenizer.encode(questions.join("\n"), { addSpecialTokens: false });
   return {
     question: (number) => encoded[number % encoded.length] ?? [],
+    edits: edits.map(encode),
     // A prime apart, which hardly any length of text is a multiple of.
     ofLength: (length, number) =>
       Array.from({ length }, (_, index) => corpus[(97 * number + index) % corpus.length] ?? 0),
@@ -50,5 +54,5 @@ export function randomPrompts(vocabSize: number, seed: number): BenchPrompts {
       return (state >>> 0) % vocabSize;
     });
   };
-  return { question: (number) => ofLength(32, number), ofLength };
+  return { question: (number) => ofLength(32, number), edits: null, ofLength };
 }

@@ -18,6 +18,7 @@ export function engineReportLines(report: EngineReport): readonly string[] {
     ...contextLines(report),
     ...leftOutLines(report),
     ...acceptanceLines(report),
+    ...guessLines(report),
     ...peerLines(report),
     ...machineLimitLines(report),
     ...soakLines(report),
@@ -148,6 +149,21 @@ function acceptanceLines({ acceptance, model }: EngineReport): readonly string[]
     row.accepted === null ? "" : percent(row.accepted),
   ]);
   return ["", ...tableLines(["real questions", "temperature", "answers", "tokens", "drafts accepted"], rows)];
+}
+
+function guessLines({ guesses, settings }: EngineReport): readonly string[] {
+  if (guesses === null) return [];
+  const header = [`answers, ${settings.tokens} tokens at most`, "to", "answers", "tokens", "guesses right"];
+  const rows = guesses.map(({ way, kind, answers, tokens, guesses: { proposed, accepted }, tokensPerSecond }) => [
+    wayLabels[way],
+    kind,
+    String(answers),
+    String(tokens),
+    proposed === 0 ? "" : `${accepted} of ${proposed}`,
+    tokensPerSecond.without.toFixed(1),
+    tokensPerSecond.with.toFixed(1),
+  ]);
+  return ["", ...tableLines([...header, "tokens/s", "with guesses"], rows)];
 }
 
 function peerLines({ peer }: EngineReport): readonly string[] {

@@ -4,6 +4,7 @@ import type { Acceptance } from "./measure-acceptance.js";
 import type { Bandwidth } from "./measure-bandwidth.js";
 import type { ContextSpeed } from "./measure-contexts.js";
 import type { DecodeSpeed } from "./measure-decode.js";
+import type { GuessSpeed } from "./measure-guesses.js";
 import type { HealthLatency } from "./measure-health-latency.js";
 import type { PeerSpeed } from "./measure-peer.js";
 import type { PrefillSpeed } from "./measure-prefill.js";
@@ -39,6 +40,7 @@ export interface EngineReport {
   readonly prefill: readonly PrefillSpeed[] | null;
   readonly contexts: readonly ContextSpeed[] | null;
   readonly acceptance: readonly Acceptance[] | null;
+  readonly guesses: readonly GuessSpeed[] | null;
   readonly peer: readonly PeerSpeed[] | null;
   readonly bandwidth: Bandwidth | null;
   readonly health: HealthLatency | null;

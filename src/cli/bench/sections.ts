@@ -6,6 +6,7 @@ export const sections = [
   "contexts",
   "acceptance",
   "decode",
+  "guesses",
   "reports",
   "bandwidth",
   "health",
@@ -14,10 +15,10 @@ export const sections = [
 ] as const;
 export type Section = (typeof sections)[number];
 /**
- * Only when they are asked for: the soak is minutes long and no matter of speed, reports are what few requests want,
- * and a peer (--peer) is not everywhere.
+ * Only when they are asked for: the soak is minutes long and no matter of speed, guesses need long answers, reports are
+ * what few requests want, and a peer (--peer) is not everywhere.
  */
-const extraSections: readonly Section[] = ["reports", "soak", "peer"];
+const extraSections: readonly Section[] = ["guesses", "reports", "soak", "peer"];
 export const defaultSections: readonly Section[] = sections.filter((section) => !extraSections.includes(section));
 
 /** Parses `decode,prefill`. @throws InvalidArgumentError */

@@ -35,7 +35,7 @@ export const defaultLimits: EngineLimits = {
   prefixBytes: Math.floor(totalmem() / 8),
   chunkTokens: blockTokens,
   schedule: "draftAhead",
-  guesses: 8,
+  guesses: 16,
 };
 
 /** For the running forward to end (or for loading, which cannot be interrupted). */

@@ -160,4 +160,24 @@ describe("bench of a folder", () => {
       expect(drafts.accepted).toBeLessThanOrEqual(drafts.proposed);
     }
   });
+
+  it("answers questions and edits with guesses and without, and tells how many were right", async () => {
+    const { folder, remove } = await convertTestModel();
+    const words = ["--only", "guesses", "--requests", "2", "--tokens", "48", "--threads", "1", "--json"];
+    const report = JSON.parse(await bench(folder, ...words)) as EngineReport;
+    await remove();
+    expect(report.guesses?.map(({ way, kind }) => `${way} ${kind}`)).toEqual([
+      "plain questions",
+      "plain edits",
+      "draftAhead questions",
+      "draftAhead edits",
+    ]);
+    for (const { answers, tokens, guesses, tokensPerSecond } of report.guesses ?? []) {
+      expect(answers).toBe(2);
+      expect(tokens).toBe(96);
+      expect(guesses.accepted).toBeLessThanOrEqual(guesses.proposed);
+      expect(tokensPerSecond.with).toBeGreaterThan(0);
+    }
+    expect(report.ratios.map(({ name }) => name)).toContain("tokens/s: guesses / none, edits, plain");
+  });
 });
