@@ -1,4 +1,4 @@
-import { type Node, type ParseError, parseTree } from "jsonc-parser";
+import { type Node, type ParseError, parse, parseTree } from "jsonc-parser";
 
 /** JSON as it was written: numbers keep their digits, and members their order, which JSON.parse loses. */
 export type Json = null | boolean | string | JsonNumber | readonly Json[] | JsonObject;
@@ -16,6 +16,15 @@ export class JsonNumber {
 /** @throws SyntaxError for what is no JSON. Recursive: what strangers sent has to be known to be shallow. */
 export function parseJsonTree(text: string): Json {
   return jsonOf(nodeOf(text), text);
+}
+
+/** What a text says that may be the beginning of some JSON only, as JSON.parse would have it; undefined: nothing. */
+export function parseBeginning(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return parse(text);
+  }
 }
 
 /**

@@ -37,7 +37,7 @@ export interface ResponseHead {
  * @returns the head of a new answer; its id is unique.
  */
 export function responseHead(
-  kind: "chatcmpl" | "cmpl" | "resp",
+  kind: "chatcmpl" | "cmpl" | "resp" | "msg",
   model: ServedModel,
   steering: Steering,
   now: Date,
@@ -52,7 +52,7 @@ export function responseHead(
 }
 
 /** @returns `kind-…`, unique; OpenAI parts the newer kinds with `_`. */
-export function newId(kind: "chatcmpl" | "cmpl" | "resp" | "msg" | "fc"): string {
+export function newId(kind: "chatcmpl" | "cmpl" | "resp" | "msg" | "fc" | "toolu"): string {
   return `${kind}${kind === "chatcmpl" || kind === "cmpl" ? "-" : "_"}${randomBytes(16).toString("hex")}`;
 }
 

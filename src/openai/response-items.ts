@@ -49,8 +49,9 @@ export class OutputItems {
   /** Of markup, and of text that is held back. */
   #reports: TokenReport[] = [];
 
-  constructor(reading: Reading, format?: CallFormat | undefined) {
-    this.#parser = reading === "text" ? null : new ToolCallParser(reading, undefined, format);
+  /** @param newCallId default: ids as OpenAI's are. */
+  constructor(reading: Reading, format?: CallFormat | undefined, newCallId?: () => string) {
+    this.#parser = reading === "text" ? null : new ToolCallParser(reading, newCallId, format);
   }
 
   get items(): readonly OutputItem[] {

@@ -171,7 +171,7 @@ export function withTools(use: ToolUse, other: Constraint | null): Constraint | 
  * `auto` leaves the text free until it begins a call; `required` and a named function leave nothing but calls.
  * @throws ToastError `invalid_request` for a choice that the tools do not offer.
  */
-function toolUse(format: CallFormat, { choice, isParallel, ...request }: ToolRequest): ToolUse {
+export function toolUse(format: CallFormat, { choice, isParallel, ...request }: ToolRequest): ToolUse {
   const offered = request.tools.map(({ name, description, parameters, strict, param }) => ({
     name,
     isStrict: strict === true,

@@ -38,6 +38,13 @@ const conversation = {
   "prompt.rendering.continueFinalMessage": "continue_final_message",
 } as const;
 
+/** A beginning of the answer is the last of the messages. */
+const message = {
+  prompt: "messages",
+  "prompt.messages": "messages",
+  "prompt.rendering.continueFinalMessage": "messages",
+} as const;
+
 /** What each endpoint calls the engine's fields; null: its requests cannot bring that one. */
 export const wireFields = {
   chatCompletions: {
@@ -56,10 +63,12 @@ export const wireFields = {
     "report.promptLogprobs": "logprobs",
   },
   responses: { ...generating, prompt: "input", "prompt.messages": "input", "report.logprobs": "top_logprobs" },
+  messages: { ...generating, ...message, stopStrings: "stop_sequences", stopTokenIds: null },
   tokenize: { ...textOnly, ...conversation, "prompt.text": "prompt" },
   detokenize: { ...textOnly, "prompt.ids": "tokens" },
   applyTemplate: { ...textOnly, ...conversation },
   inputTokens: { ...textOnly, "prompt.messages": "input" },
+  countTokens: { ...textOnly, ...message, "steering.adapter": "steering.adapter" },
   tokenizerInfo: textOnly,
   props: textOnly,
 } as const satisfies Record<string, WireFields>;

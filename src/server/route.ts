@@ -27,6 +27,8 @@ export interface Operation {
   readonly status?: 200 | 201;
   /** Of a 503 that is no error. */
   readonly unavailable?: z.ZodType;
+  /** Whose shape its errors have. */
+  readonly errors?: "anthropic";
   /** Statuses of its own, beside those of any body (400, 413), of whoever may not call (401, 403, 429) and 500. */
   readonly failures?: readonly (400 | 404 | 408 | 429 | 503)[];
 }

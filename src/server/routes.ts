@@ -1,3 +1,7 @@
+import { messageSchema } from "../anthropic/message.js";
+import { messageEventSchema } from "../anthropic/message-events.js";
+import { messageRequestSchema } from "../anthropic/message-request.js";
+import { tokenCount, tokenCountSchema } from "../anthropic/token-count.js";
 import { chatCompletionChunkSchema, chatCompletionSchema } from "../openai/chat-completion.js";
 import { chatCompletionRequestSchema } from "../openai/chat-completion-request.js";
 import { completionChunkSchema, completionSchema } from "../openai/completion.js";
@@ -14,6 +18,7 @@ import * as arena from "./arena/arena-handlers.js";
 import { battleSchema, compareSchema, filters, voteSchema } from "./arena/arena-requests.js";
 import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
+import { handleMessages } from "./generate/messages.js";
 import { handleResponses } from "./generate/responses.js";
 import { respondWithProps, respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
 import { alive, aliveSchema, health } from "./health.js";
@@ -72,6 +77,25 @@ export const routes: readonly Route[] = [
     response: text.inputTokensSchema,
     failures: aboutModels,
     handle: async ({ body, deps }) => respondWithText(text.inputTokens(await body()), deps),
+  }),
+  post("/v1/messages", {
+    name: "createMessage",
+    summary: "Answers a conversation, in Anthropic's form.",
+    request: messageRequestSchema,
+    response: messageSchema,
+    event: messageEventSchema,
+    errors: "anthropic",
+    failures: generating,
+    handle: ({ context, deps }) => handleMessages(context, deps),
+  }),
+  post("/v1/messages/count_tokens", {
+    name: "countMessageTokens",
+    summary: "How many tokens the prompt of a message has.",
+    request: messageRequestSchema,
+    response: tokenCountSchema,
+    errors: "anthropic",
+    failures: aboutModels,
+    handle: async ({ body, deps }) => respondWithText(tokenCount(await body()), deps),
   }),
   get("/v1/models", {
     name: "listModels",

@@ -1,5 +1,6 @@
 import { type Context, Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
+import { messageError } from "../anthropic/error-object.js";
 import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { accessTable } from "./edge/access-policy.js";
@@ -15,6 +16,7 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
 
   app.use(onlyErrors);
   app.use(attachRequestId);
+  app.use(nameForAnthropic);
   installEdge(app, deps.edge, accessTable(routes));
   app.use(
     methodNotAllowed({
@@ -56,8 +58,22 @@ async function onlyErrors(_context: Context, next: () => Promise<void>): Promise
   }
 }
 
-function errorResponse(context: Context, error: unknown): Response {
-  const { status, retryAfter, envelope } = toHttpError(error);
+/** Routes in Anthropic's form, and what lies below them: its clients go there. */
+const anthropicPaths = routes.flatMap(({ path, operation }) => (operation?.errors === "anthropic" ? [path] : []));
+
+function isAnthropic({ req: { path } }: Context): boolean {
+  return anthropicPaths.some((known) => path === known || path.startsWith(`${known}/`));
+}
+
+/** Anthropic's clients look for a request's name under another header. */
+async function nameForAnthropic(context: Context<RequestEnvironment>, next: () => Promise<void>): Promise<void> {
+  await next();
+  if (isAnthropic(context)) context.res.headers.set("request-id", context.get("requestId"));
+}
+
+function errorResponse(context: Context<RequestEnvironment>, error: unknown): Response {
+  const known = toHttpError(error);
+  const { status, retryAfter, envelope } = known;
   if (status === 401) {
     context.header("www-authenticate", "Bearer");
   }
@@ -72,5 +88,5 @@ function errorResponse(context: Context, error: unknown): Response {
   if (retryAfter !== null) {
     context.header("retry-after", String(retryAfter));
   }
-  return context.json(envelope, status);
+  return context.json(isAnthropic(context) ? messageError(known, context.get("requestId")) : envelope, status);
 }

@@ -83,6 +83,8 @@ Beyond the rows:
   answers of all generating endpoints are valid by the published shapes themselves ([openapi.test.ts](test/contract/openapi.test.ts)).
 * The official \`openai\` client, the Vercel AI SDK and LangChain get texts, streams, usage and errors, and can hang up
   ([openai-client.test.ts](test/contract/openai-client.test.ts), [sdk-clients.test.ts](test/contract/sdk-clients.test.ts)).
+* The official Anthropic client gets texts, typed events, calls, counts and errors from \`/v1/messages\`, and what agents send is
+  taken or refused by name ([anthropic-client.test.ts](test/contract/anthropic-client.test.ts)).
 * 10,000 mutated requests meet no failure of the server's own and leave nothing behind
   ([request-fuzz.test.ts](test/contract/request-fuzz.test.ts)).
 `;

@@ -43,7 +43,13 @@ export function checkTraffic({ method, path, requestBody, status, contentType, t
   if (status >= 400) {
     if (!isJson || isHealth(path)) return;
     checked.errors += 1;
-    check("#/components/schemas/Error", JSON.parse(text), `${status} of ${path}`);
+    const ofRoute = operation?.responses[String(status)]?.content?.["application/json"]?.schema;
+    const unnamed = /^\/v1\/messages(\/|$)/.test(path) ? "MessageError" : "Error";
+    check(
+      ofRoute === undefined ? `#/components/schemas/${unnamed}` : referenceOf(ofRoute),
+      JSON.parse(text),
+      `${status} of ${path}`,
+    );
     return;
   }
   const content = operation?.responses[String(status)]?.content;

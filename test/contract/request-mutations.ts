@@ -50,6 +50,41 @@ const starts: readonly { readonly path: string; readonly body: object; readonly 
     },
     lengthField: "max_output_tokens",
   },
+  {
+    path: "/v1/messages",
+    body: {
+      model: "tiny:alpaca",
+      max_tokens: 2,
+      system: [{ type: "text", text: "Be brief.", cache_control: { type: "ephemeral" } }],
+      messages: [
+        { role: "user", content: [{ type: "text", text: "Hi" }] },
+        { role: "assistant", content: [{ type: "tool_use", id: "toolu_1", name: "f", input: { a: 1 } }] },
+        { role: "user", content: [{ type: "tool_result", tool_use_id: "toolu_1", content: "x", is_error: true }] },
+      ],
+      stop_sequences: ["x", "yz"],
+      steering: { strength: 1.5, explain: true },
+      stream: true,
+    },
+    lengthField: "max_tokens",
+  },
+  {
+    path: "/v1/messages",
+    body: {
+      model: "tiny",
+      max_tokens: 2,
+      messages: [{ role: "user", content: "Hi" }],
+      tools: [{ name: "f", input_schema: { type: "object", properties: {} } }],
+      tool_choice: { type: "auto", disable_parallel_tool_use: true },
+      thinking: { type: "disabled" },
+      metadata: { user_id: "u" },
+    },
+    lengthField: "max_tokens",
+  },
+  {
+    path: "/v1/messages/count_tokens",
+    body: { model: "tiny:alpaca", messages: [{ role: "user", content: "Hi" }], system: "Be brief." },
+    lengthField: null,
+  },
   { path: "/tokenize", body: { prompt: "Hi", return_token_strs: true }, lengthField: null },
   { path: "/detokenize", body: { tokens: [1, 2, 3] }, lengthField: null },
   { path: "/apply-template", body: { messages: chat.messages }, lengthField: null },
@@ -64,6 +99,7 @@ const fieldNames = [
   ..."suffix best_of tools tool_choice response_format functions store metadata user instructions include".split(" "),
   ..."text reasoning truncation background previous_response_id add_generation_prompt chat_template".split(" "),
   ..."continue_final_message chat_template_kwargs add_special_tokens parallel_tool_calls role content type".split(" "),
+  ..."system stop_sequences thinking input_schema input is_error tool_use_id id name output_config".split(" "),
   ..."strength layers adapter explain include_usage tokens __proto__ constructor toString length".split(" "),
 ];
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { messageRequestSchema } from "../../src/anthropic/message-request.js";
 import type { ServingEngine } from "../../src/engine/engine.js";
 import { ToastError } from "../../src/errors.js";
 import { chatCompletionRequestSchema } from "../../src/openai/chat-completion-request.js";
@@ -14,6 +15,8 @@ const fieldsOf: Readonly<Record<keyof typeof wireFields, object>> = {
   chatCompletions: chatCompletionRequestSchema.shape,
   completions: completionRequestSchema.shape,
   responses: responseRequestSchema.shape,
+  messages: messageRequestSchema.shape,
+  countTokens: messageRequestSchema.shape,
   tokenize: text.tokenizeRequestSchema.shape,
   detokenize: text.detokenizeRequestSchema.shape,
   applyTemplate: text.applyTemplateRequestSchema.shape,

@@ -39,6 +39,9 @@ export interface GenerationCall<Request> {
   readonly model: ServedModel;
   readonly engine: ServingEngine;
   readonly generations: Generations;
+  /** Of all prompts together. */
+  readonly promptTokens: number;
+  readonly requestId: string;
 }
 
 /**
@@ -60,7 +63,9 @@ export async function handleGeneration<
     const [first] = generations;
     const started = await Promise.all(generations.map((generation) => engine.generate(generation, running.signal)));
     const head = endpoint.head(model, first);
-    const call: GenerationCall<Request> = { request, model, engine, generations };
+    const promptTokens = started.reduce((sum, { promptTokens: tokens }) => sum + tokens, 0);
+    const requestId = context.get("requestId") as string;
+    const call: GenerationCall<Request> = { request, model, engine, generations, promptTokens, requestId };
     const events = new Lookahead(mergeGenerations(started, first.choices));
     const choices = generations.length * first.choices;
     if (request.stream !== true) {
@@ -76,7 +81,7 @@ export async function handleGeneration<
       choices,
       onError: (error) => {
         if (!running.signal.aborted) {
-          deps.logError(context.get("requestId"), error);
+          deps.logError(requestId, error);
         }
       },
     });

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { messageErrorSchema } from "../../anthropic/error-object.js";
 import { snakeCase } from "../../arena/battle-record.js";
 import { errorEnvelopeSchema } from "../../openai/error-envelope.js";
 import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
@@ -71,6 +72,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
     ),
   };
   const hasBody = Object.keys(bodies).length > 0;
+  const errorSchema = operation.errors === "anthropic" ? messageErrorSchema : errorEnvelopeSchema;
   const failures = [...(hasBody ? bodyFailures : []), ...(operation.failures ?? []), ...edge, 500];
   const meaning =
     event === undefined || response === undefined ? "The answer." : "The answer; with `stream: true` its events.";
@@ -91,7 +93,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
       ...Object.fromEntries(
         failures.map((status) => [
           status,
-          { description: failureTexts[status] ?? "", content: jsonContent(errorEnvelopeSchema) },
+          { description: failureTexts[status] ?? "", content: jsonContent(errorSchema) },
         ]),
       ),
       ...(unavailable === undefined ? {} : { 503: { description: "Not now.", content: jsonContent(unavailable) } }),
