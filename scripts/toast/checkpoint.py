@@ -24,6 +24,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "tokenizer.model",
     "chat_template.jinja",
+    "generation_config.json",
 )
 SHARD_BYTES = 4 * 10**9
 DTYPE_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -134,7 +135,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> LlamaForCaus
 
 
 def copy_tokenizer(model: Path, folder: Path) -> None:
-    """Copy the tokenizer's files and the chat template from beside a model's weights, or the template from within."""
+    """Copy the tokenizer's files and how to sample from beside a weights, the chat template also from within."""
     beside = model.parent if model.suffix == ".gguf" else model
     for name in TOKENIZER_FILES:
         if (beside / name).is_file():

@@ -42,12 +42,13 @@ function bar(label: string): ProgressLine {
 }
 
 function lines(terminal: Terminal, label: string): ProgressLine {
-  let last = "";
+  // Several things that go on at once take turns: each says its stage once.
+  const told = new Set<string>();
   return {
     update(stage, fraction, detail) {
       const step = `${stage} ${Math.floor(fraction * 4)}`;
-      if (step !== last) {
-        last = step;
+      if (!told.has(step)) {
+        told.add(step);
         terminal.err(`${label}: ${Math.floor(fraction * 100)} %, ${stage}${detail === undefined ? "" : `: ${detail}`}`);
       }
     },

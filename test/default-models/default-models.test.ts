@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { modelFolders } from "../../src/app.js";
 import { measureFolder } from "../../src/cli/perplexity/measure-folder.js";
 import { convert } from "../../src/convert/convert.js";
 import { ordinaryText } from "../../src/engine/generation-request.js";
@@ -13,17 +14,19 @@ import { workerUrl } from "../contract/open-test-model.js";
 
 const models = fileURLToPath(new URL("../../models", import.meta.url));
 const smolLm2 = join(models, "smollm2-135m-instruct");
+/** Served when it is asked for. */
+const rival = join(models, "rivals", "smollm2-135m-alpaca");
 /** The GGUF that SmolLM2 was converted from. It is no part of the repository. */
 const gguf = process.env["SMOLLM2_GGUF"];
 
 const megabyte = 1e6;
 
-describe("the models that are served by default", () => {
+describe("the models that come with the package", () => {
   it("are the files that their manifests name, each with a model card and a chat template", async () => {
-    const folders = (await readdir(models, { withFileTypes: true })).filter((entry) => entry.isDirectory());
-    expect(folders.length).toBeGreaterThan(0);
-    for (const { name } of folders) {
-      const folder = await readModelFolder(join(models, name));
+    const served = await modelFolders({ models: [], modelsDir: models });
+    expect(served).toEqual([smolLm2]);
+    for (const path of [...served, rival]) {
+      const folder = await readModelFolder(path);
       await verifyModelFolder(folder, () => {});
       expect(folder.manifest.chatTemplate).not.toBeNull();
       expect(await readFile(join(folder.path, "README.md"), "utf8")).toContain(folder.manifest.id);
@@ -39,10 +42,13 @@ describe("the models that are served by default", () => {
   });
 });
 
-describe("SmolLM2, int8", () => {
+describe.each([
+  ["SmolLM2", smolLm2],
+  ["its fully tuned rival", rival],
+])("%s, int8", (_, folder) => {
   let engine: EngineClient;
   beforeAll(async () => {
-    engine = new EngineClient({ folder: smolLm2, threads: 1, workerUrl });
+    engine = new EngineClient({ folder, threads: 1, workerUrl });
     await engine.ready();
   });
   afterAll(() => engine.close());

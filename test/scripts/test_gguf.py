@@ -76,6 +76,27 @@ def test_a_model_comes_back_as_it_was_written(tmp_path: Path):
     assert torch.equal(loaded(ids), model(ids))
 
 
+def test_what_is_trained_on_a_file_keeps_its_template_and_how_to_sample(tmp_path: Path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    shutil.copyfile(GOLDEN / "tied.gguf", source / "tied.gguf")
+    (source / "generation_config.json").write_text('{"temperature": 0.2}')
+    file = open_gguf(source / "tied.gguf")
+    assert file is not None
+    brought = file.chat_template()
+    assert brought is not None
+    template, special_tokens = brought
+    model = tiny_model()
+    save_model(model.state_dict(), model.config, out, tokenizer_from=source / "tied.gguf")
+    config = json.loads((out / "tokenizer_config.json").read_text())
+    assert config == {**special_tokens, "chat_template": template}
+    assert json.loads((out / "generation_config.json").read_text()) == {"temperature": 0.2}
+    # What lies beside the file comes first.
+    (source / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    save_model(model.state_dict(), model.config, out, tokenizer_from=source)
+    assert json.loads((out / "tokenizer_config.json").read_text())["chat_template"] == "{{ messages }}"
+
+
 def test_pairs_and_halves_are_each_other_undone():
     rows = torch.arange(2 * 6 * 3).reshape(12, 3)
     assert pairs_of_heads(rows, 2)[:, 0].tolist() == [3 * row for row in (0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11)]
