@@ -1,4 +1,4 @@
-import { settings } from "../sampling.js";
+import { settings, strengthOf } from "../sampling.js";
 import { stackWords } from "../vector-stack.js";
 import { answerAgain, chosenModel, chosenStack, isSteeredAnew } from "./chat-state.js";
 import "./answer-again.css";
@@ -7,10 +7,8 @@ import "./answer-again.css";
 export function AnswerAgain() {
   const model = chosenModel.value;
   if (!isSteeredAnew.value || model === null) return null;
-  const words = [
-    ...(model.adapter === null ? [] : [`strength ${settings.value.strength.toFixed(2)}`]),
-    ...stackWords(chosenStack(model)),
-  ];
+  const strength = strengthOf(model, settings.value.strength);
+  const words = [...(strength === null ? [] : [`strength ${strength.toFixed(2)}`]), ...stackWords(chosenStack(model))];
   return (
     <div class="answer-again">
       <p>

@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { settings } from "../sampling.js";
+import { settings, strengthOf } from "../sampling.js";
 import { drawSeed, samplingBody } from "../sampling-fields.js";
 import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
 import { knownOf, steeringBody, type VectorStack } from "../vector-stack.js";
@@ -93,7 +93,7 @@ export const isSteeredAnew = computed(() => {
     JSON.stringify([id, strength, Object.entries(stack).toSorted(([one], [other]) => one.localeCompare(other))]);
   const chosen = {
     id: model.id,
-    strength: model.adapter === null ? null : settings.value.strength,
+    strength: strengthOf(model, settings.value.strength),
     stack: chosenStack(model),
   };
   return key(chosen) !== key({ id: last.model, strength: last.strength, stack: last.vectors });
@@ -134,14 +134,15 @@ async function answerTo(
 ): Promise<void> {
   const model = chosenModel.value;
   if (model === null) return;
-  const { strength, systemPrompt, sampling } = settings.value;
+  const { systemPrompt, sampling } = settings.value;
+  const strength = strengthOf(model, settings.value.strength);
   const stack = chosenStack(model);
   const seed = again?.seed ?? sampling.seed ?? drawSeed();
   const message: AssistantMessage = {
     role: "assistant",
     content: "",
     model: model.id,
-    strength: model.adapter === null ? null : strength,
+    strength,
     vectors: stack,
     systemPrompt,
     sampling,
@@ -163,7 +164,7 @@ async function answerTo(
     model: model.id,
     messages: wireMessages(systemPrompt, conversation.messages),
     ...samplingBody(sampling, seed),
-    ...steeringBody(model.adapter === null ? null : { strength }, stack),
+    ...steeringBody(strength === null ? null : { strength }, stack),
   };
   const answer = await askChat(access.value, body, own.stop.signal, (grown) => {
     show(grownBy(asked.id, grown));

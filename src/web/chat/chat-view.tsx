@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { SpokenText } from "../parts/announcer.js";
+import { lowerFirst } from "../parts/format.js";
 import { isNarrow } from "../parts/narrow.js";
 import { Sheet } from "../parts/sheet.js";
 import { vectorsOfRoot } from "../session.js";
@@ -117,10 +118,6 @@ function examplesFor(model: ModelEntry | null): readonly string[] {
 
 function widthOf({ recommended }: VectorEntry): number {
   return recommended === null ? 0 : recommended[1] - recommended[0];
-}
-
-function lowerFirst(sentence: string): string {
-  return sentence.slice(0, 1).toLowerCase() + sentence.slice(1);
 }
 
 function Welcome() {

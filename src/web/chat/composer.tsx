@@ -69,9 +69,9 @@ export function Composer() {
         />
         <StrengthSlider
           id="strength"
-          value={settings.value.strength}
-          disabled={model?.adapter === null ? "This model has no adapter." : null}
-          onInput={(strength) => {
+          model={model}
+          chosen={settings.value.strength}
+          onChoose={(strength) => {
             settings.value = { ...settings.value, strength };
           }}
         />

@@ -1,7 +1,8 @@
 import { computed, signal } from "@preact/signals";
-import { settings } from "../sampling.js";
+import { settings, strengthOf } from "../sampling.js";
 import { drawSeed, samplingBody } from "../sampling-fields.js";
 import { access, announcement, heedProblem, modelOf, models } from "../session.js";
+import { steeringBody } from "../vector-stack.js";
 import { type Answer, emptyAnswer, isRunning, reduceAnswer } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { callJson, callStream } from "../wire/call.js";
@@ -20,13 +21,14 @@ export interface Contestant {
 export interface SideChoice {
   /** Empty: the page chooses. */
   readonly contestant: string;
-  readonly strength: number;
+  /** Of its adapter; null: the recommended one. */
+  readonly strength: number | null;
 }
 
 export const prompt = signal("What makes a good friend?");
 export const choices = signal<Readonly<Record<Side, SideChoice>>>({
-  left: { contestant: "", strength: 1 },
-  right: { contestant: "", strength: 1 },
+  left: { contestant: "", strength: null },
+  right: { contestant: "", strength: null },
 });
 export const answers = signal<Readonly<Record<Side, Answer | null>>>({ left: null, right: null });
 /** What was asked, for the heads of the columns. */
@@ -102,12 +104,11 @@ export async function run(): Promise<void> {
 }
 
 async function askServed(side: Side, { id }: Contestant, content: string, seed: number): Promise<void> {
-  const steering = modelOf(id)?.adapter ? { steering: { strength: choices.value[side].strength } } : {};
   const body = {
     model: id,
     messages: [{ role: "user", content }],
     ...samplingBody(settings.value.sampling, seed),
-    ...steering,
+    ...steeringOf(side, id),
   };
   await askChat(access.value, body, stopping.signal, (answer) => show(side, answer));
 }
@@ -119,7 +120,7 @@ async function askServer(sides: Readonly<Record<Side, Contestant>>, prompt: stri
     prompt,
     contestants: (["left", "right"] as const).map((side) => ({
       contestant: sides[side].id,
-      ...(modelOf(sides[side].id)?.adapter ? { steering: { strength: choices.value[side].strength } } : {}),
+      ...steeringOf(side, sides[side].id),
     })),
     seed,
     ...(temperature === null ? {} : { temperature }),
@@ -148,8 +149,20 @@ function show(side: Side, answer: Answer): void {
   answers.value = { ...answers.value, [side]: answer };
 }
 
+/** @returns null for what has no adapter. */
+function strengthAt(side: Side, id: string): number | null {
+  const model = modelOf(id);
+  return model === null ? null : strengthOf(model, choices.value[side].strength);
+}
+
+function steeringOf(side: Side, id: string): object {
+  const strength = strengthAt(side, id);
+  return steeringBody(strength === null ? null : { strength }, {});
+}
+
 function headOf(side: Side, { id, label }: Contestant): Head {
-  return modelOf(id)?.adapter
-    ? { title: `${label}, strength ${choices.value[side].strength.toFixed(2)}`, kind: "steered" }
-    : { title: label, kind: "base" };
+  const strength = strengthAt(side, id);
+  return strength === null
+    ? { title: label, kind: "base" }
+    : { title: `${label}, strength ${strength.toFixed(2)}`, kind: "steered" };
 }

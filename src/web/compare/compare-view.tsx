@@ -83,6 +83,7 @@ export function CompareView() {
 
 function SidePicker({ side }: { readonly side: Side }) {
   const contestant = contestantOf(side);
+  const model = contestant === null ? null : modelOf(contestant.id);
   const choice = choices.value[side];
   const change = (changed: Partial<typeof choice>) => {
     choices.value = { ...choices.value, [side]: { ...choice, ...changed } };
@@ -103,13 +104,14 @@ function SidePicker({ side }: { readonly side: Side }) {
           ))}
         </select>
       </div>
-      {contestant !== null && modelOf(contestant.id)?.adapter ? (
+      {model === null || model.adapter === null ? null : (
         <StrengthSlider
           id={`compare-${side}-strength`}
-          value={choice.strength}
-          onInput={(strength) => change({ strength })}
+          model={model}
+          chosen={choice.strength}
+          onChoose={(strength) => change({ strength })}
         />
-      ) : null}
+      )}
     </div>
   );
 }

@@ -56,6 +56,7 @@ function VectorSlider({
           max={end}
           step={0.25}
           value={value}
+          style={{ "--from": Math.min(0.5, share(value, end)), "--to": Math.max(0.5, share(value, end)) }}
           aria-describedby={hint === null ? undefined : `${id}-hint`}
           onInput={({ currentTarget }) => set(withStrength(settings.value.vectors, name, Number(currentTarget.value)))}
         />
@@ -84,7 +85,11 @@ function VectorSlider({
 /** Where on the slider the text was found to hold together; told by the slider's hint where it is left. */
 function RecommendedBand({ range, end }: { readonly range: VectorEntry["recommended"]; readonly end: number }) {
   if (range === null) return null;
-  const share = (strength: number) => (Math.min(end, Math.max(-end, strength)) + end) / (2 * end);
-  const style = { "--from": share(range[0]), "--to": share(range[1]) };
+  const style = { "--from": share(range[0], end), "--to": share(range[1], end) };
   return <span class="band" style={style} aria-hidden="true" />;
+}
+
+/** Where a strength lies on a slider from −end to end, 0 to 1. */
+function share(strength: number, end: number): number {
+  return (Math.min(end, Math.max(-end, strength)) + end) / (2 * end);
 }

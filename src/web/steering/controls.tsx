@@ -52,9 +52,9 @@ export function Controls() {
       <PromptField id="steering-prompt" value={prompt} onSend={() => void run()} />
       <StrengthSlider
         id="steering-strength"
-        value={settings.value.strength}
-        disabled={model?.adapter === null ? "This model has no adapter." : null}
-        onInput={(strength) => {
+        model={model}
+        chosen={settings.value.strength}
+        onChoose={(strength) => {
           settings.value = { ...settings.value, strength };
           soon();
         }}

@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { settings } from "../sampling.js";
+import { settings, strengthOf } from "../sampling.js";
 import { drawSeed, samplingBody } from "../sampling-fields.js";
 import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
 import { knownOf, type LayerRange, steeringBody, type VectorStack } from "../vector-stack.js";
@@ -86,7 +86,7 @@ export async function run(): Promise<void> {
   stopping.abort();
   const own = new AbortController();
   stopping = own;
-  const { sampling, strength, systemPrompt } = settings.value;
+  const { sampling, systemPrompt } = settings.value;
   const question = {
     model: model.id,
     messages: [
@@ -95,7 +95,7 @@ export async function run(): Promise<void> {
     ],
     ...samplingBody(sampling, seed.value),
   };
-  const adapterStrength = model.adapter === null ? null : strength;
+  const adapterStrength = strengthOf(model, settings.value.strength);
   shown.value = { strength: adapterStrength, stack: stack.value };
   announcement.value = "";
   const show = (target: typeof base) => (answer: Answer) => {

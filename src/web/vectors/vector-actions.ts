@@ -37,7 +37,7 @@ export function remove(vector: VectorEntry): Promise<string | null> {
   return attempt(async () => {
     await call(access.value, pathOf(vector), { method: "DELETE" });
     settings.value = { ...settings.value, vectors: withStrength(settings.value.vectors, vector.name, 0) };
-    return `${vector.name} is deleted.`;
+    return vector.isOwn ? `${vector.name} is deleted.` : `${vector.name} is out until the server starts again.`;
   });
 }
 

@@ -62,7 +62,8 @@ function VectorCard({ vector }: { readonly vector: VectorEntry }) {
           </button>
         ) : null}
         <button type="button" class="quiet" aria-expanded={open === "delete"} onClick={() => setOpen("delete")}>
-          Delete<span class="visually-hidden"> {name}</span>
+          {isOwn ? "Delete" : "Take out"}
+          <span class="visually-hidden"> {name}</span>
         </button>
       </div>
       {open === "rename" ? (
@@ -74,7 +75,9 @@ function VectorCard({ vector }: { readonly vector: VectorEntry }) {
       ) : null}
       {open === "delete" ? (
         <fieldset class="confirm">
-          <legend class="visually-hidden">Delete {name}</legend>
+          <legend class="visually-hidden">
+            {isOwn ? "Delete" : "Take out"} {name}
+          </legend>
           <p>
             {isOwn
               ? `Delete “${name}” for good? Nobody can use it any more, and its file is removed; download it first to keep it.`
