@@ -1,4 +1,5 @@
 import { render } from "preact";
+import { startAddresses } from "./chat/chat-address.js";
 import { followOtherTabs } from "./chat/chat-state.js";
 import { startSharedLinks } from "./chat/shared-link.js";
 import { Page } from "./page.js";
@@ -7,5 +8,6 @@ import { startSession } from "./session.js";
 startSession();
 followOtherTabs();
 startSharedLinks();
+startAddresses();
 const root = document.getElementById("page");
 if (root !== null) render(<Page />, root);

@@ -1,5 +1,6 @@
 import type { FunctionComponent } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { chatAddress } from "./chat/chat-address.js";
 import { ChatView } from "./chat/chat-view.js";
 import { Announcer } from "./parts/announcer.js";
 import { lazyView } from "./parts/lazy-view.js";
@@ -50,7 +51,7 @@ export function Page() {
         Skip to content
       </a>
       <header class="bar">
-        <a class="brand" href="#/chat" aria-label="toast-serve, to the chat">
+        <a class="brand" href="#/chat" aria-label="toast-serve, to a new conversation">
           <Mark />
           <span>toast-serve</span>
         </a>
@@ -58,7 +59,7 @@ export function Page() {
           {tabs.map((tab) => (
             <a
               key={tab.place}
-              href={`#/${tab.place}`}
+              href={tab.place === "chat" ? chatAddress() : `#/${tab.place}`}
               aria-current={isUnder(place.value, tab.place) ? "page" : undefined}
             >
               {tab.label}

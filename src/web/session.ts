@@ -111,9 +111,10 @@ export function forgetKey(): void {
   watchServer();
 }
 
-/** Null for what is no view, such as the skip link's target. What a link to share carries stands behind a `?`. */
+/** Null for what is no view, such as the skip link's target. What a link to share carries stands behind a `?`, a
+ * conversation's name behind a `/`. */
 function placeOf(hash: string): Place | null {
-  return places.find((name) => hash.split("?", 1)[0] === `#/${name}`) ?? null;
+  return places.find((name) => /^#\/([a-z]+)/.exec(hash)?.[1] === name) ?? null;
 }
 
 /** Called once, by the page. */

@@ -6,7 +6,16 @@ import { knownOf, steeringBody, type VectorStack } from "../vector-stack.js";
 import { type Answer, paceOf } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
-import { type AssistantMessage, type Conversation, titleOf, wireMessages, withLast } from "./conversation.js";
+import {
+  type AssistantMessage,
+  type Conversation,
+  type Message,
+  merged,
+  titleOf,
+  type UserMessage,
+  wireMessages,
+  withAnswerOf,
+} from "./conversation.js";
 import { HistoryStore, isConversationKey } from "./history-store.js";
 
 const store = new HistoryStore(localStorage);
@@ -40,9 +49,11 @@ export async function send(text: string): Promise<void> {
     title: titleOf(content),
     updatedAt: Date.now(),
     messages: [],
+    begin: null,
+    removed: [],
   };
   currentId.value = conversation.id;
-  await answerTo({ ...conversation, messages: [...conversation.messages, { role: "user", content }] });
+  await answerTo({ ...conversation, messages: [...conversation.messages, questionOf(content)] });
 }
 
 /** Asks again for the last answer, failed or not. */
@@ -56,16 +67,39 @@ export async function regenerate(): Promise<void> {
   });
 }
 
+function questionOf(content: string): UserMessage {
+  return { role: "user", content, turn: newId() };
+}
+
+/** Leaves what came before a turn out of what is sent from now on; it stays to be read. @param turn null: all is sent. */
+export function beginFrom(turn: string | null): void {
+  const conversation = current.value;
+  if (conversation === null) return;
+  const changed = { ...conversation, begin: turn, updatedAt: Date.now() };
+  show(changed);
+  save(changed);
+}
+
+/** A turn that is still to come, to begin with. */
+export function nextTurn(): string {
+  return newId();
+}
+
 /** Sends another text in place of a user's message; what came after it is dropped. */
 export async function resend(at: number, text: string): Promise<void> {
   const conversation = current.value;
   const content = text.trim();
   if (conversation === null || running.value !== null || content === "") return;
   const title = at === 0 ? titleOf(content) : conversation.title;
+  const question = questionOf(content);
+  const dropped = new Set(conversation.messages.slice(at).map(({ turn }) => turn));
+  const { begin } = conversation;
   await answerTo({
     ...conversation,
     title,
-    messages: [...conversation.messages.slice(0, at), { role: "user", content }],
+    messages: [...conversation.messages.slice(0, at), question],
+    begin: begin !== null && dropped.has(begin) ? question.turn : begin,
+    removed: [...conversation.removed, ...dropped],
   });
 }
 
@@ -111,6 +145,15 @@ export async function answerAgain(): Promise<void> {
   );
 }
 
+/** Goes on with the last answer where it was cut off. */
+export async function continueAnswer(): Promise<void> {
+  const conversation = current.value;
+  const last = lastAnswer.value;
+  if (conversation === null || last === null || running.value !== null) return;
+  const { seed, before, content } = last;
+  await answerTo({ ...conversation, messages: conversation.messages.slice(0, -1) }, { seed, before, content });
+}
+
 /** Opens a conversation as somebody else had it, to go on with. */
 export function openWith(messages: Conversation["messages"]): void {
   const [first] = messages;
@@ -118,7 +161,8 @@ export function openWith(messages: Conversation["messages"]): void {
     newConversation();
     return;
   }
-  const conversation = { id: newId(), title: titleOf(first.content), updatedAt: Date.now(), messages };
+  const updatedAt = Date.now();
+  const conversation = { id: newId(), title: titleOf(first.content), updatedAt, messages, begin: null, removed: [] };
   show(conversation);
   save(conversation);
   currentId.value = conversation.id;
@@ -130,26 +174,33 @@ export function stop(): void {
 
 async function answerTo(
   conversation: Conversation,
-  again: Pick<AssistantMessage, "seed" | "before"> | null = null,
+  again: (Pick<AssistantMessage, "seed" | "before"> & { readonly content?: string }) | null = null,
 ): Promise<void> {
   const model = chosenModel.value;
   if (model === null) return;
   const { systemPrompt, sampling } = settings.value;
   const strength = strengthOf(model, settings.value.strength);
+  const begun = again?.content ?? "";
+  const turn = conversation.messages.at(-1)?.turn ?? newId();
   const stack = chosenStack(model);
   const seed = again?.seed ?? sampling.seed ?? drawSeed();
   const message: AssistantMessage = {
     role: "assistant",
-    content: "",
+    content: begun,
+    turn,
+    askedAt: Date.now(),
     model: model.id,
     strength,
     vectors: stack,
     systemPrompt,
     sampling,
     seed,
+    isContinued: begun !== "",
     before: again?.before ?? null,
     state: "running",
     problem: null,
+    isTooLong: false,
+    promptTokens: null,
     tokens: null,
     tokensPerSecond: null,
     firstTextMs: null,
@@ -162,33 +213,41 @@ async function answerTo(
   save(asked);
   const body = {
     model: model.id,
-    messages: wireMessages(systemPrompt, conversation.messages),
+    messages: wireMessages(systemPrompt, begun === "" ? conversation : asked),
+    ...(begun === "" ? {} : { continue_final_message: true, add_generation_prompt: false }),
     ...samplingBody(sampling, seed),
     ...steeringBody(strength === null ? null : { strength }, stack),
   };
   const answer = await askChat(access.value, body, own.stop.signal, (grown) => {
-    show(grownBy(asked.id, grown));
+    show(grownBy(asked.id, turn, begun, grown));
   });
   running.value = null;
-  const ended = grownBy(asked.id, answer);
+  // The stream broke because the page is left; what there was of the answer has been stored.
+  if (isLeaving) return;
+  const ended = grownBy(asked.id, turn, begun, answer);
   // Deleted while it ran: it stays so.
   if (ended !== null) save(ended);
   announcement.value = announcementOf(answer);
   if (answer.problem !== null) heedProblem(answer.problem);
 }
 
-function grownBy(id: string, answer: Answer): Conversation | null {
+function grownBy(id: string, turn: string, begun: string, answer: Answer): Conversation | null {
   const conversation = conversations.value.find((one) => one.id === id);
   if (conversation === undefined) return null;
-  return { ...conversation, messages: withLast(conversation.messages, (last) => withAnswer(last, answer)) };
+  return {
+    ...conversation,
+    messages: withAnswerOf(conversation.messages, turn, (own) => withAnswer(own, begun, answer)),
+  };
 }
 
-function withAnswer(message: AssistantMessage, answer: Answer): AssistantMessage {
+function withAnswer(message: AssistantMessage, begun: string, answer: Answer): AssistantMessage {
   return {
     ...message,
-    content: answer.text,
+    content: begun + answer.text,
     state: stateOf(answer),
     problem: answer.problem?.sentence ?? null,
+    isTooLong: answer.problem?.code === "context_length_exceeded",
+    promptTokens: answer.promptTokens,
     tokens: answer.completionTokens,
     ...paceOf(answer),
   };
@@ -225,8 +284,12 @@ function show(conversation: Conversation | null): void {
   conversations.value = [conversation, ...others].toSorted((a, b) => b.updatedAt - a.updatedAt);
 }
 
+/** With what another tab has put into it meanwhile. */
 function save(conversation: Conversation): void {
-  storageProblem.value = store.put(conversation)
+  const other = store.get(conversation.id);
+  const whole = other === null ? conversation : merged(conversation, other);
+  if (other !== null) show(whole);
+  storageProblem.value = store.put(whole)
     ? null
     : "The browser has no room left for this conversation: it will be gone when the page closes. Delete older ones, or export this one.";
 }
@@ -246,14 +309,48 @@ export function remove(id: string): void {
   if (currentId.value === id) currentId.value = null;
 }
 
-/** Called once: other tabs write to the same history. */
+let isLeaving = false;
+
+/** Called once: other tabs write to the same history, and this one may be left in the middle of an answer. */
 export function followOtherTabs(): void {
   addEventListener("storage", ({ key }) => {
-    if (isConversationKey(key) && running.value === null) conversations.value = store.all();
+    if (isConversationKey(key)) takeIn(store.all());
+  });
+  addEventListener("pagehide", () => {
+    const conversation = conversations.value.find(({ id }) => id === running.value?.conversation);
+    isLeaving = true;
+    if (conversation !== undefined) save(conversation);
+  });
+  addEventListener("pageshow", () => {
+    isLeaving = false;
   });
 }
 
-/** Not crypto.randomUUID: on a plain-http address of the local network there is none. */
+/** What is stored now, with what only this tab knows: two may have written at once, and one of them was too late. */
+function takeIn(stored: readonly Conversation[]): void {
+  conversations.value = stored.map((other) => {
+    const own = conversations.value.find(({ id }) => id === other.id);
+    if (own === undefined) return other;
+    const whole = merged(own, other);
+    if (holdsMore(whole, other)) store.put(whole);
+    return whole;
+  });
+}
+
+/** Whether a turn of the one is not in the other, or has ended here while it is cut off there. */
+function holdsMore(one: Conversation, other: Conversation): boolean {
+  return one.messages.some((message) => {
+    const there = other.messages.find(({ turn, role }) => turn === message.turn && role === message.role);
+    if (there === undefined) return true;
+    return isCutOff(there) && !isCutOff(message) && message.role === "assistant" && message.state !== "running";
+  });
+}
+
+function isCutOff(message: Message): boolean {
+  return message.role === "assistant" && message.state === "interrupted";
+}
+
+/** Sorts by the time it was made. Not crypto.randomUUID: on a plain-http address of the local network there is none. */
 function newId(): string {
   return `${Date.now().toString(36)}-${drawSeed().toString(36)}`;
 }

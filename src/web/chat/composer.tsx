@@ -10,6 +10,7 @@ import type { ModelEntry } from "../wire/server.js";
 import { AnswerAgain } from "./answer-again.js";
 import { chosenModel, chosenStack, running, send, stop } from "./chat-state.js";
 import { draft } from "./composer-draft.js";
+import { ContextMeter } from "./context-meter.js";
 import "./composer.css";
 
 export function Composer() {
@@ -32,6 +33,7 @@ export function Composer() {
       }}
     >
       <AnswerAgain />
+      <ContextMeter />
       <label class="visually-hidden" for="message">
         Message
       </label>

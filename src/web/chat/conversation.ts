@@ -8,11 +8,20 @@ export interface Conversation {
   /** Milliseconds since 1970. */
   readonly updatedAt: number;
   readonly messages: readonly Message[];
+  /** The turn with which the messages sent begin; null: all are sent. */
+  readonly begin: string | null;
+  /** Turns that were taken out here; another tab's older copy may still hold them. */
+  readonly removed: readonly string[];
 }
 
 export type Message = UserMessage | AssistantMessage;
 
-export interface UserMessage {
+interface InTurn {
+  /** Which question this is or answers; turns sort as they were begun, whatever tab began them. */
+  readonly turn: string;
+}
+
+export interface UserMessage extends InTurn {
   readonly role: "user";
   readonly content: string;
 }
@@ -26,7 +35,7 @@ export interface SteeredText {
   readonly vectors: VectorStack;
 }
 
-export interface AssistantMessage extends SteeredText {
+export interface AssistantMessage extends SteeredText, InTurn {
   readonly role: "assistant";
   readonly systemPrompt: string;
   /** Null: of a page that did not keep it. */
@@ -34,10 +43,18 @@ export interface AssistantMessage extends SteeredText {
   readonly seed: number;
   /** What stood here before it was answered again, otherwise steered, from the same seed. */
   readonly before: SteeredText | null;
-  /** How it ended; `running` only while it does. */
-  readonly state: "running" | "done" | "length" | "stopped" | "failed";
+  /** Milliseconds since 1970. */
+  readonly askedAt: number;
+  /** Whether it was cut off and gone on with: no one request has this text. */
+  readonly isContinued: boolean;
+  /** How it ended; `running` only while it does; `interrupted`: its page was left before. */
+  readonly state: "running" | "done" | "length" | "stopped" | "interrupted" | "failed";
   /** What went wrong, as a sentence; null when nothing did. */
   readonly problem: string | null;
+  /** Whether it was refused because the messages are more than the model's context holds. */
+  readonly isTooLong: boolean;
+  /** Tokens of what was sent; null where the server did not say. */
+  readonly promptTokens: number | null;
   readonly tokens: number | null;
   readonly tokensPerSecond: number | null;
   readonly firstTextMs: number | null;
@@ -55,22 +72,72 @@ export function titleOf(firstMessage: string): string {
   return `${(space > longestTitle / 2 ? cut.slice(0, space) : cut).trimEnd()}…`;
 }
 
-/** Messages as the wire takes them: system text first, and no answer that never had text. */
-export function wireMessages(systemPrompt: string, messages: readonly Message[]): readonly object[] {
-  const said = messages.filter(({ role, content }) => role === "user" || content !== "");
+type Said = Pick<Conversation, "messages" | "begin">;
+
+/** Messages as the wire takes them: system text first. */
+export function wireMessages(systemPrompt: string, conversation: Said): readonly object[] {
   return [
     ...(systemPrompt.trim() === "" ? [] : [{ role: "system", content: systemPrompt }]),
-    ...said.map(({ role, content }) => ({ role, content })),
+    ...sentMessages(conversation),
   ];
 }
 
-/** @returns the messages with the last one replaced; unchanged when there is none. */
-export function withLast(
+/**
+ * The messages that are sent: those from `begin` on; no answer that never had text, and no question that was refused, or
+ * it would have all later ones refused too.
+ */
+export function sentMessages({ messages, begin }: Said): readonly Pick<Message, "role" | "content">[] {
+  const said = messages.filter((message, at) => {
+    if (begin !== null && message.turn < begin) return false;
+    return message.role === "user" ? !isRefused(messages[at + 1]) : message.content !== "";
+  });
+  return said.map(({ role, content }) => ({ role, content }));
+}
+
+/** Whether nothing came of a question. */
+function isRefused(answer: Message | undefined): boolean {
+  return answer?.role === "assistant" && answer.state === "failed" && answer.content === "";
+}
+
+/** @returns the messages with a turn's answer replaced; unchanged when there is none. */
+export function withAnswerOf(
   messages: readonly Message[],
-  change: (last: AssistantMessage) => AssistantMessage,
+  turn: string,
+  change: (answer: AssistantMessage) => AssistantMessage,
 ): readonly Message[] {
-  const last = messages.at(-1);
-  return last?.role === "assistant" ? [...messages.slice(0, -1), change(last)] : messages;
+  return messages.map((message) => (message.role === "assistant" && message.turn === turn ? change(message) : message));
+}
+
+/**
+ * Two tabs' copies of one conversation as one: the turns of both, but those that either took out; of an answer that
+ * both have, the one asked for later, or the one that has come further.
+ */
+export function merged(own: Conversation, other: Conversation): Conversation {
+  const newer = own.updatedAt >= other.updatedAt ? own : other;
+  const removed = [...new Set([...other.removed, ...own.removed])];
+  const all = new Map<string, Message>();
+  for (const message of [...other.messages, ...own.messages]) {
+    if (removed.includes(message.turn)) continue;
+    const key = `${message.turn} ${message.role}`;
+    const known = all.get(key);
+    all.set(key, known === undefined ? message : furtherOf(message, known));
+  }
+  const messages = [...all.values()].toSorted(
+    (one, next) => compare(one.turn, next.turn) || -compare(one.role, next.role),
+  );
+  return { ...newer, messages, removed };
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
+function furtherOf(own: Message, other: Message): Message {
+  if (own.role === "user" || other.role === "user") return own;
+  if (own.askedAt !== other.askedAt) return own.askedAt > other.askedAt ? own : other;
+  // Another tab cannot know how far an answer is that is written here.
+  if (own.state === "running" || other.state === "interrupted") return own;
+  return own.state === "interrupted" ? other : own;
 }
 
 /** A conversation as a Markdown text for people. */
@@ -82,7 +149,16 @@ export function toMarkdown({ title, messages }: Conversation): string {
   return `# ${title}\n\n${parts.join("\n\n")}\n`;
 }
 
-function modelLine({ model, strength, vectors, seed }: AssistantMessage): string {
-  const parts = stackWords(vectors).map((words) => `, ${words}`);
-  return `${model}${strength === null ? "" : `, strength ${strength}`}${parts.join("")}, seed ${seed}`;
+/** All that the text follows from, so that it can be had again. */
+function modelLine({ model, strength, vectors, seed, systemPrompt, sampling }: AssistantMessage): string {
+  const given = Object.entries(sampling ?? {}).filter(([name, value]) => value !== null && name !== "seed");
+  const words = [
+    model,
+    ...(strength === null ? [] : [`strength ${strength}`]),
+    ...stackWords(vectors),
+    `seed ${seed}`,
+    ...given.map(([name, value]) => `${name} ${value}`),
+    ...(systemPrompt.trim() === "" ? [] : [`system prompt ${JSON.stringify(systemPrompt)}`]),
+  ];
+  return words.join(", ");
 }

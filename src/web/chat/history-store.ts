@@ -43,6 +43,11 @@ export class HistoryStore {
     return found.toSorted((a, b) => b.updatedAt - a.updatedAt);
   }
 
+  /** @returns null for one that is not there, or cannot be read. */
+  get(id: string): Conversation | null {
+    return parse(this.#storage.getItem(prefix + id));
+  }
+
   /** @returns whether there was room for it. */
   put(conversation: Conversation): boolean {
     try {
@@ -65,23 +70,41 @@ function parse(stored: string | null): Conversation | null {
   } catch {
     return null;
   }
-  const { id, title, updatedAt, messages } = fields(value);
+  const { id, title, updatedAt, messages, begin, removed } = fields(value);
   if (typeof id !== "string" || typeof title !== "string") return null;
-  return { id, title, updatedAt: number(updatedAt) ?? 0, messages: list(messages).flatMap(parseMessage) };
+  return {
+    id,
+    title,
+    updatedAt: number(updatedAt) ?? 0,
+    messages: list(messages).flatMap(parseMessage),
+    begin: text(begin),
+    removed: list(removed).flatMap((turn) => text(turn) ?? []),
+  };
 }
 
-const states: readonly string[] = ["done", "length", "stopped", "failed"] satisfies AssistantMessage["state"][];
+const states: readonly string[] = [
+  "done",
+  "length",
+  "stopped",
+  "interrupted",
+  "failed",
+] satisfies AssistantMessage["state"][];
 
-function parseMessage(value: unknown): readonly Message[] {
+function parseMessage(value: unknown, at: number): readonly Message[] {
   const message = fields(value);
   const content = text(field(message, "content")) ?? "";
-  if (field(message, "role") === "user") return [{ role: "user", content }];
+  // An older page kept no turns: theirs come before all others, in their order.
+  const turn = text(field(message, "turn")) ?? `0-${String(at).padStart(6, "0")}`;
+  if (field(message, "role") === "user") return [{ role: "user", content, turn }];
   if (field(message, "role") !== "assistant") return [];
   const state = text(field(message, "state")) ?? "";
   return [
     {
       role: "assistant",
       content,
+      turn,
+      askedAt: number(field(message, "askedAt")) ?? 0,
+      isContinued: field(message, "isContinued") === true,
       model: text(field(message, "model")) ?? "",
       strength: number(field(message, "strength")),
       vectors: readStack(field(message, "vectors")),
@@ -89,9 +112,11 @@ function parseMessage(value: unknown): readonly Message[] {
       sampling: field(message, "sampling") === undefined ? null : readSampling(field(message, "sampling"), () => null),
       before: parseBefore(field(message, "before")),
       seed: number(field(message, "seed")) ?? 0,
-      // Stored as running: the page was closed in the middle of it.
-      state: states.includes(state) ? (state as AssistantMessage["state"]) : "stopped",
+      // Stored as running: the page was left in the middle of it, or another tab still writes.
+      state: states.includes(state) ? (state as AssistantMessage["state"]) : "interrupted",
       problem: text(field(message, "problem")),
+      isTooLong: field(message, "isTooLong") === true,
+      promptTokens: number(field(message, "promptTokens")),
       tokens: number(field(message, "tokens")),
       tokensPerSecond: number(field(message, "tokensPerSecond")),
       firstTextMs: number(field(message, "firstTextMs")),

@@ -3,7 +3,7 @@ import { CopyButton } from "../parts/copy-button.js";
 import { milliseconds, short } from "../parts/format.js";
 import { Markdown } from "../parts/markdown.js";
 import { stackWords } from "../vector-stack.js";
-import { regenerate, resend, running } from "./chat-state.js";
+import { beginFrom, continueAnswer, regenerate, resend, running } from "./chat-state.js";
 import type { AssistantMessage, Message, SteeredText, UserMessage } from "./conversation.js";
 import { linkTo } from "./shared-link.js";
 import "./message-view.css";
@@ -65,7 +65,9 @@ function UserView({ message, at }: { readonly message: UserMessage; readonly at:
   return (
     <li class="message user">
       <h3 class="visually-hidden">You</h3>
-      <p class="said">{message.content}</p>
+      <p class="said" dir="auto">
+        {message.content}
+      </p>
       <div class="message-tools">
         <CopyButton text={message.content} />
         <button
@@ -118,10 +120,20 @@ function AssistantView({
         <Facts message={message} />
         {isRunning ? null : <CopyButton text={message.content} />}
         {link === null || isRunning ? null : <CopyButton text={link} label="Copy link" />}
+        {message.isTooLong && isLast ? (
+          <button type="button" class="primary small" onClick={() => answerFromHere(message.turn)}>
+            Begin from here
+          </button>
+        ) : null}
+        {isLast && canContinue(message) ? (
+          <button type="button" class="quiet" disabled={running.value !== null} onClick={() => void continueAnswer()}>
+            Continue
+          </button>
+        ) : null}
         {isLast && !isRunning ? (
           <button
             type="button"
-            class={message.state === "failed" ? "primary small" : "quiet"}
+            class={message.state === "failed" && !message.isTooLong ? "primary small" : "quiet"}
             disabled={running.value !== null}
             onClick={() => void regenerate()}
           >
@@ -131,6 +143,16 @@ function AssistantView({
       </div>
     </li>
   );
+}
+
+/** The question again without all that came before it, which did not fit. */
+function answerFromHere(turn: string): void {
+  beginFrom(turn);
+  void regenerate();
+}
+
+function canContinue({ state, content }: AssistantMessage): boolean {
+  return content !== "" && ["stopped", "interrupted", "length", "failed"].includes(state);
 }
 
 function steeringWords({ strength, vectors }: SteeredText): readonly string[] {
@@ -153,6 +175,7 @@ function Facts({ message }: { readonly message: AssistantMessage }) {
   if (state === "running") return null;
   const facts = [
     state === "stopped" ? "stopped" : null,
+    state === "interrupted" ? "not finished: its page was left" : null,
     state === "length" ? "cut at the token limit" : null,
     tokens === null ? null : `${tokens} tokens`,
     tokensPerSecond === null ? null : `${short(tokensPerSecond)} tokens/s`,

@@ -7,7 +7,7 @@ import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
 import { current, currentId, openWith, running } from "./chat-state.js";
 import { draft } from "./composer-draft.js";
-import type { AssistantMessage, Message } from "./conversation.js";
+import { type AssistantMessage, type Message, sentMessages } from "./conversation.js";
 
 interface Shared {
   readonly prompt: SharedPrompt;
@@ -69,7 +69,7 @@ function openShared(): void {
     systemPrompt: prompt.systemPrompt,
     sampling: prompt.sampling,
   };
-  openWith(prompt.messages.slice(0, -1).map((message) => messageOf(message, prompt)));
+  openWith(prompt.messages.slice(0, -1).map((message, at) => messageOf(message, at, prompt)));
   opened.value = { prompt, before, conversation: currentId.value };
   draft.value = prompt.messages.at(-1)?.content ?? "";
 }
@@ -82,12 +82,16 @@ export function putBack(): void {
   opened.value = null;
 }
 
-function messageOf({ role, content }: SharedPrompt["messages"][number], prompt: SharedPrompt): Message {
-  if (role === "user") return { role, content };
+function messageOf({ role, content }: SharedPrompt["messages"][number], at: number, prompt: SharedPrompt): Message {
+  const turn = `0-${String(at).padStart(6, "0")}`;
+  if (role === "user") return { role, content, turn };
   const { model, strength, systemPrompt, vectors } = prompt;
   return {
     role,
     content,
+    turn,
+    askedAt: 0,
+    isContinued: false,
     model,
     strength,
     vectors: Object.fromEntries(vectors.map(({ name, strength, layers }) => [name, { strength, layers }])),
@@ -98,6 +102,8 @@ function messageOf({ role, content }: SharedPrompt["messages"][number], prompt: 
     before: null,
     state: "done",
     problem: null,
+    isTooLong: false,
+    promptTokens: null,
     tokens: null,
     tokensPerSecond: null,
     firstTextMs: null,
@@ -108,9 +114,10 @@ function messageOf({ role, content }: SharedPrompt["messages"][number], prompt: 
 export function linkTo(at: number): string | null {
   const messages = current.value?.messages ?? [];
   const answer = messages[at];
-  if (answer?.role !== "assistant" || answer.sampling === null) return null;
+  if (answer?.role !== "assistant" || answer.sampling === null || answer.isContinued) return null;
   const model = modelOf(answer.model);
-  const before = messages.slice(0, at).map(({ role, content }) => ({ role, content }));
+  // Those that were sent, and no others: refused questions and what came before the beginning made no difference.
+  const before = sentMessages({ messages: messages.slice(0, at), begin: current.value?.begin ?? null });
   if (model === null || before.at(-1)?.role !== "user") return null;
   const fragment = shareFragment({ ...promptOf(answer, answer.sampling, model), messages: before });
   return `${location.origin}${location.pathname}${fragment}`;

@@ -1,9 +1,22 @@
 import DOMPurify from "dompurify";
-import { Marked, type Token } from "marked";
+import { Marked, type Token, type TokenizerAndRendererExtension } from "marked";
 import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import "./markdown.css";
 
+/** Formulas keep their source: Markdown would take their backslashes and underscores. */
+const formula: TokenizerAndRendererExtension = {
+  name: "formula",
+  level: "inline",
+  start: (source) => /\\[([]|\$\$/.exec(source)?.index,
+  tokenizer(source) {
+    const raw = /^(?:\\\(.+?\\\)|\\\[[\s\S]+?\\\]|\$\$[\s\S]+?\$\$)/.exec(source)?.[0];
+    return raw === undefined ? undefined : { type: "formula", raw };
+  },
+  renderer: ({ raw }) => `<code>${escapeHtml(raw)}</code>`,
+};
+
 const marked = new Marked({
+  extensions: [formula],
   gfm: true,
   breaks: true,
   renderer: {
@@ -25,6 +38,8 @@ const allowed = {
     ...["h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"],
   ],
   ALLOWED_ATTR: ["href", "start", "align", "type", "checked", "disabled"],
+  // These are no addresses, and are not to be held against what addresses may be.
+  ADD_URI_SAFE_ATTR: ["start", "align", "type"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
 };
 
@@ -53,6 +68,10 @@ function Block({ token }: { readonly token: Token }) {
     }
     for (const box of fragment.querySelectorAll("input")) {
       box.setAttribute("aria-label", "task");
+    }
+    // Each block by its own first letters: an answer may hold Arabic beside English.
+    for (const block of fragment.querySelectorAll("p, ul, ol, li, blockquote, h1, h2, h3, h4, h5, h6, td, th")) {
+      block.setAttribute("dir", "auto");
     }
     box.current?.replaceChildren(fragment);
   }, [token.raw]);

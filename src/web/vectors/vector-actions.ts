@@ -1,3 +1,4 @@
+import { chatAddress } from "../chat/chat-address.js";
 import { draft } from "../chat/composer-draft.js";
 import { download } from "../parts/download.js";
 import { settings } from "../sampling.js";
@@ -69,7 +70,7 @@ export function tryInChat(
     vectors: { ...withStrength(settings.value.vectors, vector.name, 0), [vector.name]: { strength, layers } },
   };
   if (draft.value.trim() === "" && vector.examplePrompt !== null) draft.value = vector.examplePrompt;
-  location.hash = "#/chat";
+  location.hash = chatAddress();
 }
 
 /** As far up as the text is known to hold together, and no further than told to be the one side. */

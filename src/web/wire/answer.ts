@@ -1,4 +1,4 @@
-import { brokenOff, envelopeSentence, type Problem } from "./problem.js";
+import { brokenOff, codeOf, envelopeSentence, type Problem } from "./problem.js";
 import { field, fields, list, number, numbers, text } from "./read.js";
 
 /** A token with what the steering saw in it and did to it. */
@@ -92,7 +92,7 @@ export function reduceAnswer(answer: Answer, event: StreamEvent, at: number): An
 function withChunk(answer: Answer, chunk: unknown, at: number): Answer {
   const sentence = envelopeSentence(chunk);
   if (sentence !== null) {
-    return { ...answer, phase: "failed", problem: { kind: "refused", sentence }, endedAt: at };
+    return { ...answer, phase: "failed", problem: { kind: "refused", sentence, ...codeOf(chunk) }, endedAt: at };
   }
   const body = fields(chunk);
   const usage = fields(field(body, "usage"));

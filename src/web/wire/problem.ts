@@ -1,3 +1,5 @@
+import { field, text } from "./read.js";
+
 /** Why a request or an answer failed, as a person reads it. */
 export interface Problem {
   readonly kind: /** The server wants an API key, or another one. */
@@ -9,6 +11,8 @@ export interface Problem {
     /** The server refused, with a sentence of its own. */
     | "refused";
   readonly sentence: string;
+  /** The server's word for it; absent where it gave none. */
+  readonly code?: string;
 }
 
 /** Thrown by the calls of this folder; whoever calls shows the sentence. */
@@ -40,6 +44,12 @@ export function envelopeSentence(body: unknown): string | null {
   return typeof error.message === "string" ? error.message : null;
 }
 
+/** @returns the code of an error envelope as a problem's field; nothing where there is none. */
+export function codeOf(body: unknown): Pick<Problem, "code"> {
+  const code = text(field(body, "error", "code"));
+  return code === null ? {} : { code };
+}
+
 /**
  * @param status of an answer that is no success.
  * @param body its parsed JSON, null when it was none.
@@ -50,7 +60,11 @@ export function problemOf(status: number, body: unknown): Problem {
   if (status === 401) {
     return { kind: "key", sentence: sentence ?? "The server wants an API key." };
   }
-  return { kind: "refused", sentence: sentence ?? `The server answered with status ${status} and no explanation.` };
+  return {
+    kind: "refused",
+    sentence: sentence ?? `The server answered with status ${status} and no explanation.`,
+    ...codeOf(body),
+  };
 }
 
 /** @returns what to show for whatever was thrown. */
