@@ -367,6 +367,40 @@ describe("two answers side by side", again, () => {
     expect(errors).toEqual([]);
   });
 
+  it.each([{ narrow: false }, { narrow: true }])(
+    "keep the layers in sight beside the token, on an axis that is the same at every strength (%o)",
+    async ({ narrow }) => {
+      await newPage({ narrow, sampling: { max_tokens: 120 } });
+      await page.goto(`${program.url}/#/steering`);
+      await page.getByLabel(/^Steering strength/).fill("2");
+      await button("Run both").click();
+      const complete = () =>
+        page
+          .getByText(/tokens\/s/)
+          .nth(1)
+          .waitFor();
+      await complete();
+      const axis = () => page.locator(".gain-end").textContent();
+      const atTwo = await axis();
+      await page.getByLabel(/^Steering strength/).fill("0.5");
+      await page.getByRole("region", { name: "Steered, strength 0.50" }).waitFor();
+      await complete();
+      expect(await axis()).toBe(atTwo);
+      const answer = page.getByRole("listbox", { name: "Tokens of the steered answer" });
+      await answer.focus();
+      await page.keyboard.press("End");
+      await answer.getByRole("option", { selected: true }).scrollIntoViewIfNeeded();
+      const chart = await page.getByRole("img", { name: /^Gain of each layer/ }).boundingBox();
+      const height = page.viewportSize()?.height ?? 0;
+      expect(chart?.y ?? -1).toBeGreaterThanOrEqual(0);
+      expect((chart?.y ?? 0) + (chart?.height ?? 0)).toBeLessThanOrEqual(height);
+      // One scale from 0 to 1, whatever the values are.
+      expect(await page.locator(".ramp-row").textContent()).toBe("01");
+      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBe(0);
+      expect(await findings()).toEqual([]);
+    },
+  );
+
   it("compare the steered model with another one", async () => {
     const sampling = { seed: 1, temperature: 0.7, top_p: 0.9, repetition_penalty: 1, max_tokens: 20 };
     await newPage({ sampling });

@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest";
 import {
   countDrafts,
+  largestGains,
   meanGains,
+  noGains,
   overallGain,
   partsOf,
+  scaleTo,
   shadedValue,
-  shadingScale,
   signedScale,
 } from "../../src/web/steering/shading.js";
 import { tokenRuns } from "../../src/web/steering/token-runs.js";
@@ -20,17 +22,15 @@ function token(bytes: readonly number[], more: Partial<ExplainedToken> = {}): Ex
 const spelled = (text: string) => [...encoder.encode(text)];
 
 describe("shades", () => {
-  it("are linear from nothing to the largest value", () => {
-    const scale = shadingScale([0.1, 0.4, null]);
-    expect(scale.max).toBe(0.4);
+  it("are linear from nothing to the scale's end", () => {
+    const scale = scaleTo(0.4);
     expect([0, 0.1, 0.2, 0.4].map((value) => scale.shade(value))).toEqual([0, 0.25, 0.5, 1]);
     expect(scale.shade(null)).toBe(0);
     expect(scale.shade(9)).toBe(1);
   });
 
   it("stay empty when there is nothing to shade", () => {
-    expect(shadingScale([0, 0, null]).shade(0)).toBe(0);
-    expect(shadingScale([]).shade(0)).toBe(0);
+    expect(scaleTo(0).shade(0)).toBe(0);
   });
 });
 
@@ -69,6 +69,16 @@ describe("gains", () => {
   it("of all layers are their root mean square", () => {
     expect(overallGain([3, 4])).toBeCloseTo(Math.sqrt(12.5), 12);
     expect(overallGain([])).toBeNull();
+  });
+});
+
+describe("the largest gains", () => {
+  it("are those of strength 1, whatever the strength, and never less than those known", () => {
+    const weak = largestGains([{ gains: [1, 1] }, { gains: [] }], 0.5, noGains);
+    expect(weak).toEqual({ layer: 2, token: 2 });
+    expect(largestGains([{ gains: [2, 2] }], 1, noGains)).toEqual(weak);
+    expect(largestGains([{ gains: [6, 0] }], 2, weak)).toEqual({ layer: 3, token: Math.sqrt(18) / 2 });
+    expect(largestGains([{ gains: [9] }], 0, weak)).toBe(weak);
   });
 });
 

@@ -5,6 +5,7 @@ import { isVectorShade, meanGains, meanOf, partsOf, projectionOf, type ShadeBy }
 import {
   chooseShading,
   firstLayer,
+  gainAxis,
   scaleOf,
   select,
   selected,
@@ -32,19 +33,23 @@ const meanings = {
   draft: "The base pass guesses each next token. A guess that the steered pass confirms is accepted and saves a step.",
 } as const;
 
-/** What each token was given by the steering, in shades, and by layer. */
-export function Explanation({
-  runs,
-  promptRuns,
-}: {
+interface Runs {
   readonly runs: readonly TokenRun[];
   readonly promptRuns: readonly TokenRun[];
-}) {
+}
+
+/** What each token was given by the steering, by layer and in shades: it stays in sight beside the text. */
+export function Inspector({ runs, promptRuns }: Runs) {
   const by = shadeBy.value;
   const place = selected.value;
   const chosen = place === null ? null : ((place.where === "output" ? runs : promptRuns)[place.at] ?? null);
   return (
-    <div class="explanation">
+    <aside class="inspector" aria-label="What steering did">
+      {isVectorShade(by) ? (
+        <ProjectionDetail name={partsOf(by).name} runs={runs} chosen={chosen} />
+      ) : (
+        <GainsDetail runs={runs} chosen={chosen} />
+      )}
       <section aria-label="Shading" class="legend">
         <fieldset class="segments">
           <legend>Shade tokens by</legend>
@@ -63,29 +68,29 @@ export function Explanation({
             <span class="token">no draft</span>
           </p>
         ) : (
-          <Ramp isSigned={isVectorShade(by)} output={scaleOf(runs).max} prompt={scaleOf(promptRuns).max} />
+          <Ramp isSigned={isVectorShade(by)} most={scaleOf([...runs, ...promptRuns]).max} />
         )}
       </section>
-      {isVectorShade(by) ? (
-        <ProjectionDetail name={partsOf(by).name} runs={runs} chosen={chosen} />
-      ) : (
-        <GainsDetail runs={runs} chosen={chosen} />
-      )}
-      {promptRuns.length === 0 ? null : (
-        <section aria-label="The prompt" class="prompt-tokens">
-          <h2>The prompt, as the model reads it</h2>
-          <TokenText
-            label="Tokens of the prompt"
-            runs={promptRuns}
-            by={by}
-            scale={scaleOf(promptRuns)}
-            forkAt={null}
-            selected={selectedIn("prompt")}
-            onSelect={(at) => select("prompt", at)}
-          />
-        </section>
-      )}
-    </div>
+    </aside>
+  );
+}
+
+/** The prompt as tokens, in the shades of the answer. */
+export function PromptTokens({ runs, promptRuns }: Runs) {
+  if (promptRuns.length === 0) return null;
+  return (
+    <section aria-label="The prompt" class="prompt-tokens">
+      <h2>The prompt, as the model reads it</h2>
+      <TokenText
+        label="Tokens of the prompt"
+        runs={promptRuns}
+        by={shadeBy.value}
+        scale={scaleOf([...runs, ...promptRuns])}
+        forkAt={null}
+        selected={selectedIn("prompt")}
+        onSelect={(at) => select("prompt", at)}
+      />
+    </section>
   );
 }
 
@@ -127,31 +132,12 @@ function SideOfAddition({ by }: { readonly by: Extract<ShadeBy, `${string}:${str
   );
 }
 
-function Ramp({
-  isSigned,
-  output,
-  prompt,
-}: {
-  readonly isSigned: boolean;
-  readonly output: number;
-  readonly prompt: number;
-}) {
-  const sign = isSigned ? "±" : "";
+function Ramp({ isSigned, most }: { readonly isSigned: boolean; readonly most: number }) {
   return (
     <p class="ramp-row">
       <span>{isSigned ? "against" : "0"}</span>
       <span class={isSigned ? "ramp ramp-signed" : "ramp"} aria-hidden="true" />
-      <span>
-        {isSigned ? "along; full shade at " : ""}
-        {sign}
-        {short(output)} in the answer
-      </span>
-      {prompt < 1e-5 ? null : (
-        <span>
-          · {sign}
-          {short(prompt)} in the prompt
-        </span>
-      )}
+      <span>{isSigned ? `along; full shade at ±${short(most)}` : short(most)}</span>
     </p>
   );
 }
@@ -183,6 +169,7 @@ function GainsDetail({ runs, chosen }: DetailProps) {
         <GainsChart
           gains={gains}
           mean={chosen === null ? [] : mean}
+          most={gainAxis.value}
           subject={chosen === null ? "mean of the answer" : "the chosen token"}
         />
       )}

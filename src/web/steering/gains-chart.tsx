@@ -15,13 +15,16 @@ const mostNumbers = 12;
 export function GainsChart({
   gains,
   mean,
+  most,
   subject,
 }: {
   readonly gains: readonly number[];
   readonly mean: readonly number[];
+  /** What the axis ends at: the same for every strength and token, so that a bar's height is its gain. */
+  readonly most: number;
   readonly subject: string;
 }) {
-  const max = Math.max(...gains, ...mean, 1e-9);
+  const max = Math.max(most, ...gains, ...mean, 1e-9);
   const slot = width / gains.length;
   const y = (gain: number) => top + (1 - gain / max) * (height - top - bottom);
   const words = gains.map((gain, layer) => `layer ${layer}: ${short(gain)}`).join(", ");
@@ -33,6 +36,10 @@ export function GainsChart({
       role="img"
       aria-label={`Gain of each layer, ${subject}. ${words}.`}
     >
+      <line x1={0} x2={width} y1={top} y2={top} class="axis-end" />
+      <text x={width} y={top - 5} class="gain-end">
+        {short(max)}
+      </text>
       <line x1={0} x2={width} y1={height - bottom} y2={height - bottom} class="axis" />
       {gains.map((gain, layer) => {
         const x = layer * slot;

@@ -12,23 +12,20 @@ export interface ShadingScale {
 const smallestMax = 1e-6;
 
 /**
- * A scale from 0 to the largest value, linear: twice the value is twice the shade. 0 is always unshaded, so that "not
- * relevant" looks like it.
- */
-export function shadingScale(values: readonly (number | null)[]): ShadingScale {
-  return scaleTo(values.reduce<number>((largest, value) => Math.max(largest, value ?? 0), smallestMax));
-}
-
-/**
  * A scale for values on both sides of 0. The darkest shade is what one value in twenty passes: the first token of a
  * text is a place where models put numbers a hundred times larger than anywhere else.
  */
 export function signedScale(values: readonly (number | null)[]): ShadingScale {
   const sizes = values.flatMap((value) => (value === null ? [] : [Math.abs(value)])).toSorted((a, b) => a - b);
-  return scaleTo(Math.max(smallestMax, sizes[Math.floor((sizes.length - 1) * 0.95)] ?? 0));
+  return scaleTo(sizes[Math.floor((sizes.length - 1) * 0.95)] ?? 0);
 }
 
-function scaleTo(max: number): ShadingScale {
+/**
+ * A scale from 0 to what is given, linear: twice the value is twice the shade. 0 is always unshaded, so that "not
+ * relevant" looks like it.
+ */
+export function scaleTo(most: number): ShadingScale {
+  const max = Math.max(smallestMax, most);
   return { max, shade: (value) => Math.min(1, Math.abs(value ?? 0) / max) };
 }
 
@@ -60,6 +57,29 @@ export function projectionOf(
 export function overallGain(gains: readonly number[]): number | null {
   if (gains.length === 0) return null;
   return Math.sqrt(gains.reduce((sum, gain) => sum + gain * gain, 0) / gains.length);
+}
+
+/** The largest gains of an answer at strength 1: of one layer at one token, and of a token over all layers. */
+export interface GainSizes {
+  readonly layer: number;
+  readonly token: number;
+}
+
+export const noGains: GainSizes = { layer: 0, token: 0 };
+
+/**
+ * Gains grow in proportion to the strength; those of several strengths compare at 1.
+ * @param known of other runs, which stay within what is returned.
+ */
+export function largestGains(
+  tokens: readonly { readonly gains: readonly number[] }[],
+  strength: number,
+  known: GainSizes,
+): GainSizes {
+  if (strength <= 0) return known;
+  const layer = tokens.reduce((most, { gains }) => Math.max(most, ...gains), 0) / strength;
+  const token = tokens.reduce((most, { gains }) => Math.max(most, overallGain(gains) ?? 0), 0) / strength;
+  return { layer: Math.max(known.layer, layer), token: Math.max(known.token, token) };
 }
 
 /** A vector's name behind the side of its addition that is looked at; names have no colon. */

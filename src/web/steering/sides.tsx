@@ -2,7 +2,7 @@ import { useMemo } from "preact/hooks";
 import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
 import { stackWords } from "../vector-stack.js";
 import type { Answer } from "../wire/answer.js";
-import { Explanation } from "./explanation.js";
+import { Inspector, PromptTokens } from "./explanation.js";
 import { forkOf, runAt, verdict } from "./fork.js";
 import { countDrafts } from "./shading.js";
 import { base, scaleOf, select, selectedIn, shadeBy, shown, steered } from "./steering-state.js";
@@ -21,37 +21,43 @@ export function Sides() {
   const words = [...(strength === null ? [] : [`strength ${strength.toFixed(2)}`]), ...stackWords(stack)];
   const isSteered = (strength ?? 0) > 0 || Object.keys(stack).length > 0;
   const hasTokens = runs.length > 0;
+  const isExplained = hasTokens || promptRuns.length > 0;
   return (
     <>
       <p class="verdict" role="status">
         {verdict(fork, isSteered)}
       </p>
-      <div class="columns">
-        <AnswerColumn kind="base" title="Base, strength 0" answer={left}>
-          <ForkedText text={left?.text ?? ""} forkAt={forkRun?.startsAt ?? fork.at} />
-        </AnswerColumn>
-        <AnswerColumn
-          kind="steered"
-          title={words.length === 0 ? "Steered, by nothing yet" : `Steered, ${words.join(", ")}`}
-          answer={right}
-        >
-          {hasTokens ? (
-            <TokenText
-              label="Tokens of the steered answer"
-              runs={runs}
-              by={shadeBy.value}
-              scale={scaleOf(runs)}
-              forkAt={forkRun?.index ?? null}
-              selected={selectedIn("output")}
-              onSelect={(at) => select("output", at)}
-            />
-          ) : (
-            <ForkedText text={right?.text ?? ""} forkAt={fork.at} />
-          )}
-          <Drafts answer={right} />
-        </AnswerColumn>
+      <div class={isExplained ? "sides" : ""}>
+        <div class="sides-texts">
+          <div class="columns">
+            <AnswerColumn kind="base" title="Base, strength 0" answer={left}>
+              <ForkedText text={left?.text ?? ""} forkAt={forkRun?.startsAt ?? fork.at} />
+            </AnswerColumn>
+            <AnswerColumn
+              kind="steered"
+              title={words.length === 0 ? "Steered, by nothing yet" : `Steered, ${words.join(", ")}`}
+              answer={right}
+            >
+              {hasTokens ? (
+                <TokenText
+                  label="Tokens of the steered answer"
+                  runs={runs}
+                  by={shadeBy.value}
+                  scale={scaleOf([...runs, ...promptRuns])}
+                  forkAt={forkRun?.index ?? null}
+                  selected={selectedIn("output")}
+                  onSelect={(at) => select("output", at)}
+                />
+              ) : (
+                <ForkedText text={right?.text ?? ""} forkAt={fork.at} />
+              )}
+              <Drafts answer={right} />
+            </AnswerColumn>
+          </div>
+          <PromptTokens runs={runs} promptRuns={promptRuns} />
+        </div>
+        {isExplained ? <Inspector runs={runs} promptRuns={promptRuns} /> : null}
       </div>
-      {hasTokens || promptRuns.length > 0 ? <Explanation runs={runs} promptRuns={promptRuns} /> : null}
     </>
   );
 }

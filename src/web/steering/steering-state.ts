@@ -1,12 +1,22 @@
 import { computed, signal } from "@preact/signals";
-import { settings, strengthOf } from "../sampling.js";
+import { maxStrength, settings, strengthOf } from "../sampling.js";
 import { drawSeed, samplingBody } from "../sampling-fields.js";
 import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
 import { knownOf, type LayerRange, steeringBody, type VectorStack } from "../vector-stack.js";
 import { type Answer, isRunning } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
-import { isVectorShade, type ShadeBy, type ShadingScale, shadedValue, shadingScale, signedScale } from "./shading.js";
+import {
+  type GainSizes,
+  isVectorShade,
+  largestGains,
+  noGains,
+  type ShadeBy,
+  type ShadingScale,
+  scaleTo,
+  shadedValue,
+  signedScale,
+} from "./shading.js";
 import type { TokenRun } from "./token-runs.js";
 
 export const prompt = signal("Give three tips for staying healthy.");
@@ -40,6 +50,17 @@ export const shadeBy = computed<ShadeBy>(() =>
 
 export function chooseShading(by: ShadeBy): void {
   chosenShading.value = by;
+}
+
+/** The largest gains of a model so far, at strength 1: axes and shades are for all of its runs alike. */
+const gainSizes = signal<{ readonly model: string; readonly sizes: GainSizes }>({ model: "", sizes: noGains });
+
+/** What the gains of a layer are drawn up to, whatever the strength. */
+export const gainAxis = computed(() => gainSizes.value.sizes.layer * maxStrength);
+
+function heedGains({ tokens, promptExplanation }: Answer, model: string, strength: number): void {
+  const known = gainSizes.value.model === model ? gainSizes.value.sizes : noGains;
+  gainSizes.value = { model, sizes: largestGains([...tokens, ...promptExplanation], strength, known) };
 }
 
 /** The token whose own numbers are shown. */
@@ -105,7 +126,10 @@ export async function run(): Promise<void> {
   const isSteered = (adapterStrength ?? 0) > 0 || Object.keys(stack.value).length > 0;
   const adapter = adapterStrength === null ? null : { strength: adapterStrength, layers: layers.value };
   const steering = steeringBody(adapter, stack.value, isSteered);
-  const askSteered = askChat(access.value, { ...question, ...steering }, own.signal, show(steered));
+  const askSteered = askChat(access.value, { ...question, ...steering }, own.signal, (answer) => {
+    show(steered)(answer);
+    if (stopping === own) heedGains(answer, model.id, adapterStrength ?? 0);
+  });
   const answers = await Promise.all([askSteered, askBase(question, model, own.signal, show(base))]);
   if (stopping !== own) return;
   const problem = answers.find((answer) => answer.problem !== null)?.problem ?? null;
@@ -146,7 +170,9 @@ export function select(where: "prompt" | "output", at: number | null): void {
   selected.value = at === null ? null : { where, at };
 }
 
+/** One scale for prompt and answer, and, but for vectors, for every strength: the same shade is the same value. */
 export function scaleOf(runs: readonly TokenRun[]): ShadingScale {
-  const values = runs.map((run) => shadedValue(run, shadeBy.value));
-  return isVectorShade(shadeBy.value) ? signedScale(values) : shadingScale(values);
+  const by = shadeBy.value;
+  if (isVectorShade(by)) return signedScale(runs.map((run) => shadedValue(run, by)));
+  return scaleTo(by === "gain" ? gainSizes.value.sizes.token * maxStrength : 1);
 }

@@ -7,7 +7,7 @@ import "../parts/wide-view.css";
 export function SteeringView() {
   const ready = watched.value !== null;
   return (
-    <div class="wide">
+    <div class="wide widest">
       <h1>What steering does</h1>
       <p class="lead">
         One frozen model answers twice from the same random seed. Left as it is; right with an adapter that picks what
