@@ -5,6 +5,7 @@ import { modelOf, models, phase, vectors, vectorsOfRoot } from "../session.js";
 import { readShareFragment, type SharedPrompt, shareFragment } from "../share-link.js";
 import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
+import { chatAddress } from "./chat-address.js";
 import { current, currentId, openWith, running } from "./chat-state.js";
 import { draft } from "./composer-draft.js";
 import { type AssistantMessage, type Message, sentMessages } from "./conversation.js";
@@ -59,8 +60,6 @@ export function startSharedLinks(): void {
 function openShared(): void {
   const prompt = readShareFragment(location.hash);
   if (prompt === null) return;
-  // A reload must not fill in again what has been changed since.
-  history.replaceState(null, "", "#/chat");
   const before = opened.value?.before ?? settings.value;
   settings.value = {
     model: prompt.model,
@@ -70,6 +69,8 @@ function openShared(): void {
     sampling: prompt.sampling,
   };
   openWith(prompt.messages.slice(0, -1).map((message, at) => messageOf(message, at, prompt)));
+  // A reload must not fill in again what has been changed since.
+  history.replaceState(null, "", chatAddress());
   opened.value = { prompt, before, conversation: currentId.value };
   draft.value = prompt.messages.at(-1)?.content ?? "";
 }
