@@ -15,6 +15,15 @@ def post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{server.rstrip('/')}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
     )
+    return _answer_to(server, path, request)
+
+
+def get(server: str, path: str) -> dict[str, Any]:
+    """What the server lists. Raises DataError with what the server said."""
+    return _answer_to(server, path, urllib.request.Request(f"{server.rstrip('/')}{path}"))
+
+
+def _answer_to(server: str, path: str, request: urllib.request.Request) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(request, timeout=600) as response:
             return json.load(response)

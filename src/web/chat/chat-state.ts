@@ -40,7 +40,8 @@ export function newConversation(): void {
   currentId.value = null;
 }
 
-export async function send(text: string): Promise<void> {
+/** @param seed null: as set, or drawn. */
+export async function send(text: string, seed: number | null = null): Promise<void> {
   const content = text.trim();
   if (content === "" || running.value !== null) return;
   const known = current.value;
@@ -53,7 +54,8 @@ export async function send(text: string): Promise<void> {
     removed: [],
   };
   currentId.value = conversation.id;
-  await answerTo({ ...conversation, messages: [...conversation.messages, questionOf(content)] });
+  const asked = { ...conversation, messages: [...conversation.messages, questionOf(content)] };
+  await answerTo(asked, seed === null ? null : { seed, before: null });
 }
 
 /** Asks again for the last answer, failed or not. */

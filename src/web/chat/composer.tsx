@@ -34,33 +34,43 @@ export function Composer() {
     >
       <AnswerAgain />
       <ContextMeter />
-      <label class="visually-hidden" for="message">
-        Message
-      </label>
-      <textarea
-        id="message"
-        ref={box}
-        rows={1}
-        placeholder="Ask something"
-        enterkeyhint="send"
-        value={draft.value}
-        aria-describedby="message-keys"
-        onInput={(event) => {
-          draft.value = event.currentTarget.value;
-        }}
-        onKeyDown={(event) => {
-          // An input method's own Enter chooses a word.
-          if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-            event.preventDefault();
-            submit();
-          }
-          if (event.key === "Escape" && busy) stop();
-        }}
-      />
-      <span id="message-keys" class="visually-hidden">
-        Enter sends, Shift and Enter begins a new line, Escape stops an answer.
-      </span>
-      {isNarrow.value && model !== null ? <Dials model={model} /> : null}
+      <div class="composer-text">
+        <label class="visually-hidden" for="message">
+          Message
+        </label>
+        <textarea
+          id="message"
+          ref={box}
+          rows={1}
+          placeholder="Ask something"
+          enterkeyhint="send"
+          value={draft.value}
+          aria-describedby="message-keys"
+          onInput={(event) => {
+            draft.value = event.currentTarget.value;
+          }}
+          onKeyDown={(event) => {
+            // An input method's own Enter chooses a word.
+            if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+              event.preventDefault();
+              submit();
+            }
+            if (event.key === "Escape" && busy) stop();
+          }}
+        />
+        <span id="message-keys" class="visually-hidden">
+          Enter sends, Shift and Enter begins a new line, Escape stops an answer.
+        </span>
+        {busy ? (
+          <button key="stop" type="button" class="primary stop" onClick={stop}>
+            Stop
+          </button>
+        ) : (
+          <button type="submit" class="primary" disabled={draft.value.trim() === "" || model === null}>
+            Send
+          </button>
+        )}
+      </div>
       <div class="composer-foot">
         <ModelSelect
           id="model"
@@ -77,15 +87,7 @@ export function Composer() {
             settings.value = { ...settings.value, strength };
           }}
         />
-        {busy ? (
-          <button key="stop" type="button" class="primary stop" onClick={stop}>
-            Stop
-          </button>
-        ) : (
-          <button type="submit" class="primary" disabled={draft.value.trim() === "" || model === null}>
-            Send
-          </button>
-        )}
+        {isNarrow.value && model !== null ? <Dials model={model} /> : null}
       </div>
     </form>
   );

@@ -1,6 +1,6 @@
 import { models } from "../session.js";
 
-/** All served models; each base with its adapters. */
+/** All served models; what steers comes first, as a narrow page cuts the rest off. */
 export function ModelSelect({
   id,
   label = "Model",
@@ -24,7 +24,7 @@ export function ModelSelect({
         {models.value.length === 0 ? <option value="">no model yet</option> : null}
         {models.value.map((model) => (
           <option key={model.id} value={model.id}>
-            {model.id}
+            {model.adapter === null ? model.id : `${model.adapter} on ${model.root}`}
           </option>
         ))}
       </select>

@@ -1,4 +1,4 @@
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
 import { stackWords } from "../vector-stack.js";
 import type { Answer } from "../wire/answer.js";
@@ -22,9 +22,15 @@ export function Sides() {
   const isSteered = (strength ?? 0) > 0 || Object.keys(stack).length > 0;
   const hasTokens = runs.length > 0;
   const isExplained = hasTokens || promptRuns.length > 0;
+  const top = useRef<HTMLParagraphElement>(null);
+  useEffect(() => {
+    // On a phone the first run would write where nobody looks.
+    const place = top.current?.getBoundingClientRect().top ?? 0;
+    if (place > innerHeight * 0.7) top.current?.scrollIntoView();
+  }, []);
   return (
     <>
-      <p class="verdict" role="status">
+      <p class="verdict" role="status" ref={top}>
         {verdict(fork, isSteered)}
       </p>
       <div class={isExplained ? "sides" : ""}>
