@@ -14,6 +14,8 @@ export interface Operation {
   readonly query?: readonly string[];
   /** Of a JSON body: the schema that checks it. */
   readonly request?: z.ZodType;
+  /** A JSON body to begin with: without `model`, so that whoever tries it asks what is served. */
+  readonly example?: object;
   /** What a body of another content type is. */
   readonly otherRequests?: Readonly<Record<string, string>>;
   /** Of a JSON response: the schema that types it. */

@@ -38,6 +38,9 @@ function listModels({ deps: { registry, startedAt } }: Call) {
   return modelList(registry.models, startedAt);
 }
 
+/** What examples name that cannot do without: the model that comes with the server. */
+const shipped = "SmolLM2-135M-Instruct";
+
 /**
  * Everything that this server answers to. Router, access check, the document of the interface and docs/api.md's list go
  * by it.
@@ -47,6 +50,7 @@ export const routes: readonly Route[] = [
     name: "createChatCompletion",
     summary: "Answers a conversation.",
     request: chatCompletionRequestSchema,
+    example: { messages: [{ role: "user", content: "Give three tips for staying healthy." }], max_tokens: 60, seed: 1 },
     response: chatCompletionSchema,
     event: chatCompletionChunkSchema,
     failures: generating,
@@ -56,6 +60,7 @@ export const routes: readonly Route[] = [
     name: "createCompletion",
     summary: "Goes on from a text, or from several.",
     request: completionRequestSchema,
+    example: { prompt: "Once upon a time", max_tokens: 40, seed: 1 },
     response: completionSchema,
     event: completionChunkSchema,
     failures: generating,
@@ -65,6 +70,7 @@ export const routes: readonly Route[] = [
     name: "createResponse",
     summary: "Answers a conversation, in OpenAI's newer form; nothing is stored.",
     request: responseRequestSchema,
+    example: { input: "Give three tips for staying healthy.", max_output_tokens: 60, seed: 1 },
     response: responseSchema,
     event: responseEventSchema,
     failures: generating,
@@ -74,6 +80,7 @@ export const routes: readonly Route[] = [
     name: "countInputTokens",
     summary: "How many tokens the input of a response has.",
     request: responseRequestSchema,
+    example: { input: "Give three tips for staying healthy." },
     response: text.inputTokensSchema,
     failures: aboutModels,
     handle: async ({ body, deps }) => respondWithText(text.inputTokens(await body()), deps),
@@ -125,6 +132,7 @@ export const routes: readonly Route[] = [
     name: "tokenize",
     summary: "The tokens of a text, or of a conversation as the chat template writes it.",
     request: text.tokenizeRequestSchema,
+    example: { prompt: "Steer, do not retrain." },
     response: text.tokenizeResponseSchema,
     failures: aboutModels,
     handle: async ({ body, deps }) => respondWithText(text.tokenize(await body()), deps),
@@ -133,6 +141,7 @@ export const routes: readonly Route[] = [
     name: "detokenize",
     summary: "The text of tokens.",
     request: text.detokenizeRequestSchema,
+    example: { tokens: [42, 43, 44] },
     response: text.detokenizeResponseSchema,
     failures: aboutModels,
     handle: async ({ body, deps }) => respondWithText(text.detokenize(await body()), deps),
@@ -141,6 +150,7 @@ export const routes: readonly Route[] = [
     name: "applyTemplate",
     summary: "A conversation as the chat template writes it.",
     request: text.applyTemplateRequestSchema,
+    example: { messages: [{ role: "user", content: "Hi" }] },
     response: text.applyTemplateResponseSchema,
     failures: aboutModels,
     handle: async ({ body, deps }) => respondWithText(text.applyTemplate(await body()), deps),
@@ -219,6 +229,7 @@ export const routes: readonly Route[] = [
     name: "addAdapter",
     summary: "Serves one more adapter: of a path inside the adapters folder, or sent along. For operators.",
     request: adapters.addedAdapterSchema,
+    example: { model: shipped, name: "mine", path: "mine" },
     otherRequests: {
       "multipart/form-data": "The fields model, name and sha256, and the adapter's files (docs/adapters.md).",
     },
@@ -257,6 +268,7 @@ export const routes: readonly Route[] = [
     name: "addVector",
     summary: "Makes a control vector of two sides, or takes one in that is sent along. For operators.",
     request: vectorWire.makeVectorSchema,
+    example: { model: shipped, name: "sailor", positive: "a pirate", negative: "an ordinary person", sweep: false },
     otherRequests: { "multipart/form-data": "The fields model and name, and a .gguf file (docs/vectors.md)." },
     response: vectorWire.madeVectorSchema,
     event: vectorWire.vectorEventSchema,
@@ -285,6 +297,7 @@ export const routes: readonly Route[] = [
     name: "renameVector",
     summary: "Gives one that was made or sent here another name; requests that have it keep it. For operators.",
     request: vectorWire.renameVectorSchema,
+    example: { name: "sailor" },
     response: vectorWire.vectorSchema,
     meaning: "The vector under its new name.",
     failures: aboutModels,
@@ -310,6 +323,7 @@ export const routes: readonly Route[] = [
     name: "compare",
     summary: "Two answers to one prompt, side by side.",
     request: compareSchema,
+    example: { prompt: "How do I make tea?", contestants: [shipped, `${shipped}:novelist`], max_tokens: 60, seed: 1 },
     event: arenaAnswers.comparisonFrameSchema,
     meaning: "Frames of both sides as they come (docs/arena.md).",
     failures: aboutModels,
@@ -319,6 +333,7 @@ export const routes: readonly Route[] = [
     name: "startBattle",
     summary: "Two answers at equal pace, without names.",
     request: battleSchema,
+    example: { prompt: "How do I make tea?", max_tokens: 60 },
     event: arenaAnswers.battleFrameSchema,
     meaning: "Frames, the last with the ballot (docs/arena.md).",
     failures: aboutModels,
@@ -328,6 +343,7 @@ export const routes: readonly Route[] = [
     name: "vote",
     summary: "One vote of whoever has read both answers; tells the names.",
     request: voteSchema,
+    example: { ballot: "of the battle's last frame", winner: "left" },
     response: arenaAnswers.battleRecordSchema,
     meaning: "The battle's record.",
     failures: [404],

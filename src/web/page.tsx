@@ -66,6 +66,9 @@ export function Page() {
             </a>
           ))}
         </nav>
+        <a class="api" href="./docs">
+          API
+        </a>
         <ThemeSwitch />
       </header>
       <ServerNotice />

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { pathTemplate } from "../../src/server/page/openapi-document.js";
+import { routes } from "../../src/server/routes.js";
 import { buildApp } from "../server/build-app.js";
 import { openTestModel } from "./open-test-model.js";
 import { checked, checkTraffic, ownDocument } from "./own-document.js";
@@ -62,14 +63,14 @@ describe("the server's description of itself", () => {
     expect(served.info.version).toMatch(/^\d+\.\d+\.\d+/);
     expect(served.paths).toEqual(ownDocument.paths);
     expect(served.components).toEqual(ownDocument.components);
-    const routes = buildApp()
+    const answered = buildApp()
       .app.routes.filter(({ method }) => method !== "ALL")
       .map(({ method, path }) => `${method} ${pathTemplate(path)}`);
     const described = Object.entries(served.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
     const page = ["GET /", "GET /favicon.ico", "GET /assets/*", "GET /openapi.json", "GET /docs", "GET /docs/{file}"];
-    expect(new Set(routes)).toEqual(new Set([...described, ...page]));
+    expect(new Set(answered)).toEqual(new Set([...described, ...page]));
   });
 
   it("has references that lead somewhere", () => {
@@ -98,12 +99,27 @@ describe("the server's description of itself", () => {
     expect(() => checkTraffic(body)).toThrow(/accepted request/);
   });
 
+  it("has an example for every JSON body that its own check takes, and those that write text are answered", async () => {
+    const withBody = routes.flatMap(({ path, operation }) =>
+      operation?.request === undefined ? [] : [{ path, ...operation, request: operation.request }],
+    );
+    expect(withBody.length).toBeGreaterThan(10);
+    for (const { name, request, example } of withBody) {
+      expect([name, request.safeParse(example).error?.issues ?? []]).toEqual([name, []]);
+    }
+    // Of the others, some name the shipped model, some change what is served.
+    for (const { path, example } of withBody.filter(({ path }) => !/adapters|vectors|arena|compare/.test(path))) {
+      expect([path, (await server.post(path, example as object)).status]).toEqual([path, 200]);
+    }
+  });
+
   it("can be browsed at /docs, with nothing from elsewhere", async () => {
     const page = await server.exchange("/docs");
     expect(page.headers["content-type"]).toContain("text/html");
     expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
     const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file]) => file ?? "");
-    const own = files.filter((file) => !file.startsWith("data:"));
+    const own = files.filter((file) => !file.startsWith("data:") && file !== "./");
+    expect(files).toContain("./");
     expect(own).toHaveLength(3);
     for (const file of own) {
       expect(file).toMatch(/^docs\//);

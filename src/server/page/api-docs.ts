@@ -22,6 +22,8 @@ const page = `<!doctype html>
 <link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>
+<p style="max-width: 1460px; margin: 1rem auto 0; padding: 0 20px; font: 1rem system-ui, sans-serif">
+<a href="./" style="color: #c8742c">← toast-serve</a></p>
 <div id="interface"></div>
 <script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script>
@@ -29,8 +31,9 @@ const page = `<!doctype html>
 </html>
 `;
 
-/** No validator badge, which would be a picture from another host; addresses relative to where the page is. */
-const startScript = `SwaggerUIBundle({
+/** Dark where the reader's system is; no validator badge, which would be a picture from another host; addresses relative to where the page is. */
+const startScript = `document.documentElement.classList.toggle("dark-mode", matchMedia("(prefers-color-scheme: dark)").matches);
+SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#interface",
   validatorUrl: null,

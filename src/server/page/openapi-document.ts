@@ -26,6 +26,20 @@ const failureTexts: Readonly<Record<number, string>> = {
   503: "The server is loading or shutting down: try again after `retry-after` seconds.",
 };
 
+/** What operations are for, and how their paths begin. */
+const groups: readonly (readonly [tag: string, starts: readonly string[]])[] = [
+  ["Text", ["/v1/chat/", "/v1/completions", "/v1/responses"]],
+  ["Models", ["/v1/models", "/models"]],
+  ["Tokens", ["/tokenize", "/detokenize", "/apply-template", "/tokenizer_info"]],
+  ["Control vectors", ["/v1/vectors"]],
+  ["Adapters", ["/v1/adapters"]],
+  ["Comparing", ["/v1/contestants", "/v1/compare", "/v1/arena"]],
+  ["Server", ["/props", "/version", "/livez", "/readyz", "/health", "/metrics"]],
+];
+
+/** Where a server wants keys. */
+const security = { key: { type: "http", scheme: "bearer", description: "Where the server wants keys." } };
+
 /**
  * The interface in OpenAPI 3.1, made from the table of routes and the schemas that check requests and type answers; so
  * it cannot tell of a field that is not read, nor miss a route.
@@ -48,8 +62,14 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
         "Steered language generation behind OpenAI's interface. Fields that are not listed are ignored; listed ones that cannot be honoured are refused by name.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
+    tags: groups.map(([name]) => ({ name })),
+    // Without keys, or with one.
+    security: [{}, { key: [] }],
     paths,
-    components: { schemas: { ...schemasOf(requestSchemas, "input"), ...schemasOf(responseSchemas, "output") } },
+    components: {
+      securitySchemes: security,
+      schemas: { ...schemasOf(requestSchemas, "input"), ...schemasOf(responseSchemas, "output") },
+    },
   };
 }
 
@@ -58,12 +78,30 @@ export function pathTemplate(path: string): string {
   return path.replace(/:(\w+)(\{.+\})?/g, "{$1}");
 }
 
+/** @throws Error for a path that belongs to no group. */
+function groupOf(path: string): string {
+  const group = groups.find(([, starts]) => starts.some((start) => path.startsWith(start)));
+  if (group === undefined) throw new Error(`${path} is in no group of operations`);
+  return group[0];
+}
+
 function operationObject(operation: Operation, path: string, edge: readonly number[]): object {
-  const { name, summary, query = [], request, otherRequests, response, textResponse, event, unavailable } = operation;
+  const {
+    name,
+    summary,
+    query = [],
+    request,
+    example,
+    otherRequests,
+    response,
+    textResponse,
+    event,
+    unavailable,
+  } = operation;
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => parameter("path", name));
   const parameters = [...inPath, ...query.map((name) => parameter("query", name))];
   const bodies = {
-    ...jsonContent(request),
+    ...jsonContent(request, example),
     ...Object.fromEntries(
       Object.entries(otherRequests ?? {}).map(([type, description]) => [
         type,
@@ -78,6 +116,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
     event === undefined || response === undefined ? "The answer." : "The answer; with `stream: true` its events.";
   return {
     operationId: name,
+    tags: [groupOf(path)],
     summary,
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(hasBody ? { requestBody: { required: true, content: bodies } } : {}),
@@ -105,8 +144,9 @@ function parameter(place: "path" | "query", name: string): object {
   return { name, in: place, required: place === "path", schema: { type: "string" } };
 }
 
-function jsonContent(schema: z.ZodType | undefined): object {
-  return schema === undefined ? {} : { "application/json": { schema: reference(schema) } };
+function jsonContent(schema: z.ZodType | undefined, example?: object): object {
+  if (schema === undefined) return {};
+  return { "application/json": { schema: reference(schema), ...(example === undefined ? {} : { example }) } };
 }
 
 /** @throws Error for a schema that was not registered by a name. */

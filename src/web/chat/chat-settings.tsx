@@ -56,6 +56,10 @@ export function ChatSettings() {
           <dd>{model.layers}</dd>
           <dt>Licence</dt>
           <dd>{model.licence ?? "not stated"}</dd>
+          <dt>API</dt>
+          <dd>
+            <a href="./docs">all that can be asked</a>
+          </dd>
         </dl>
       )}
     </div>
