@@ -16,6 +16,8 @@ afterAll(async () => {
 describe("the interface at /docs", { retry: 0 }, () => {
   it("is linked from the page and back, and its first operation is answered as it stands", async () => {
     const page = await scripted.visit("", { dark: true });
+    // The description of a body is long, and takes a busy machine its time to draw.
+    page.setDefaultTimeout(60_000);
     await page.getByRole("link", { name: "API", exact: true }).click();
     const first = page.locator(".opblock").first();
     await first.locator(".opblock-summary-control").click();
@@ -24,7 +26,7 @@ describe("the interface at /docs", { retry: 0 }, () => {
       first.getByRole("button", { name: "Execute" }).click(),
     ]);
     expect(answer.status()).toBe(200);
-    expect(await answer.json()).toMatchObject({ choices: [{ message: { content: "I am alpaca" } }] });
+    expect(await answer.json()).toMatchObject({ choices: [{ message: { content: "I am plain" } }] });
     expect(await page.locator("html").evaluate((root) => getComputedStyle(root).backgroundColor)).toMatch(
       /^rgb\(\d\d?, \d\d?, \d\d?\)$/,
     );
