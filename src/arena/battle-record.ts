@@ -106,12 +106,18 @@ export function charactersOf({ text }: BattleSide): number | null {
 
 /** @throws ToastError `invalid_request`, naming the key at fault as the file has it. */
 export function recordFromWire(value: unknown, where: string): BattleRecord {
-  const parsed = recordSchema.safeParse(renameKeys(value, camelCase));
+  const parsed = recordSchema.safeParse(renameKeys(value, camelCase), { reportInput: true });
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = issue?.path.map((part) => snakeCase(String(part))).join(".") ?? "";
   const subject = path === "" ? "the record" : `'${path}'`;
-  throw new ToastError("invalid_request", `${where}: ${subject} is not right: ${issue?.message ?? "invalid"}.`);
+  throw new ToastError("invalid_request", `${where}: ${subject} ${faultOf(issue)}.`);
+}
+
+/** What is wrong with a field, without the words of the library that found it. */
+function faultOf(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code !== "invalid_type") return "does not hold what a record has there (docs/arena.md)";
+  return issue.input === undefined ? "is missing" : `must be of type ${issue.expected}`;
 }
 
 /** A value as {@link toWire} writes it. */

@@ -136,6 +136,7 @@ async function run(flags: AbFlags, terminal: Terminal, stop: AbortSignal): Promi
   }
   const prompts = await readPromptSet(flags.prompts, flags.limit ?? null);
   const verdicts = flags.verdicts === undefined ? null : await readVerdicts(flags.verdicts);
+  if (verdicts !== null) tellStrayVerdicts([...verdicts.keys()], prompts, terminal);
   const progress = progressLine(terminal, "Comparing");
   const words = [flags.left, flags.right, ...(flags.judge === undefined ? [] : [flags.judge])];
   const { opened, close } = await openContestants(words, flags, terminal, (stage) => progress.update(stage, 0));
@@ -250,6 +251,23 @@ function tableOf(items: readonly RatedItem[]): readonly string[] {
     `Places: first or left ${left}, second or right ${right} (p ${pValue(p)}).`,
     ...board.notes,
   ];
+}
+
+/** @throws ToastError `invalid_option` when no verdict is on any of the prompts. */
+function tellStrayVerdicts(ids: readonly string[], prompts: BatchPlan["prompts"], terminal: Terminal): void {
+  const known = new Set(prompts.map(({ id }) => id));
+  const stray = ids.filter((id) => !known.has(id));
+  if (stray.length === 0) return;
+  const message = `${stray.length} of ${ids.length} verdicts are on none of the ${prompts.length} prompts: ${someOf(stray)}`;
+  if (stray.length === ids.length) {
+    throw new ToastError("invalid_option", `${message}. The prompts are called ${someOf([...known])}.`);
+  }
+  terminal.err(`${message}.`);
+}
+
+function someOf(names: readonly string[]): string {
+  const shown = names.slice(0, 5).map((name) => `'${name}'`);
+  return `${shown.join(", ")}${names.length > shown.length ? " …" : ""}`;
 }
 
 function judgeOf(judge: BatchContestant | undefined): BatchPlan["judge"] {

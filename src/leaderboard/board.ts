@@ -37,6 +37,7 @@ export interface Pair {
   readonly wins: number;
   readonly losses: number;
   readonly ties: number;
+  readonly bothBad: number;
   readonly winRate: number | null;
   readonly signTestP: number | null;
   readonly lengthControlledWinRate: number | null;
@@ -55,7 +56,7 @@ export function meetingOf(pairs: readonly Pair[], row: string, column: string): 
   const pair = pairs.find(({ a, b }) => (a === row && b === column) || (a === column && b === row));
   if (pair === undefined) return null;
   const winRate = pair.winRate === null || pair.a === row ? pair.winRate : 1 - pair.winRate;
-  return { winRate, battles: pair.wins + pair.losses + pair.ties, separable: pair.separable };
+  return { winRate, battles: pair.wins + pair.losses + pair.ties + pair.bothBad, separable: pair.separable };
 }
 
 /** @returns round tick values that cover the range, at most about `count` of them. */

@@ -10,6 +10,8 @@ interface SamplingField {
   readonly max: number;
   readonly step: number;
   readonly start: number | null;
+  /** What an empty field means where the model recommends nothing. */
+  readonly otherwise: string;
 }
 
 export type SamplingName =
@@ -32,8 +34,18 @@ export const samplingFields: readonly SamplingField[] = [
     max: 2,
     step: 0.1,
     start: null,
+    otherwise: "1",
   },
-  { name: "top_p", label: "Top p", hint: "share of the likelihood kept", min: 0, max: 1, step: 0.05, start: null },
+  {
+    name: "top_p",
+    label: "Top p",
+    hint: "share of the likelihood kept",
+    min: 0,
+    max: 1,
+    step: 0.05,
+    start: null,
+    otherwise: "1",
+  },
   {
     name: "top_k",
     label: "Top k",
@@ -42,8 +54,18 @@ export const samplingFields: readonly SamplingField[] = [
     max: 1000,
     step: 1,
     start: null,
+    otherwise: "0",
   },
-  { name: "min_p", label: "Min p", hint: "least share of the likeliest", min: 0, max: 0.99, step: 0.01, start: null },
+  {
+    name: "min_p",
+    label: "Min p",
+    hint: "least share of the likeliest",
+    min: 0,
+    max: 0.99,
+    step: 0.01,
+    start: null,
+    otherwise: "0",
+  },
   {
     name: "max_tokens",
     label: "Max tokens",
@@ -52,6 +74,7 @@ export const samplingFields: readonly SamplingField[] = [
     max: 1_000_000,
     step: 1,
     start: 256,
+    otherwise: "no limit",
   },
   {
     name: "seed",
@@ -61,6 +84,7 @@ export const samplingFields: readonly SamplingField[] = [
     max: 4_294_967_295,
     step: 1,
     start: null,
+    otherwise: "random",
   },
   {
     name: "presence_penalty",
@@ -70,6 +94,7 @@ export const samplingFields: readonly SamplingField[] = [
     max: 2,
     step: 0.1,
     start: null,
+    otherwise: "0",
   },
   {
     name: "frequency_penalty",
@@ -79,6 +104,7 @@ export const samplingFields: readonly SamplingField[] = [
     max: 2,
     step: 0.1,
     start: null,
+    otherwise: "0",
   },
   {
     name: "repetition_penalty",
@@ -88,6 +114,7 @@ export const samplingFields: readonly SamplingField[] = [
     max: 10,
     step: 0.05,
     start: null,
+    otherwise: "1",
   },
 ];
 

@@ -70,6 +70,12 @@ export interface Leaderboard {
   readonly notes: readonly string[];
 }
 
+/** With fewer battles a single long answer decides what would be at equal length. */
+const fewestForLength = 30;
+
+/** Of more pairs only the number is told. */
+const mostNamed = 3;
+
 /** The mean rating of a group. */
 const meanRating = 1000;
 
@@ -97,7 +103,8 @@ export function leaderboardOf(
       ? names.map((): Interval => ({ low: 0, high: 0 }))
       : bootstrapIntervals(counts, groups, fit, { rounds, seed, confidence });
   const measured = proper.flatMap((match) => measure(match, numberOf));
-  const lengthControlled = fitLengthControlled(measured, names.length, groups);
+  const lengthControlled =
+    measured.length < fewestForLength ? null : fitLengthControlled(measured, names.length, groups);
   const controlled = new Set(measured.flatMap(({ first, second }) => [first, second]));
   const standings = names
     .map((name, number): Standing => {
@@ -138,7 +145,7 @@ export function leaderboardOf(
     notes: notesOf(standings, pairings, position, {
       matches: proper.length,
       corrected: fit.kind === "corrected",
-      lengthCorrected: lengthControlled?.kind === "corrected",
+      lengthControlled: lengthControlled !== null,
       measured: measured.length,
     }),
   };
@@ -266,7 +273,7 @@ function notesOf(
   standings: readonly Standing[],
   pairings: readonly Pairing[],
   position: PositionBias,
-  facts: { matches: number; corrected: boolean; lengthCorrected: boolean; measured: number },
+  facts: { matches: number; corrected: boolean; lengthControlled: boolean; measured: number },
 ): readonly string[] {
   const notes: string[] = [];
   if (facts.matches === 0) return ["There are no votes yet."];
@@ -292,16 +299,23 @@ function notesOf(
       "Some contestants never scored against others, so one tie more is counted in every pair that met; the ratings are finite by that only.",
     );
   }
-  if (facts.lengthCorrected) {
+  if (!facts.lengthControlled && facts.measured > 0) {
     notes.push(
-      "The length-controlled figures are finite only by one tie more in every pair and a weak prior on the effect of length.",
+      facts.measured < fewestForLength
+        ? `Nothing is said of answers of equal length: that takes ${fewestForLength} battles whose answers are known.`
+        : "Nothing is said of answers of equal length: in these votes length and strength cannot be told apart.",
     );
   }
-  if (facts.measured < facts.matches && facts.measured > 0) {
+  if (facts.lengthControlled && facts.measured < facts.matches) {
     notes.push(`Length control uses the ${facts.measured} of ${facts.matches} battles whose answers are known.`);
   }
-  for (const { a, b, separable } of pairings) {
-    if (!separable) notes.push(`${a} and ${b} are not separable: their intervals overlap.`);
+  const unsure = pairings.filter(({ separable }) => !separable);
+  if (unsure.length > 0) {
+    const which =
+      unsure.length > mostNamed
+        ? `${unsure.length} of the ${pairings.length} pairs that met`
+        : unsure.map(({ a, b }) => `${a} and ${b}`).join("; ");
+    notes.push(`Not separable, as their intervals overlap: ${which}.`);
   }
   if (position.p < 0.05) {
     const favoured = position.left > position.right ? "left (or first)" : "right (or second)";

@@ -17,7 +17,6 @@ export interface LengthControlledFit {
   readonly strengths: Float64Array;
   /** Log-odds that a much longer answer wins by its length alone; negative: shorter ones are preferred. */
   readonly lengthEffect: number;
-  readonly kind: "exact" | "corrected";
 }
 
 /**
@@ -26,9 +25,8 @@ export interface LengthControlledFit {
  * contestants that is the logistic regression of AlpacaEval 2 without its term for an instruction's difficulty, which
  * needs many models' answers to be known; for more it is Chatbot Arena's style control with length as the style.
  *
- * Where no finite maximum exists, each pair that met gets one tie at equal length more, and φ a standard normal prior.
- *
- * @returns null when lengths never differ from their pair's mean: then length and strength cannot be told apart.
+ * @returns null where length and strength cannot be told apart: lengths never differ from their pair's mean, or the
+ *   votes have no finite maximum, which a prior would only hide.
  * @see Dubois et al., "Length-Controlled AlpacaEval", arXiv 2404.04475.
  */
 export function fitLengthControlled(
@@ -44,12 +42,7 @@ export function fitLengthControlled(
     score,
     length: Math.tanh(lengthDifference / scale),
   }));
-  const exact = newton(rows, contestants, groups, 0);
-  if (exact !== null) return { ...exact, kind: "exact" };
-  const pairs = new Map(rows.map((row) => [`${row.first},${row.second}`, row]));
-  const ties = [...pairs.values()].map(({ first, second }) => ({ first, second, score: 0.5, length: 0 }));
-  const corrected = newton([...rows, ...ties], contestants, groups, 1);
-  return corrected === null ? null : { ...corrected, kind: "corrected" };
+  return newton(rows, contestants, groups);
 }
 
 /** Does not depend on which of a pair is called the first. */
@@ -82,15 +75,10 @@ interface Row {
 const largestLogOdds = 15;
 
 /** @returns null when there is no finite maximum. */
-function newton(
-  rows: readonly Row[],
-  contestants: number,
-  groups: Int32Array,
-  precision: number,
-): Omit<LengthControlledFit, "kind"> | null {
+function newton(rows: readonly Row[], contestants: number, groups: Int32Array): LengthControlledFit | null {
   const size = contestants + 1;
   let values: Float64Array = new Float64Array(size);
-  let likelihood = objective(rows, values, precision);
+  let likelihood = objective(rows, values);
   const step = new Float64Array(size);
   const information = new Float64Array(size * size);
   const add = (row: number, column: number, amount: number) => {
@@ -113,17 +101,15 @@ function newton(
         for (const [column, right] of design) add(row, column, left * right * weight);
       }
     }
-    step[contestants] = at(step, contestants) - precision * at(values, contestants);
-    add(contestants, contestants, precision);
     anchorGroups(information, groups, contestants, size);
     if (!solveInPlace(information, step, size)) return null;
     let factor = 1;
     let next = values.map((value, index) => value + factor * at(step, index));
-    let nextLikelihood = objective(rows, next, precision);
+    let nextLikelihood = objective(rows, next);
     while (nextLikelihood < likelihood - 1e-12 * Math.abs(likelihood) && factor > 1e-6) {
       factor /= 2;
       next = values.map((value, index) => value + factor * at(step, index));
-      nextLikelihood = objective(rows, next, precision);
+      nextLikelihood = objective(rows, next);
     }
     values = next;
     likelihood = nextLikelihood;
@@ -141,8 +127,8 @@ function logOdds(values: Float64Array, first: number, second: number, length: nu
   return at(values, first) - at(values, second) + at(values, values.length - 1) * length;
 }
 
-function objective(rows: readonly Row[], values: Float64Array, precision: number): number {
-  let sum = (-precision / 2) * at(values, values.length - 1) ** 2;
+function objective(rows: readonly Row[], values: Float64Array): number {
+  let sum = 0;
   for (const { first, second, score, length } of rows) {
     const odds = logOdds(values, first, second, length);
     sum += score * logSigmoid(odds) + (1 - score) * logSigmoid(-odds);

@@ -101,7 +101,7 @@ function Judged({ board, report: { items, records } }: { readonly board: Leaderb
       <Findings {...board} />
       <p>
         {board.lengthEffect === null
-          ? "Whether length sways the votes is not known: lengths are not known, or never different."
+          ? "Whether length sways the votes is not known: these votes are too few, or their lengths say the same as they do."
           : `A much longer answer has ${Math.exp(board.lengthEffect).toFixed(2)} times the odds to win.`}
       </p>
       {first === undefined || records.length === 0 || points.length === 0 ? null : (

@@ -3,10 +3,23 @@ import { settings } from "../sampling.js";
 import { access, announcement, heedProblem } from "../session.js";
 import { callJson, callStream } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
+import { field, list } from "../wire/read.js";
 import { asVoid, type Battle, castVote, newBattle, reveal, type Winner, withFrame, withoutVote } from "./battle.js";
 
 export const prompt = signal("Give three tips for staying healthy.");
 export const battle = signal<Battle | null>(null);
+/** How many can be drawn for a battle; null until the server has said so. */
+export const contestants = signal<number | null>(null);
+
+export async function countContestants(): Promise<void> {
+  try {
+    contestants.value = list(field(await callJson(access.value, "/v1/contestants"), "data")).length;
+  } catch {
+    // A battle says then what is wrong.
+    contestants.value = null;
+  }
+}
+
 export const isBusy = computed(() => battle.value?.phase === "answering" || battle.value?.phase === "voting");
 
 let stopping = new AbortController();

@@ -1,7 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
 import { Markdown } from "../parts/markdown.js";
 import { PromptField } from "../parts/prompt-field.js";
-import { battle, isBusy, prompt, start, stop, vote } from "./arena-state.js";
+import { access } from "../session.js";
+import { battle, contestants, countContestants, isBusy, prompt, start, stop, vote } from "./arena-state.js";
 import type { Battle, Winner } from "./battle.js";
 import "../parts/answer-column.css";
 import "../parts/wide-view.css";
@@ -22,6 +23,7 @@ const votes: readonly {
 /** A blind battle: two answers without names, a vote, then the names. */
 export function ArenaView() {
   const now = battle.value;
+  useEffect(() => void countContestants(), [access.value]);
   return (
     <div class="wide">
       <div class="title-row">
@@ -32,28 +34,42 @@ export function ArenaView() {
         Two models answer the same prompt, sides drawn by lot, text shown at equal pace. Say which answer is better; you
         learn afterwards who wrote it. Every vote is a record that is never changed.
       </p>
-      <form
-        class="controls"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void start();
-        }}
-      >
-        <PromptField id="arena-prompt" value={prompt} onSend={() => void start()} />
-        <div class="controls-row end">
-          {now?.phase === "answering" ? (
-            <button type="button" class="primary stop" onClick={stop}>
-              Stop
-            </button>
-          ) : (
-            <button type="submit" class="primary" disabled={isBusy.value || prompt.value.trim() === ""}>
-              {now === null ? "Start a blind battle" : "Next battle"}
-            </button>
-          )}
-        </div>
-      </form>
+      {contestants.value !== null && contestants.value < 2 ? (
+        <p>
+          A battle needs two contestants, and this server has one. Serve another model or an adapter, or name other
+          servers and stacks with <code>--contestants</code>.
+        </p>
+      ) : (
+        <Question />
+      )}
       {now === null ? null : <BattleView battle={now} />}
     </div>
+  );
+}
+
+function Question() {
+  const now = battle.value;
+  return (
+    <form
+      class="controls"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void start();
+      }}
+    >
+      <PromptField id="arena-prompt" value={prompt} onSend={() => void start()} />
+      <div class="controls-row end">
+        {now?.phase === "answering" ? (
+          <button type="button" class="primary stop" onClick={stop}>
+            Stop
+          </button>
+        ) : (
+          <button type="submit" class="primary" disabled={isBusy.value || prompt.value.trim() === ""}>
+            {now === null ? "Start a blind battle" : "Next battle"}
+          </button>
+        )}
+      </div>
+    </form>
   );
 }
 

@@ -1,6 +1,5 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import type { Leaderboard } from "../../leaderboard/board.js";
 import { Findings } from "../../leaderboard/findings.js";
 import { RatingsPlot } from "../../leaderboard/ratings-plot.js";
 import { StandingsTable } from "../../leaderboard/standings-table.js";
@@ -10,13 +9,13 @@ import { access, announcement, heedProblem } from "../session.js";
 import { call, callJson } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
 import { field, fields, number } from "../wire/read.js";
-import { readLeaderboard } from "./leaderboard.js";
+import { readLeaderboard, type ServedLeaderboard } from "./leaderboard.js";
 import { Pairs, WinMatrix } from "./pair-tables.js";
 import "../../leaderboard/leaderboard.css";
 import "../parts/wide-view.css";
 import "./leaderboard-view.css";
 
-const board = signal<Leaderboard | null>(null);
+const board = signal<ServedLeaderboard | null>(null);
 const category = signal("");
 const notice = signal<{ readonly kind: "good" | "problem"; readonly sentence: string } | null>(null);
 
@@ -34,7 +33,11 @@ export function LeaderboardView() {
           {notice.value.sentence}
         </p>
       )}
-      {value === null ? null : value.battles === 0 ? (
+      {value === null ? (
+        notice.value === null ? (
+          <p class="waiting">Counting the votes</p>
+        ) : null
+      ) : value.battles === 0 ? (
         <p class="lead">
           No votes yet. <a href="#/arena">Judge a blind battle</a>, run <code>toast-serve ab</code>, or import records.
         </p>
@@ -62,13 +65,15 @@ function fail(error: unknown): void {
   heedProblem(problem);
 }
 
-function Board({ board: value }: { readonly board: Leaderboard }) {
+function Board({ board: value }: { readonly board: ServedLeaderboard }) {
   return (
     <>
       <div class="controls-row">
         <p class="lead">
-          {value.battles} votes. Bradley–Terry ratings (1000 is average, 400 points are odds of ten to one) with{" "}
-          {percent(value.confidence)} bootstrap intervals. Equal ranks mean: not separable yet.
+          {value.battles} {value.battles === 1 ? "vote" : "votes"}
+          {value.computedAt === null ? "" : `, counted at ${value.computedAt.toLocaleTimeString()}`}. Bradley–Terry
+          ratings (1000 is average, 400 points are odds of ten to one) with {percent(value.confidence)} bootstrap
+          intervals. Equal ranks mean: not separable yet.
         </p>
         {value.categories.length === 0 ? null : (
           <div class="field">
@@ -104,9 +109,10 @@ function Records() {
         Export records (JSONL)
       </button>
       <label class="file">
-        Import records{" "}
+        Import records
         <input
           type="file"
+          class="visually-hidden"
           accept=".jsonl,.ndjson,application/x-ndjson"
           onChange={({ currentTarget }) => {
             const file = currentTarget.files?.[0];

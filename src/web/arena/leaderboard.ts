@@ -1,7 +1,12 @@
 import type { Leaderboard, Pair, Standing } from "../../leaderboard/board.js";
 import { field, fields, list, number, text } from "../wire/read.js";
 
-export function readLeaderboard(body: unknown): Leaderboard {
+export interface ServedLeaderboard extends Leaderboard {
+  /** When its votes were counted; null from a server that does not say. */
+  readonly computedAt: Date | null;
+}
+
+export function readLeaderboard(body: unknown): ServedLeaderboard {
   const board = fields(body);
   const position = fields(field(board, "position"));
   return {
@@ -17,7 +22,13 @@ export function readLeaderboard(body: unknown): Leaderboard {
       p: number(field(position, "p")),
     },
     notes: list(field(board, "notes")).flatMap((note) => text(note) ?? []),
+    computedAt: dateOf(text(field(board, "computed_at"))),
   };
+}
+
+function dateOf(words: string | null): Date | null {
+  const date = new Date(words ?? Number.NaN);
+  return Number.isNaN(date.getTime()) ? null : date;
 }
 
 function readStanding(value: unknown): Standing {
@@ -48,6 +59,7 @@ function readPair(value: unknown): Pair {
     wins: number(field(pair, "wins")) ?? 0,
     losses: number(field(pair, "losses")) ?? 0,
     ties: number(field(pair, "ties")) ?? 0,
+    bothBad: number(field(pair, "both_bad")) ?? 0,
     winRate: number(field(pair, "win_rate")),
     signTestP: number(field(pair, "sign_test_p")),
     lengthControlledWinRate: number(field(pair, "length_controlled_win_rate")),

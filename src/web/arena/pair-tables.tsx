@@ -9,7 +9,7 @@ export function WinMatrix({ board: { contestants, pairs } }: { readonly board: L
   return (
     <ScrollBox label="Win matrix">
       <table class="matrix">
-        <caption>How often the row beats the column (a tie is half a win)</caption>
+        <caption>How often the row beats the column (a tie, or both bad, is half a win)</caption>
         <thead>
           <tr>
             <td />
@@ -61,6 +61,7 @@ export function Pairs({ board: { pairs } }: { readonly board: Leaderboard }) {
             <th scope="col">Wins</th>
             <th scope="col">Losses</th>
             <th scope="col">Ties</th>
+            <th scope="col">Both bad</th>
             <th scope="col">Sign test p</th>
             <th scope="col">Wins at equal length</th>
             <th scope="col">Separable</th>
@@ -75,6 +76,7 @@ export function Pairs({ board: { pairs } }: { readonly board: Leaderboard }) {
               <td>{pair.wins}</td>
               <td>{pair.losses}</td>
               <td>{pair.ties}</td>
+              <td>{pair.bothBad}</td>
               <td>{pair.signTestP === null ? "–" : short(pair.signTestP)}</td>
               <td>{percent(pair.lengthControlledWinRate)}</td>
               <td>{pair.separable ? "yes" : "no"}</td>

@@ -117,15 +117,18 @@ function Thread() {
           <Welcome />
         ) : null
       ) : (
-        <ol class="message-list">
-          {conversation.messages.map((message, at) => (
-            <Fragment key={`${conversation.id}-${message.turn}-${message.role}`}>
-              {isBeginning(conversation, at) ? <Beginning /> : null}
-              <MessageView message={message} at={at} isLast={message === last} />
-            </Fragment>
-          ))}
-          {conversation.begin !== null && (last?.turn ?? "") < conversation.begin ? <Beginning /> : null}
-        </ol>
+        <>
+          <h1 class="visually-hidden">{conversation.title}</h1>
+          <ol class="message-list">
+            {conversation.messages.map((message, at) => (
+              <Fragment key={`${conversation.id}-${message.turn}-${message.role}`}>
+                {isBeginning(conversation, at) ? <Beginning /> : null}
+                <MessageView message={message} at={at} isLast={message === last} />
+              </Fragment>
+            ))}
+            {conversation.begin !== null && (last?.turn ?? "") < conversation.begin ? <Beginning /> : null}
+          </ol>
+        </>
       )}
       {storageProblem.value === null ? null : (
         <p class="notice problem" role="alert">

@@ -45,10 +45,24 @@ function Entry({ conversation, onChosen }: { readonly conversation: Conversation
   if (mode === "renaming") return <Renaming conversation={conversation} onEnd={() => setMode("shown")} />;
   if (mode === "deleting") {
     return (
-      <li class="entry asking">
+      <li
+        class="entry asking"
+        onKeyDown={({ key }) => {
+          if (key === "Escape") setMode("shown");
+        }}
+      >
         <span>Delete “{title}”?</span>
         <span class="row">
-          <button type="button" class="danger" autofocus onClick={() => remove(id)}>
+          <button
+            type="button"
+            class="danger"
+            autofocus
+            onClick={() => {
+              remove(id);
+              // Its own place is gone.
+              newButton()?.focus();
+            }}
+          >
             Delete
           </button>
           <button type="button" class="quiet" onClick={() => setMode("shown")}>
@@ -75,6 +89,10 @@ function Entry({ conversation, onChosen }: { readonly conversation: Conversation
       <details
         class="menu"
         // Closes like a menu: by a choice, by Escape, by going elsewhere.
+        onToggle={({ currentTarget }) => {
+          // Of the last ones it opens below the edge of the list.
+          if (currentTarget.open) currentTarget.lastElementChild?.scrollIntoView({ block: "nearest" });
+        }}
         onClick={({ currentTarget, target }) => {
           if (target instanceof HTMLButtonElement) currentTarget.open = false;
         }}
@@ -133,6 +151,7 @@ function Renaming({ conversation, onEnd }: { readonly conversation: Conversation
           id={`title-${conversation.id}`}
           value={title}
           autofocus
+          onFocus={({ currentTarget }) => currentTarget.select()}
           onInput={(event) => setTitle(event.currentTarget.value)}
           onKeyDown={(event) => {
             if (event.key === "Escape") onEnd();
@@ -144,6 +163,10 @@ function Renaming({ conversation, onEnd }: { readonly conversation: Conversation
       </form>
     </li>
   );
+}
+
+function newButton(): HTMLElement | null {
+  return document.querySelector(".history .new");
 }
 
 function fileName(title: string): string {

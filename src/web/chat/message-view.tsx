@@ -64,7 +64,7 @@ function UserView({ message, at }: { readonly message: UserMessage; readonly at:
   }
   return (
     <li class="message user">
-      <h3 class="visually-hidden">You</h3>
+      <h2 class="visually-hidden">You</h2>
       <p class="said" dir="auto">
         {message.content}
       </p>
@@ -96,7 +96,7 @@ function AssistantView({
   const isRunning = message.state === "running";
   return (
     <li class="message assistant" aria-busy={isRunning}>
-      <h3 class="who">
+      <h2 class="who">
         {message.model}
         {steeringWords(message).map((words) => (
           <span class="strength-tag" key={words}>
@@ -104,7 +104,7 @@ function AssistantView({
             {words}
           </span>
         ))}
-      </h3>
+      </h2>
       {message.content === "" && isRunning ? <p class="waiting">Waiting for the first token</p> : null}
       <Markdown text={message.content} />
       {message.content === "" && message.state === "done" ? (

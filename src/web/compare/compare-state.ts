@@ -32,7 +32,8 @@ export const choices = signal<Readonly<Record<Side, SideChoice>>>({
 });
 export const answers = signal<Readonly<Record<Side, Answer | null>>>({ left: null, right: null });
 /** What was asked, for the heads of the columns. */
-export const shown = signal<Readonly<Record<Side, Head>>>({
+export const shown = signal<Readonly<Record<Side, Head>> & { readonly seed: number }>({
+  seed: 0,
   left: { title: "", kind: "base" },
   right: { title: "", kind: "base" },
 });
@@ -47,6 +48,11 @@ export const contestants = computed<readonly Contestant[]>(() => [
   ...models.value.map(({ id }) => ({ id, label: id, kind: "served" as const })),
   ...remote.value,
 ]);
+
+/** Whether two answers could differ: two contestants, or one at two strengths. */
+export const isComparable = computed(
+  () => contestants.value.length !== 1 || models.value.some(({ adapter }) => adapter !== null),
+);
 
 export const isBusy = computed(() =>
   Object.values(answers.value).some((answer) => answer !== null && isRunning(answer)),
@@ -90,9 +96,8 @@ export async function run(): Promise<void> {
   if (left === null || right === null || content === "" || isBusy.value) return;
   stopping = new AbortController();
   announcement.value = "";
-  const { sampling } = settings.value;
-  const seed = sampling.seed ?? drawSeed();
-  shown.value = { left: headOf("left", left), right: headOf("right", right) };
+  const seed = settings.value.sampling.seed ?? drawSeed();
+  shown.value = { seed, left: headOf("left", left), right: headOf("right", right) };
   if (left.kind === "served" && right.kind === "served") {
     await Promise.all([askServed("left", left, content, seed), askServed("right", right, content, seed)]);
   } else {
@@ -104,10 +109,14 @@ export async function run(): Promise<void> {
 }
 
 async function askServed(side: Side, { id }: Contestant, content: string, seed: number): Promise<void> {
+  const { sampling, systemPrompt } = settings.value;
   const body = {
     model: id,
-    messages: [{ role: "user", content }],
-    ...samplingBody(settings.value.sampling, seed),
+    messages: [
+      ...(systemPrompt.trim() === "" ? [] : [{ role: "system", content: systemPrompt }]),
+      { role: "user", content },
+    ],
+    ...samplingBody(sampling, seed),
     ...steeringOf(side, id),
   };
   await askChat(access.value, body, stopping.signal, (answer) => show(side, answer));
@@ -115,12 +124,14 @@ async function askServed(side: Side, { id }: Contestant, content: string, seed: 
 
 /** A remote contestant's address and key are the server's: it asks both, and sends what they say in one stream. */
 async function askServer(sides: Readonly<Record<Side, Contestant>>, prompt: string, seed: number): Promise<void> {
-  const { temperature, top_p, max_tokens } = settings.value.sampling;
+  const { sampling, systemPrompt } = settings.value;
+  const { temperature, top_p, max_tokens } = sampling;
   const body = {
     prompt,
     contestants: (["left", "right"] as const).map((side) => ({
       contestant: sides[side].id,
       ...steeringOf(side, sides[side].id),
+      ...(systemPrompt.trim() === "" ? {} : { system: systemPrompt }),
     })),
     seed,
     ...(temperature === null ? {} : { temperature }),

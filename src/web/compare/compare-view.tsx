@@ -4,6 +4,7 @@ import { firstDifference } from "../parts/first-difference.js";
 import { PromptField } from "../parts/prompt-field.js";
 import { SamplingForm } from "../parts/sampling-form.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
+import { settings } from "../sampling.js";
 import { access, modelOf } from "../session.js";
 import type { Side } from "./compare-frames.js";
 import {
@@ -12,6 +13,7 @@ import {
   contestantOf,
   contestants,
   isBusy,
+  isComparable,
   loadContestants,
   prompt,
   run,
@@ -35,49 +37,70 @@ export function CompareView() {
         the base itself, or against another strength. To judge without knowing who is who, go to the{" "}
         <a href="#/arena">arena</a>.
       </p>
-      <form
-        class="controls"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void run();
-        }}
-      >
-        <PromptField id="compare-prompt" value={prompt} onSend={() => void run()} />
-        <div class="controls-row pair">
-          <SidePicker side="left" />
-          <SidePicker side="right" />
-        </div>
-        <div class="controls-row">
-          <details class="grow">
-            <summary>Sampling</summary>
-            <SamplingForm names={["temperature", "top_p", "max_tokens", "seed"]} idPrefix="compare" model={null} />
-          </details>
-          {isBusy.value ? (
-            <button key="stop" type="button" class="primary stop" onClick={stop}>
-              Stop
-            </button>
-          ) : (
-            <button
-              type="submit"
-              class="primary"
-              disabled={contestants.value.length === 0 || prompt.value.trim() === ""}
-            >
-              Compare
-            </button>
-          )}
-        </div>
-      </form>
+      {isComparable.value ? <Question /> : <Alone />}
       {left === null && right === null ? null : (
-        <div class="columns">
-          <AnswerColumn {...shown.value.left} answer={left}>
-            <ForkedText text={left?.text ?? ""} forkAt={forkAt} />
-          </AnswerColumn>
-          <AnswerColumn {...shown.value.right} answer={right}>
-            <ForkedText text={right?.text ?? ""} forkAt={forkAt} />
-          </AnswerColumn>
-        </div>
+        <>
+          <div class="columns">
+            <AnswerColumn {...shown.value.left} answer={left}>
+              <ForkedText text={left?.text ?? ""} forkAt={forkAt} />
+            </AnswerColumn>
+            <AnswerColumn {...shown.value.right} answer={right}>
+              <ForkedText text={right?.text ?? ""} forkAt={forkAt} />
+            </AnswerColumn>
+          </div>
+          <p class="facts-line">Both from seed {shown.value.seed}.</p>
+        </>
       )}
     </div>
+  );
+}
+
+/** What to do where there is nobody to compare with. */
+function Alone() {
+  const [only] = contestants.value;
+  return (
+    <p>
+      There is nothing to compare yet: <b>{only?.id}</b> is all that is served here, and no adapter steers it, so both
+      sides would say the same. Serve a second model or an adapter, or name other servers with{" "}
+      <code>--contestants</code>. <a href="#/vectors">Control vectors</a> have their own comparison, of five strengths
+      side by side.
+    </p>
+  );
+}
+
+function Question() {
+  return (
+    <form
+      class="controls"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void run();
+      }}
+    >
+      <PromptField id="compare-prompt" value={prompt} onSend={() => void run()} />
+      <div class="controls-row pair">
+        <SidePicker side="left" />
+        <SidePicker side="right" />
+      </div>
+      {settings.value.systemPrompt.trim() === "" ? null : (
+        <p class="hint controls-row">Both are sent the chat's system prompt.</p>
+      )}
+      <div class="controls-row">
+        <details class="grow">
+          <summary>Sampling</summary>
+          <SamplingForm names={["temperature", "top_p", "max_tokens", "seed"]} idPrefix="compare" model={null} />
+        </details>
+        {isBusy.value ? (
+          <button key="stop" type="button" class="primary stop" onClick={stop}>
+            Stop
+          </button>
+        ) : (
+          <button type="submit" class="primary" disabled={contestants.value.length === 0 || prompt.value.trim() === ""}>
+            Compare
+          </button>
+        )}
+      </div>
+    </form>
   );
 }
 

@@ -24,7 +24,7 @@ const marked = new Marked({
     html: ({ text }) => escapeHtml(text),
     // The page's own headings are above: a model's begin below them.
     heading({ tokens, depth }) {
-      const level = Math.min(6, depth + 3);
+      const level = Math.min(6, depth + 2);
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
     // No request leaves the page; the picture's words and address stand in its place.

@@ -4,10 +4,7 @@ import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
 import "./sampling-form.css";
 
-/**
- * Number fields for the sampling settings; an empty one leaves its value to the server, and shows what the model
- * recommends.
- */
+/** Number fields for the sampling settings; an empty one leaves its value to the server, and shows what that will be. */
 export function SamplingForm({
   names,
   idPrefix,
@@ -17,16 +14,11 @@ export function SamplingForm({
   readonly idPrefix: string;
   readonly model: ModelEntry | null;
 }) {
-  const placeholder = (name: SamplingName) => {
-    const recommended = number(model?.sampling[name]);
-    if (recommended !== null) return `${recommended} (the model's)`;
-    return name === "seed" ? "random" : "default";
-  };
   return (
     <div class="sampling">
       {samplingFields
         .filter(({ name }) => names.includes(name))
-        .map(({ name, label, hint, min, max, step }) => (
+        .map(({ name, label, hint, min, max, step, otherwise }) => (
           <div class="field" key={name}>
             <label for={`${idPrefix}-${name}`}>{label}</label>
             <input
@@ -36,7 +28,7 @@ export function SamplingForm({
               min={min}
               max={max}
               step={step}
-              placeholder={placeholder(name)}
+              placeholder={String(number(model?.sampling[name]) ?? otherwise)}
               value={settings.value.sampling[name] ?? ""}
               aria-describedby={`${idPrefix}-${name}-hint`}
               onChange={({ currentTarget }) => {
@@ -56,6 +48,9 @@ export function SamplingForm({
             </span>
           </div>
         ))}
+      <p class="hint">
+        What is grey stands for an empty field{model === null ? "." : ": the model's own, where it recommends any."}
+      </p>
     </div>
   );
 }

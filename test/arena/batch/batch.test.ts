@@ -392,11 +392,34 @@ describe("toast-serve ab", () => {
       "--html",
       join(folder, "odd.html"),
     );
-    expect(odd.out).toContain("not separable");
+    expect(odd.out).toContain("Not separable, as their intervals overlap: a and b.");
     expect(await readFile(join(folder, "odd.html"), "utf8")).toContain("Question 1?");
     expect(await run("rate", join(folder, "out", "battles.jsonl"), "--category", "none")).toMatchObject({
       code: 2,
       err: expect.stringContaining("there are: odd, even"),
+    });
+  });
+
+  it("names verdicts that are on none of the prompts, and refuses a file of nothing else", async () => {
+    const [a, b] = [await file("a.jsonl", [{ id: 1, text: "A" }]), await file("b.jsonl", [{ id: 1, text: "B" }])];
+    const prompts = await file("q.jsonl", [{ id: 1, prompt: "Q" }]);
+    const ab = async (...ids: (number | string)[]) => {
+      const verdicts = await file(
+        "v.jsonl",
+        ids.map((id) => ({ id, winner: "left" })),
+      );
+      const words = ["--left", a, "--right", b, "--prompts", prompts, "--verdicts", verdicts];
+      return await run(...words, "--out", join(folder, "out"));
+    };
+    expect(await ab(1, "other")).toMatchObject({
+      code: 0,
+      err: expect.stringContaining("1 of 2 verdicts are on none of the 1 prompts: 'other'."),
+    });
+    expect(await ab("other", "q-2")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(
+        "2 of 2 verdicts are on none of the 1 prompts: 'other', 'q-2'. The prompts are called '1'.",
+      ),
     });
   });
 

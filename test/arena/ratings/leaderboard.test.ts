@@ -166,9 +166,9 @@ describe("degenerate votes", () => {
     expect(board.position.p).toBeCloseTo(0.25, 12);
   });
 
-  it("votes that length alone explains stay finite", () => {
+  it("votes that length alone explains say nothing of equal length, and neither do few", () => {
     const matches = Array.from(
-      { length: 20 },
+      { length: 40 },
       (_, at): Match => ({
         left: "a",
         right: "b",
@@ -178,10 +178,15 @@ describe("degenerate votes", () => {
       }),
     );
     const board = leaderboardOf(matches);
-    expect(board.lengthEffect).toBeGreaterThan(1);
-    expect(Number.isFinite(board.lengthEffect)).toBe(true);
-    expect(board.standings[0]?.lengthControlledWinRate).toBeCloseTo(0.5, 1);
-    expect(board.notes.join(" ")).toContain("weak prior on the effect of length");
+    expect(board.lengthEffect).toBeNull();
+    expect(board.standings[0]?.lengthControlledWinRate).toBeNull();
+    expect(board.notes.join(" ")).toContain("in these votes length and strength cannot be told apart");
+    const few = leaderboardOf([
+      ...matches.slice(0, 8),
+      ...matches.slice(0, 8).map((one) => ({ ...one, winner: "tie" as const })),
+    ]);
+    expect([few.lengthEffect, few.pairings[0]?.lengthControlledWinRate]).toEqual([null, null]);
+    expect(few.notes.join(" ")).toContain("that takes 30 battles whose answers are known");
   });
 });
 

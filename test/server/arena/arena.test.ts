@@ -459,10 +459,11 @@ describe("export and import", () => {
 
   it.each([
     ['{"id":', /Line 1 is not valid JSON/],
-    ['{"id":"x"}', /Line 1: 'created_at'/],
+    ['{"id":"x"}', /Line 1: 'created_at' is missing\./],
+    [JSON.stringify({ ...toWire(record("b_good")), seed: "one" }), /Line 1: 'seed' must be of type number\./],
     [
       `\n${JSON.stringify({ ...toWire(record("b_bad")), vote: { winner: "A", voted_at: "2026-01-31T12:01:00Z" } })}`,
-      /Line 2: 'vote.winner'/,
+      /Line 2: 'vote.winner' does not hold what a record has there/,
     ],
     [JSON.stringify({ ...toWire(record("b bad")) }), /'id'/],
   ])("refuses %#: not a record, and imports nothing", async (body, sentence) => {
