@@ -1,0 +1,159 @@
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { scriptedModel } from "../server/scripted-engine.js";
+import { findingsOf } from "./findings.js";
+import { ask, eventually, lastAnswer, ScriptedPage, sideways } from "./scripted-page.js";
+
+// Views of the built page where there is little to show, or much.
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+const again = { retry: 0 };
+
+let scripted: ScriptedPage;
+let bare: ScriptedPage;
+beforeAll(async () => {
+  [scripted, bare] = await Promise.all([
+    ScriptedPage.start(),
+    ScriptedPage.start({ ...scriptedModel, adapters: [], vectors: [] }),
+  ]);
+});
+afterAll(async () => {
+  await Promise.all([scripted?.end(), bare?.end()]);
+});
+
+const button = (page: Page, name: string) => page.getByRole("button", { name, exact: true });
+
+describe("a server with one model and nothing that steers", again, () => {
+  it("is said so, with what to do, in every view; no form is offered that can only fail", async () => {
+    const page = await bare.visit();
+    await page.getByText("nothing here steers it yet").waitFor();
+    expect(await page.getByLabel(/^Steering strength/).count()).toBe(0);
+    for (const [view, sentence] of Object.entries({
+      compare: "There is nothing to compare yet",
+      arena: "A battle needs two contestants, and this server has one.",
+      steering: "Nothing here steers yet.",
+    })) {
+      await page.goto(`${bare.server.url}/#/${view}`);
+      await page.getByText(sentence).waitFor();
+      if (view !== "steering") expect(await page.getByLabel("Prompt").count()).toBe(0);
+      expect(await findingsOf(page)).toEqual([]);
+    }
+    await page.context().close();
+  });
+});
+
+describe("Compare", again, () => {
+  it("sends the chat's system prompt, says so, and tells the seed that it drew", async () => {
+    const page = await scripted.visit("#/compare", { settings: { systemPrompt: "Be brief." } });
+    await page.getByText("Both are sent the chat's system prompt.").waitFor();
+    const bodies: { messages: object[]; seed: number }[] = [];
+    page.on("request", (request) => {
+      if (request.url().endsWith("/v1/chat/completions")) bodies.push(request.postDataJSON());
+    });
+    await eventually(() => button(page, "Compare").isEnabled()).toBe(true);
+    await button(page, "Compare").click();
+    await eventually(async () => bodies.length).toBe(2);
+    for (const { messages } of bodies) expect(messages[0]).toEqual({ role: "system", content: "Be brief." });
+    expect(bodies[0]?.seed).toBe(bodies[1]?.seed);
+    await page.getByText(`Both from seed ${bodies[0]?.seed}.`).waitFor();
+    await page.context().close();
+  });
+});
+
+describe("the list of conversations", again, () => {
+  /** As many as fill the window. */
+  const many = Array.from({ length: 40 }, (_, at) => ({
+    id: `c${at}`,
+    title: `Conversation ${at}`,
+    updatedAt: at,
+    messages: [{ role: "user", content: "Hi" }],
+  }));
+  const visit = async () => {
+    const page = await scripted.visit();
+    for (const one of many) {
+      const stored = [`toast-serve:conversation:${one.id}`, JSON.stringify(one)];
+      await page.evaluate(([key = "", value = ""]) => localStorage.setItem(key, value), stored);
+    }
+    await page.reload();
+    return page;
+  };
+
+  it("shows the whole menu of the last one, asks before it deletes, and Escape is no", async () => {
+    const page = await visit();
+    await page.getByLabel("More for Conversation 0", { exact: true }).click();
+    const deletion = button(page, "Delete");
+    await eventually(async () => {
+      const box = await deletion.boundingBox();
+      return (box?.y ?? 0) + (box?.height ?? 0);
+    }).toBeLessThanOrEqual(900);
+    await deletion.click();
+    await page.getByText("Delete “Conversation 0”?").waitFor();
+    await page.keyboard.press("Escape");
+    expect(await page.getByText("Delete “Conversation 0”?").count()).toBe(0);
+    await page.getByLabel("More for Conversation 0", { exact: true }).click();
+    await button(page, "Delete").click();
+    await button(page, "Delete").click();
+    expect(await page.getByLabel("More for Conversation 0", { exact: true }).count()).toBe(0);
+    expect(await page.evaluate("document.activeElement.textContent")).toBe("New conversation");
+    await page.context().close();
+  });
+
+  it("has the old title selected when one is renamed: typing replaces it", async () => {
+    const page = await visit();
+    await page.getByLabel("More for Conversation 39", { exact: true }).click();
+    await button(page, "Rename").click();
+    await page.keyboard.type("Tea");
+    await page.keyboard.press("Enter");
+    await button(page, "Tea").waitFor();
+    await page.context().close();
+  });
+});
+
+describe("an answer", again, () => {
+  it("stands under a heading of its conversation, its own headings below that", async () => {
+    scripted.engine.script = { texts: ["# Tea\n\nBoil it."] };
+    const page = await scripted.visit();
+    await ask(page, "How do I make tea?");
+    scripted.engine.script = {};
+    expect(await page.getByRole("heading", { level: 1 }).textContent()).toBe("How do I make tea?");
+    expect(await lastAnswer(page).getByRole("heading", { level: 2 }).count()).toBe(1);
+    expect(await lastAnswer(page).getByRole("heading", { level: 3 }).textContent()).toBe("Tea");
+    await page.context().close();
+  });
+});
+
+describe("settings", again, () => {
+  it("show whole what stands for an empty field, at every width", async () => {
+    for (const width of [1440, 1280]) {
+      const page = await scripted.visit("", { width });
+      const field = page.getByLabel("Temperature", { exact: true });
+      await field.waitFor();
+      expect(await field.getAttribute("placeholder")).toBe("1");
+      expect(await field.evaluate((input) => input.scrollWidth - input.clientWidth)).toBe(0);
+      await page.context().close();
+    }
+  });
+});
+
+describe("the leaderboard", again, () => {
+  it("says when its votes were counted, and counts both bad among them", async () => {
+    const page = await scripted.visit();
+    const standing = { rating: 1000, low: 900, high: 1100, battles: 2, wins: 1, losses: 0, ties: 0, both_bad: 1 };
+    const board = {
+      battles: 2,
+      confidence: 0.95,
+      computed_at: "2026-01-31T12:02:03.000Z",
+      contestants: ["a", "b"].map((contestant) => ({ ...standing, contestant, rank: 1, win_rate: 0.75 })),
+      pairs: [{ a: "a", b: "b", wins: 1, losses: 0, ties: 0, both_bad: 1, win_rate: 0.75, separable: false }],
+    };
+    await page.route("**/v1/arena/leaderboard*", (route) => route.fulfill({ json: board }));
+    await page.goto(`${scripted.server.url}/#/leaderboard`);
+    await page.getByText(/2 votes, counted at .*02:03/).waitFor();
+    const matrix = page.getByRole("region", { name: "Win matrix" });
+    expect(await matrix.getByRole("cell", { name: /^75\.0 %/ }).textContent()).toContain("of 2");
+    expect(await findingsOf(page)).toEqual([]);
+    await page.setViewportSize({ width: 390, height: 844 });
+    expect(await sideways(page)).toBe(0);
+    await page.context().close();
+  });
+});
