@@ -1,9 +1,10 @@
 import { type Standing, ticks, whole } from "./board.js";
 import { ScrollBox } from "./scroll-box.js";
 
-const plotWidth = 720;
+const plotWidth = 760;
 const rowHeight = 34;
-const labelWidth = 210;
+/** Of thirty characters. */
+const labelWidth = 250;
 
 /** Ratings with their intervals on one axis, best first. */
 export function RatingsPlot({ contestants }: { readonly contestants: readonly Standing[] }) {

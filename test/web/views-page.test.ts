@@ -135,6 +135,33 @@ describe("settings", again, () => {
   });
 });
 
+describe("the arena", again, () => {
+  it("draws other prompts, and goes on from the vote to the next battle", async () => {
+    const page = await scripted.visit("#/arena");
+    const frames = [
+      { kind: "text", side: "left", text: "One." },
+      { kind: "text", side: "right", text: "Two." },
+      { kind: "complete", id: "b1", ballot: "of b1" },
+    ];
+    const body = frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join("");
+    await page.route("**/v1/arena/battles", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+    const names = { left: { label: "a" }, right: { label: "b" } };
+    await page.route("**/v1/arena/battles/b1/vote", (route) => route.fulfill({ json: names }));
+    const prompt = page.getByLabel("Prompt");
+    const before = await prompt.inputValue();
+    await button(page, "Another prompt").click();
+    expect(await prompt.inputValue()).not.toBe(before);
+    await button(page, "Start a blind battle").click();
+    await page.getByRole("button", { name: /^Tie/ }).click();
+    const drawn = await prompt.inputValue();
+    await button(page, "Next, on another prompt").click();
+    await page.getByRole("button", { name: /^Tie/ }).waitFor();
+    expect(await prompt.inputValue()).not.toBe(drawn);
+    expect(await page.locator(".battle-prompt").textContent()).toBe(await prompt.inputValue());
+    await page.context().close();
+  });
+});
+
 describe("the leaderboard", again, () => {
   it("says when its votes were counted, and counts both bad among them", async () => {
     const page = await scripted.visit();

@@ -1,6 +1,6 @@
 /** Of reports alone; the leaderboard brings its own. */
 export const reportStyles = `
-:root { --ink: #1c1b1a; --ink-soft: #66615a; --paper: #fbfaf7; --card: #fff; --line: #e2ddd3; --win: #2f6f9f; --loss: #b4552d; --tie: #b9b2a4; --bad: #8d8678; --inside: #fff; --steer: var(--win); --sans: system-ui, sans-serif; }
+:root { --ink: #1c1b1a; --ink-soft: #66615a; --paper: #fbfaf7; --card: #fff; --line: #e2ddd3; --win: #2f6f9f; --loss: #b4552d; --tie: #b9b2a4; --bad: #8d8678; --inside: #fff; --steer: var(--win); --ground: var(--paper); --sans: system-ui, sans-serif; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ece8e1; --ink-soft: #a39c90; --paper: #171614; --card: #211f1c; --line: #3a3631; --win: #6fb0de; --loss: #e08a5f; --tie: #6d675c; --bad: #4d483f; --inside: #14130f; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }

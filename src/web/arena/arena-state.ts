@@ -1,12 +1,39 @@
 import { computed, signal } from "@preact/signals";
 import { settings } from "../sampling.js";
+import { drawSeed } from "../sampling-fields.js";
 import { access, announcement, heedProblem } from "../session.js";
 import { callJson, callStream } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
 import { field, list } from "../wire/read.js";
 import { asVoid, type Battle, castVote, newBattle, reveal, type Winner, withFrame, withoutVote } from "./battle.js";
 
-export const prompt = signal("Give three tips for staying healthy.");
+/** For whoever has judged all that came to mind. */
+const prompts = [
+  "Give three tips for staying healthy.",
+  "What should I eat for breakfast?",
+  "Describe the old house at the end of the street.",
+  "What makes a good friend?",
+  "Tell me a story about a lonely robot.",
+  "How do I make tea?",
+  "Why is the sky blue?",
+  "Write a letter to a sister who lives far away.",
+  "What would you do with a free day?",
+  "Explain to a child what money is.",
+  "Describe a storm at sea.",
+  "How can I sleep better?",
+  "What is the best way to learn a language?",
+  "Write a short poem about the rain.",
+  "What happened at the party?",
+  "Name three animals that live in the forest.",
+];
+
+export const prompt = signal(prompts[0] ?? "");
+
+/** Another prompt than the one that stands there. */
+export function drawPrompt(): void {
+  const others = prompts.filter((one) => one !== prompt.value);
+  prompt.value = others[drawSeed() % others.length] ?? prompt.value;
+}
 export const battle = signal<Battle | null>(null);
 /** How many can be drawn for a battle; null until the server has said so. */
 export const contestants = signal<number | null>(null);

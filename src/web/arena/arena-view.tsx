@@ -2,7 +2,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { Markdown } from "../parts/markdown.js";
 import { PromptField } from "../parts/prompt-field.js";
 import { access } from "../session.js";
-import { battle, contestants, countContestants, isBusy, prompt, start, stop, vote } from "./arena-state.js";
+import { battle, contestants, countContestants, drawPrompt, isBusy, prompt, start, stop, vote } from "./arena-state.js";
 import type { Battle, Winner } from "./battle.js";
 import "../parts/answer-column.css";
 import "../parts/wide-view.css";
@@ -59,6 +59,9 @@ function Question() {
     >
       <PromptField id="arena-prompt" value={prompt} onSend={() => void start()} />
       <div class="controls-row end">
+        <button type="button" disabled={isBusy.value} onClick={drawPrompt}>
+          Another prompt
+        </button>
         {now?.phase === "answering" ? (
           <button type="button" class="primary stop" onClick={stop}>
             Stop
@@ -156,10 +159,21 @@ function Ballot({ battle: now }: { readonly battle: Battle }) {
       );
     case "revealed":
       return (
-        <p class="verdict">
-          You voted {votes.find(({ winner }) => winner === now.winner)?.label.toLowerCase()}. Stored; it counts in the{" "}
-          <a href="#/leaderboard">leaderboard</a>.
-        </p>
+        <div class="row">
+          <p class="verdict">
+            You voted {votes.find(({ winner }) => winner === now.winner)?.label.toLowerCase()}. Stored; it counts in the{" "}
+            <a href="#/leaderboard">leaderboard</a>.
+          </p>
+          <button
+            type="button"
+            onClick={() => {
+              drawPrompt();
+              void start();
+            }}
+          >
+            Next, on another prompt
+          </button>
+        </div>
       );
   }
 }

@@ -9,7 +9,7 @@ export function WinMatrix({ board: { contestants, pairs } }: { readonly board: L
   return (
     <ScrollBox label="Win matrix">
       <table class="matrix">
-        <caption>How often the row beats the column (a tie, or both bad, is half a win)</caption>
+        <caption>How often the row beats the column (a tie, or both bad, is half a win; grey: not separable)</caption>
         <thead>
           <tr>
             <td />
@@ -37,7 +37,7 @@ export function WinMatrix({ board: { contestants, pairs } }: { readonly board: L
                     <small>
                       {" "}
                       of {meeting.battles}
-                      {meeting.separable ? "" : ", not separable"}
+                      {meeting.separable ? null : <span class="visually-hidden">, not separable</span>}
                     </small>
                   </td>
                 );
