@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { download } from "../parts/download.js";
+import { takeFocus } from "../parts/take-focus.js";
 import { conversations, current, currentId, newConversation, remove, rename, running } from "./chat-state.js";
 import { type Conversation, toMarkdown } from "./conversation.js";
 import "./conversation-list.css";
@@ -56,7 +57,7 @@ function Entry({ conversation, onChosen }: { readonly conversation: Conversation
           <button
             type="button"
             class="danger"
-            autofocus
+            ref={takeFocus}
             onClick={() => {
               remove(id);
               // Its own place is gone.
@@ -150,8 +151,7 @@ function Renaming({ conversation, onEnd }: { readonly conversation: Conversation
         <input
           id={`title-${conversation.id}`}
           value={title}
-          autofocus
-          onFocus={({ currentTarget }) => currentTarget.select()}
+          ref={takeFocus}
           onInput={(event) => setTitle(event.currentTarget.value)}
           onKeyDown={(event) => {
             if (event.key === "Escape") onEnd();

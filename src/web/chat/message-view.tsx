@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { CopyButton } from "../parts/copy-button.js";
 import { milliseconds, short } from "../parts/format.js";
 import { Markdown } from "../parts/markdown.js";
+import { takeFocus } from "../parts/take-focus.js";
 import { stackWords } from "../vector-stack.js";
 import { beginFrom, continueAnswer, regenerate, resend, running } from "./chat-state.js";
 import type { AssistantMessage, Message, SteeredText, UserMessage } from "./conversation.js";
@@ -44,7 +45,7 @@ function UserView({ message, at }: { readonly message: UserMessage; readonly at:
             id={`edit-${at}`}
             rows={3}
             value={edited}
-            autofocus
+            ref={takeFocus}
             onInput={(event) => setEdited(event.currentTarget.value)}
             onKeyDown={(event) => {
               if (event.key === "Escape") setEdited(null);

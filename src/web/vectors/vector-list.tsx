@@ -1,4 +1,5 @@
 import { useState } from "preact/hooks";
+import { takeFocus } from "../parts/take-focus.js";
 import type { VectorEntry } from "../wire/server.js";
 import { signed } from "./maker.js";
 import { base, own, taken } from "./maker-state.js";
@@ -137,7 +138,7 @@ function RenameForm({
           type="text"
           autocomplete="off"
           spellcheck={false}
-          autofocus
+          ref={takeFocus}
           value={text}
           aria-invalid={problem !== null}
           aria-describedby={problem === null ? undefined : `${id}-problem`}
