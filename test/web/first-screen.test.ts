@@ -161,6 +161,8 @@ describe("the first screen", again, () => {
     const page = await scripted.visit("", { vectors, ...looks });
     await example(page).waitFor();
     expect(await sideways(page)).toBe(0);
+    // Messages scroll, and the page with them does not.
+    expect(await page.evaluate("document.documentElement.scrollHeight - innerHeight")).toBe(0);
     expect(await findingsOf(page)).toEqual([]);
     if (looks.width > 320) {
       const composer = await page.locator(".composer").boundingBox();

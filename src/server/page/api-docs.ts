@@ -31,8 +31,12 @@ const page = `<!doctype html>
 </html>
 `;
 
-/** Dark where the reader's system is; no validator badge, which would be a picture from another host; addresses relative to where the page is. */
-const startScript = `document.documentElement.classList.toggle("dark-mode", matchMedia("(prefers-color-scheme: dark)").matches);
+/**
+ * Dark where the reader's system is; no validator badge, which would be a picture from another host; addresses relative
+ * to where the page is.
+ */
+const startScript = `const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+document.documentElement.classList.toggle("dark-mode", isDark);
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#interface",

@@ -73,7 +73,10 @@ function questionOf(content: string): UserMessage {
   return { role: "user", content, turn: newId() };
 }
 
-/** Leaves what came before a turn out of what is sent from now on; it stays to be read. @param turn null: all is sent. */
+/**
+ * Leaves what came before a turn out of what is sent from now on; it stays to be read.
+ * @param turn null: all is sent.
+ */
 export function beginFrom(turn: string | null): void {
   const conversation = current.value;
   if (conversation === null) return;

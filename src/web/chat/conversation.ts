@@ -83,8 +83,8 @@ export function wireMessages(systemPrompt: string, conversation: Said): readonly
 }
 
 /**
- * The messages that are sent: those from `begin` on; no answer that never had text, and no question that was refused, or
- * it would have all later ones refused too.
+ * The messages that are sent: those from `begin` on; no answer that never had text, and no question that was refused,
+ * or it would have all later ones refused too.
  */
 export function sentMessages({ messages, begin }: Said): readonly Pick<Message, "role" | "content">[] {
   const said = messages.filter((message, at) => {

@@ -4,7 +4,7 @@ import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
 import "./sampling-form.css";
 
-/** Number fields for the sampling settings; an empty one leaves its value to the server, and shows what that will be. */
+/** Number fields for sampling; an empty one leaves its value to the server, and shows what that will be. */
 export function SamplingForm({
   names,
   idPrefix,

@@ -1,6 +1,6 @@
 /**
- * As a `ref`: whoever opens something goes on in it. The attribute `autofocus` is heeded for the first element of a page
- * only. The text of a field is selected, so that typing replaces it.
+ * As a `ref`: whoever opens something goes on in it. The attribute `autofocus` is heeded for the first element of a
+ * page only. The text of a field is selected, so that typing replaces it.
  */
 export function takeFocus(element: HTMLElement | null): void {
   element?.focus();
