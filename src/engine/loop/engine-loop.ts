@@ -35,7 +35,7 @@ export interface LoopListener {
   errored(requestId: string, error: ToastError): void;
 }
 
-/** Two forwards decide about guesses behind an adapter, and a wrong one costs what it took: one alone is not worth it. */
+/** Two forwards decide about guesses behind an adapter, and a wrong one costs what it took: one is not worth it. */
 const fewestGuesses = 2;
 
 /** How choices end. One finishes by itself; a request is cancelled, and fails, as a whole. */
