@@ -85,6 +85,8 @@ Beyond the rows:
   ([openai-client.test.ts](test/contract/openai-client.test.ts), [sdk-clients.test.ts](test/contract/sdk-clients.test.ts)).
 * The official Anthropic client gets texts, typed events, calls, counts and errors from \`/v1/messages\`, and what agents send is
   taken or refused by name ([anthropic-client.test.ts](test/contract/anthropic-client.test.ts)).
+* Ten more clients, agents and wrappers of others, in Python, are tried by a command: [docs/clients.md](docs/clients.md) has a
+  section for each.
 * 10,000 mutated requests meet no failure of the server's own and leave nothing behind
   ([request-fuzz.test.ts](test/contract/request-fuzz.test.ts)).
 `;
