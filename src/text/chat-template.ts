@@ -1,6 +1,7 @@
 import { ToastError } from "../errors.js";
 import { callFormatOf } from "./call-format-of.js";
 import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
+import { TooMuchWork } from "./jinja/evaluate.js";
 import { JinjaTemplate } from "./jinja/jinja-template.js";
 import { Callable } from "./jinja/values.js";
 import { type CallFormat, callMarkup, ownFormat, toolObject, toolsAsText } from "./tool-call-format.js";
@@ -31,6 +32,9 @@ export interface TemplateTokens {
   readonly specialTexts?: readonly string[];
 }
 
+/** Of the work that a template may do, so much is done in a hundredth of a second. */
+const littleWork = 50_000;
+
 /**
  * A model's chat format: Jinja source as in tokenizer_config.json, with what Hugging Face gives it (blocks trimmed,
  * `raise_exception`, `strftime_now`, `bos_token`, `eos_token`). The rendered text has its special tokens written out:
@@ -42,7 +46,7 @@ export class ChatTemplate {
   /** Jinja. */
   readonly source: string;
   readonly #template: JinjaTemplate;
-  readonly #tokens: TemplateTokens;
+  readonly tokens: TemplateTokens;
   /**
    * How calls stand in what it writes, and in answers; null: it knows no tools, and is told of them in texts of ours.
    */
@@ -53,7 +57,7 @@ export class ChatTemplate {
   /** @throws ToastError `chat_template_failed` when the source is no valid Jinja. */
   constructor(source: string, specialTokens: TemplateTokens) {
     this.source = source;
-    this.#tokens = specialTokens;
+    this.tokens = specialTokens;
     try {
       this.#template = new JinjaTemplate(source);
     } catch (cause) {
@@ -68,8 +72,21 @@ export class ChatTemplate {
    * @throws ToastError `chat_template_failed`, with the template's own sentence where it refuses the messages.
    */
   render(messages: readonly ChatMessage[], asked: Partial<Rendering> & Pick<Rendering, "addGenerationPrompt">): string {
-    const rendering = { ...ordinaryRendering, ...asked };
-    const text = this.#render(messages, rendering);
+    return this.#rendered(messages, { ...ordinaryRendering, ...asked });
+  }
+
+  /** The same where it takes little time. @returns null where it takes more. @throws as {@link render} */
+  renderQuickly(messages: readonly ChatMessage[], rendering: Rendering): string | null {
+    try {
+      return this.#rendered(messages, rendering, littleWork);
+    } catch (cause) {
+      if (cause instanceof ToastError && cause.cause instanceof TooMuchWork) return null;
+      throw cause;
+    }
+  }
+
+  #rendered(messages: readonly ChatMessage[], rendering: Rendering, mostWork?: number): string {
+    const text = this.#render(messages, rendering, mostWork);
     return rendering.continueFinalMessage ? cutBehindFinalMessage(text, messages) : text;
   }
 
@@ -78,7 +95,7 @@ export class ChatTemplate {
     const said = "toast-probe";
     const content = form === "text" ? said : [{ type: "text", text: said }];
     try {
-      return this.#run([{ role: "user", content }], [], ordinaryRendering).includes(said);
+      return this.#run([{ role: "user", content }], [], ordinaryRendering, littleWork).includes(said);
     } catch {
       return false;
     }
@@ -88,33 +105,38 @@ export class ChatTemplate {
     if (!/\btools\b/.test(this.source)) return null;
     const found = callFormatOf(
       (messages, tools, addGenerationPrompt) =>
-        this.#write(messages, tools, { ...ordinaryRendering, addGenerationPrompt }),
-      this.#tokens.specialTexts ?? [],
+        this.#write(messages, tools, { ...ordinaryRendering, addGenerationPrompt }, littleWork),
+      this.tokens.specialTexts ?? [],
     );
     // A template that has our tags and cannot be asked with a probe is believed.
     return found ?? (this.source.includes(callMarkup.open) ? ownFormat : null);
   }
 
-  #render(messages: readonly ChatMessage[], rendering: Rendering): string {
+  #render(messages: readonly ChatMessage[], rendering: Rendering, mostWork?: number): string {
     const { tools = [] } = rendering;
-    if (this.calls !== null) return this.#write(messages, tools, rendering);
-    return this.#write(toolsAsText(messages, tools), [], rendering);
+    if (this.calls !== null) return this.#write(messages, tools, rendering, mostWork);
+    return this.#write(toolsAsText(messages, tools), [], rendering, mostWork);
   }
 
-  #write(messages: readonly ChatMessage[], tools: readonly ToolDefinition[], rendering: Rendering): string {
+  #write(
+    messages: readonly ChatMessage[],
+    tools: readonly ToolDefinition[],
+    rendering: Rendering,
+    mostWork?: number,
+  ): string {
     const written = messages.map((message) => templateMessage(message, this.#wantsParts));
-    return this.#run(written, tools, rendering);
+    return this.#run(written, tools, rendering, mostWork);
   }
 
   /** @throws ToastError `chat_template_failed` */
-  #run(messages: readonly object[], tools: readonly ToolDefinition[], rendering: Rendering): string {
+  #run(messages: readonly object[], tools: readonly ToolDefinition[], rendering: Rendering, mostWork?: number): string {
     try {
-      return this.#template.render({
+      const variables = {
         ...rendering.variables,
         messages,
         add_generation_prompt: rendering.addGenerationPrompt,
-        bos_token: this.#tokens.bosToken,
-        eos_token: this.#tokens.eosToken,
+        bos_token: this.tokens.bosToken,
+        eos_token: this.tokens.eosToken,
         // Templates ask `tools is not none`, which an undefined variable would answer with yes.
         tools: tools.length > 0 ? tools.map(toolObject) : null,
         documents: null,
@@ -122,7 +144,8 @@ export class ChatTemplate {
           throw new TemplateRefusal(String(sentence));
         }),
         strftime_now: new Callable("strftime_now", ([format]) => formatTime(new Date(), String(format))),
-      });
+      };
+      return this.#template.render(variables, mostWork);
     } catch (cause) {
       const message =
         cause instanceof TemplateRefusal ? cause.message : `The chat template failed: ${messageOf(cause)}`;

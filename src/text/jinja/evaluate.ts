@@ -53,12 +53,12 @@ class Scope {
 /** How a body ended: it is done, or a loop around it is to go on or to end. */
 type Outcome = "done" | "continue" | "break";
 
-/** @throws TemplateError */
-export function render(program: Node, variables: ReadonlyMap<string, Value>): string {
+/** @param mostWork see `mostTemplateWork` @throws TemplateError, TooMuchWork */
+export function render(program: Node, variables: ReadonlyMap<string, Value>, mostWork: number): string {
   const globals = new Scope(null);
   for (const [name, value] of builtins) globals.set(name, value);
   for (const [name, value] of variables) globals.set(name, value);
-  const evaluation = new Evaluation();
+  const evaluation = new Evaluation(mostWork);
   evaluation.run(program.body ?? [], new Scope(globals));
   return evaluation.output;
 }
@@ -66,8 +66,60 @@ export function render(program: Node, variables: ReadonlyMap<string, Value>): st
 /** The name that a scope without a loop has in the syntax tree: see `withScopes`. */
 export const scopeName = "__scope__";
 
+/**
+ * What a rendering may do, in evaluated nodes; a turn of a loop counts as ten, what is made and looked through by its
+ * size. Templates of conversations do some hundred for a message; this much is half a second. It counts work, not time:
+ * what is refused is refused on every machine.
+ */
+export const mostTemplateWork = 2_000_000;
+/** Of a value. An item of it, and eight characters, count as one. */
+const largestValue = 1 << 20;
+
+/** A rendering has come to the end of the work that it may do. */
+export class TooMuchWork extends TemplateError {
+  constructor() {
+    super("the template does too much: too many messages, or too many turns of its loops");
+  }
+}
+
 class Evaluation {
   output = "";
+  readonly #mostWork: number;
+  #work = 0;
+  /** Of lists and dicts; values do not change. A part counts wherever it occurs, as it does when it is written. */
+  readonly #sizes = new WeakMap<object, number>();
+
+  constructor(mostWork: number) {
+    this.#mostWork = mostWork;
+  }
+
+  /** @throws TooMuchWork */
+  #did(work: number): void {
+    this.#work += work;
+    if (this.#work > this.#mostWork) throw new TooMuchWork();
+  }
+
+  /** @returns what was made, which costs by its size. @throws TemplateError */
+  #made(value: Value): Value {
+    const isNew = typeof value !== "object" || value === null || !this.#sizes.has(value);
+    const size = this.#sizeOf(value);
+    requireSize(size);
+    this.#did(isNew ? size >> 2 : 0);
+    return value;
+  }
+
+  #sizeOf(value: Value): number {
+    if (typeof value === "string") return 1 + (value.length >> 3);
+    if (value instanceof Markup) return this.#sizeOf(value.value);
+    if (typeof value !== "object" || value === null) return 1;
+    const known = this.#sizes.get(value);
+    if (known !== undefined) return known;
+    let size = 1;
+    if (Array.isArray(value)) for (const item of value as readonly Value[]) size += this.#sizeOf(item);
+    else if (value instanceof Map) for (const [key, item] of value) size += this.#sizeOf(key) + this.#sizeOf(item);
+    this.#sizes.set(value, size);
+    return size;
+  }
 
   run(body: readonly Node[], scope: Scope): Outcome {
     for (const node of body) {
@@ -88,6 +140,7 @@ class Evaluation {
   }
 
   #statement(node: Node, scope: Scope): Outcome {
+    this.#did(1);
     switch (node.type) {
       case "Comment":
         return "done";
@@ -122,6 +175,7 @@ class Evaluation {
         return "done";
       default:
         this.output += text(this.#value(node, scope));
+        requireSize(this.output.length >> 3);
         return "done";
     }
   }
@@ -167,6 +221,7 @@ class Evaluation {
     if (items.length === 0) return this.run(defaultBlock, new Scope(scope));
     let changed: readonly Value[] | null = null;
     for (const [at, item] of items.entries()) {
+      this.#did(10);
       const own = new Scope(scope);
       this.#assign(loopvar, item, own);
       const hasChanged = (values: readonly Value[]): boolean => {
@@ -221,20 +276,22 @@ class Evaluation {
   }
 
   #call(callee: Value, args: readonly Value[], keywords: Keywords): Value {
-    if (callee instanceof Callable) return callee.call(args, keywords);
+    if (callee instanceof Callable) return this.#made(callee.call(args, keywords));
     throw new TemplateError(
       callee === undefined ? "what is called is undefined" : `'${typeName(callee)}' object is not callable`,
     );
   }
 
   #filtered(value: Value, filter: Node, scope: Scope): Value {
-    if (filter.type === "Identifier") return filterOf(filter.value)(value, [], new Map());
+    this.#did(this.#sizeOf(value) >> 2);
+    if (filter.type === "Identifier") return this.#made(filterOf(filter.value)(value, [], new Map()));
     if (filter.type !== "CallExpression") throw new TemplateError(`${filter.type} is no filter`);
     const [args, keywords] = this.#arguments(filter.args, scope);
-    return filterOf(nameOf(filter.callee))(value, args, keywords);
+    return this.#made(filterOf(nameOf(filter.callee))(value, args, keywords));
   }
 
   #value(node: Node, scope: Scope): Value {
+    this.#did(1);
     switch (node.type) {
       case "Identifier":
         return Object.hasOwn(constants, node.value) ? constants[node.value] : scope.get(node.value);
@@ -245,11 +302,13 @@ class Evaluation {
       case "StringLiteral":
         return node.value;
       case "ArrayLiteral":
-        return node.value.map((item) => this.#value(item, scope));
+        return this.#made(node.value.map((item) => this.#value(item, scope)));
       case "TupleLiteral":
-        return tuple(...node.value.map((item) => this.#value(item, scope)));
+        return this.#made(tuple(...node.value.map((item) => this.#value(item, scope))));
       case "ObjectLiteral":
-        return new Map([...node.value].map(([key, item]) => [this.#value(key, scope), this.#value(item, scope)]));
+        return this.#made(
+          new Map([...node.value].map(([key, item]) => [this.#value(key, scope), this.#value(item, scope)])),
+        );
       case "MemberExpression":
         return this.#member(node, scope);
       case "CallExpression": {
@@ -281,10 +340,11 @@ class Evaluation {
         const value = node === undefined ? null : this.#value(node, scope);
         return value === null ? null : intOf(value, "slice indices");
       };
-      return sliced(object, bound(property.start), bound(property.stop), bound(property.step));
+      return this.#made(sliced(object, bound(property.start), bound(property.stop), bound(property.step)));
     }
     const key = !computed && property.type === "Identifier" ? property.value : this.#value(property, scope);
     if (object === undefined) throw new TemplateError(`${described(of)} is undefined and has no ${repr(key)}`);
+    if (typeof object === "string") this.#did(object.length >> 5);
     // Not `??`: None is a value like any other.
     const [first, second] = computed ? [item, attributeOf] : [attributeOf, item];
     const found = first(object, key);
@@ -301,11 +361,18 @@ class Evaluation {
     const right = this.#value(r, scope);
     switch (operator) {
       case "==":
+      case "!=":
+      case "in":
+      case "not in":
+        this.#did(Math.max(this.#sizeOf(left), this.#sizeOf(right)) >> 2);
+    }
+    switch (operator) {
+      case "==":
         return equal(left, right);
       case "!=":
         return !equal(left, right);
       case "~":
-        return text(left) + text(right);
+        return this.#made(text(left) + text(right));
       case "in":
         return contains(right, left);
       case "not in":
@@ -324,9 +391,16 @@ class Evaluation {
             `${described(left === undefined ? l : r)} is undefined and cannot be used with ${operator}`,
           );
         }
-        return arithmetic(operator, left, right);
+        return this.#made(arithmetic(operator, left, right));
     }
   }
+}
+
+/** @throws TemplateError */
+function requireSize(size: number): void {
+  if (size <= largestValue) return;
+  const most = `${largestValue} items, and a text ${8 * largestValue} characters`;
+  throw new TemplateError(`a value is too large: a list may have ${most}`);
 }
 
 function nameOf(node: Node): string {
@@ -393,10 +467,14 @@ function arithmetic(operator: string, left: Value, right: Value): Value {
     if (Array.isArray(left) && Array.isArray(right)) return [...(left as Value[]), ...(right as Value[])];
   }
   if (operator === "*") {
-    const [sequence, count] = isNumber(left) ? [right, left] : [left, right];
-    if (typeof sequence === "string" && isNumber(count)) return sequence.repeat(Math.max(0, intOf(count, "count")));
-    if (Array.isArray(sequence) && isNumber(count)) {
-      return Array.from({ length: Math.max(0, intOf(count, "count")) }, () => sequence as readonly Value[]).flat();
+    const [sequence, times] = isNumber(left) ? [right, left] : [left, right];
+    const isText = typeof sequence === "string";
+    if (isNumber(times) && (isText || Array.isArray(sequence))) {
+      const count = Math.max(0, intOf(times, "count"));
+      // Before it is made: there may be no room to make it.
+      requireSize((sequence.length * count) / (isText ? 8 : 1));
+      if (isText) return sequence.repeat(count);
+      return Array.from({ length: count }, () => sequence as readonly Value[]).flat();
     }
   }
   throw new TemplateError(`unsupported operand type(s) for ${operator}: '${typeName(left)}' and '${typeName(right)}'`);

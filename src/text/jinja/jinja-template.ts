@@ -1,5 +1,5 @@
 import { parse, tokenize } from "@huggingface/jinja";
-import { render } from "./evaluate.js";
+import { mostTemplateWork, render } from "./evaluate.js";
 import type { Node } from "./nodes.js";
 import { plainSource } from "./plain-source.js";
 import { fromJson } from "./values.js";
@@ -18,8 +18,12 @@ export class JinjaTemplate {
     this.#program = parse(tokens) as unknown as Node;
   }
 
-  /** @param variables JSON-like values, and {@link Callable}s. @throws TemplateError */
-  render(variables: Readonly<Record<string, unknown>>): string {
-    return render(this.#program, new Map(Object.entries(variables).map(([name, value]) => [name, fromJson(value)])));
+  /**
+   * @param variables JSON-like values, and {@link Callable}s.
+   * @throws TemplateError, TooMuchWork
+   */
+  render(variables: Readonly<Record<string, unknown>>, mostWork: number = mostTemplateWork): string {
+    const values = new Map(Object.entries(variables).map(([name, value]) => [name, fromJson(value)]));
+    return render(this.#program, values, mostWork);
   }
 }
