@@ -1,11 +1,10 @@
 import { type RequestField, ToastError } from "../errors.js";
-import { type ChatTemplate, ordinaryRendering } from "../text/chat-template.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { requireToken } from "./loop/admission.js";
 import type { Prompt } from "./prompt.js";
 
 /**
- * What can be asked of a model's tokenizer and templates without generating. The worker holds the only copy of both.
+ * What can be asked of a model's tokenizer and templates without generating. The worker holds both.
  */
 export type TextQuestion =
   /** What a prompt's tokens are. `adapter`: whose chat template; null: the base's. */
@@ -41,31 +40,37 @@ export interface SpecialToken {
 }
 
 /**
- * Characters of a text, or ids of a list, that are taken in one question. The worker answers between two steps of
- * everybody's generation, and a tokenizer takes half a microsecond for a character of words and ten for one of blanks:
- * this much is a second at worst.
+ * Characters of a text, or ids of a list, that are taken in one question: a tokenizer takes half a microsecond for a
+ * character of words and ten for one of blanks, so this much is a second at worst.
  */
 const maxQuestionSize = 100_000;
 
 /** What answers need of a model. */
 export interface TextParts {
   readonly tokenizer: Tokenizer;
-  /** @throws ToastError when there is none. */
-  template(adapter: string | null): ChatTemplate;
   /** @param checkText is called with the text before it is tokenized. */
-  encode(prompt: Prompt, adapter: string | null, checkText: (text: string) => void): readonly number[];
+  encode(
+    prompt: Prompt,
+    adapter: string | null,
+    checkText: (text: string) => void,
+  ): readonly number[] | Promise<readonly number[]>;
+  /** What a template writes. */
+  render(prompt: Extract<Prompt, { kind: "chat" }>, adapter: string | null): Promise<string>;
   info(adapter: string | null): TokenizerInfo;
 }
 
 /** @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed` */
-export function answerQuestion(question: TextQuestion, parts: TextParts): TextAnswers[TextQuestion["kind"]] {
+export async function answerQuestion(
+  question: TextQuestion,
+  parts: TextParts,
+): Promise<TextAnswers[TextQuestion["kind"]]> {
   switch (question.kind) {
     case "encode": {
       const { prompt, adapter } = question;
       checkQuestionSize(prompt);
       // Tools and calls are part of what a template writes, too.
       const field = prompt.kind === "chat" ? "prompt.messages" : "prompt.text";
-      const ids = parts.encode(prompt, adapter, ({ length }) => checkSize(length, "characters", field));
+      const ids = await parts.encode(prompt, adapter, ({ length }) => checkSize(length, "characters", field));
       return { ids, pieces: ids.map((id) => parts.tokenizer.tokenText(id) ?? "") };
     }
     case "decode": {
@@ -78,8 +83,7 @@ export function answerQuestion(question: TextQuestion, parts: TextParts): TextAn
     }
     case "render": {
       checkQuestionSize(question.prompt);
-      const { messages, rendering } = question.prompt;
-      return { text: parts.template(question.adapter).render(messages, rendering ?? ordinaryRendering) };
+      return { text: await parts.render(question.prompt, question.adapter) };
     }
     case "describe":
       return parts.info(question.adapter);

@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { OutputConstraint } from "../../src/grammar/constraint.js";
+import { constraintRules } from "../../src/grammar/constraint-rules.js";
 import { GrammarCompiler } from "../../src/grammar/grammar-compiler.js";
+import type { Matcher } from "../../src/grammar/matcher.js";
+import { isAllowed } from "../../src/grammar/token-mask.js";
 import { byteVocabulary } from "./grammar-text.js";
 
 const compiler = new GrammarCompiler(byteVocabulary());
@@ -79,6 +82,55 @@ describe("the grammar compiler", () => {
     for (let at = 0; at < 40; at++) compiler.compile({ kind: "choice", options: [`other ${at}`], param: "x" });
     for (const byte of Buffer.from("first")) old.append(byte);
     expect(old.isComplete).toBe(true);
+  });
+
+  it.each([
+    ["counts within counts", { kind: "regex", pattern: "(7|[a-z]{1,200}){1,40}x" }],
+    [
+      "patterns that have to hold together",
+      { kind: "jsonSchema", schema: '{"allOf":[{"pattern":"^(a|b)*a(a|b){6}$"},{"pattern":"^(a|b)*b(a|b){5}$"}]}' },
+    ],
+    [
+      "a thousand constants",
+      { kind: "jsonSchema", schema: JSON.stringify({ enum: Array.from({ length: 1_000 }, (_, at) => `v${at}`) }) },
+    ],
+    [
+      "a list without doubles",
+      {
+        kind: "jsonSchema",
+        schema: '{"type":"array","items":{"pattern":"^(a|b)*a(a|b){4}$"},"uniqueItems":true,"minItems":2}',
+      },
+    ],
+  ] as const)("compiles and follows in slices what it does at once, to the same end: %s", (_, described) => {
+    const constraint = { ...described, param: "x" };
+    const compilation = new GrammarCompiler(byteVocabulary()).begin(constraint, constraintRules(constraint));
+    let slices = 1;
+    let compiled = compilation.advance(0);
+    for (; compiled === null; slices++) compiled = compilation.advance(0);
+    expect(slices).toBeGreaterThan(10);
+    const [sliced, whole] = [compiled.matcher(), new GrammarCompiler(byteVocabulary()).compile(constraint).matcher()];
+    for (let at = 0; at < 40 && !whole.isComplete; at++) {
+      while (!sliced.isReady(0));
+      expect([...sliced.mask()]).toEqual([...whole.mask()]);
+      const allowed = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => isAllowed(whole.mask(), byte));
+      const next = allowed[(at * 7) % allowed.length];
+      if (next === undefined) break;
+      for (const one of [sliced, whole]) one.append(next);
+    }
+    for (const one of [sliced, whole]) one.dispose();
+  });
+
+  it("refuses new grammars while those in use take all the room there is, and takes them again afterwards", () => {
+    const own = new GrammarCompiler(byteVocabulary(), 1_000);
+    const different = (at: number) => own.compile({ kind: "regex", pattern: `[a-z]{0,${90 + at}}x`, param: "x" });
+    const followed: Matcher[] = [];
+    const fill = () => {
+      for (let at = 0; at < 1_000; at++) followed.push(different(at).matcher());
+    };
+    expect(fill).toThrow(expect.objectContaining({ code: "server_overloaded" }) as Error);
+    expect(followed.length).toBeGreaterThan(1);
+    for (const matcher of followed) matcher.dispose();
+    expect(() => own.compile(good)).not.toThrow();
   });
 
   it.each(["(a|a){0,1000}b", "((a*)*)*b", "(.*){50}x", "([a-z]{1,1000}){1,1000}!"])(

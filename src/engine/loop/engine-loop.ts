@@ -7,6 +7,7 @@ import { Feedback } from "../../steering/feedback.js";
 import type { Tokenizer } from "../../text/tokenizer.js";
 import type { FinishReason, Usage } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
+import type { ProcessedToken } from "../output/output-processor.js";
 import type { TokenReport } from "../token-report.js";
 import type { AdmittedRequest } from "./admission.js";
 import { FairTurns, mayWait, yieldsTo } from "./fair-turns.js";
@@ -38,6 +39,9 @@ export interface LoopListener {
 /** Two forwards decide about guesses behind an adapter, and a wrong one costs what it took: one is not worth it. */
 const fewestGuesses = 2;
 
+/** Spent between two forwards on grammars that hold tokens. */
+const heldMsInTurn = 10;
+
 /** How choices end. One finishes by itself; a request is cancelled, and fails, as a whole. */
 type Outcome =
   | { readonly kind: "finished"; readonly sequence: Sequence; readonly reason: "stop" | "length" }
@@ -68,6 +72,8 @@ export class EngineLoop {
   readonly #running: RunningSet;
   /** Asked to stop while a forward may be using their lanes; ended before the next one. */
   readonly #toCancel = new Set<RequestGroup>();
+  /** Those whose last token is held by their grammar, in turns. */
+  readonly #held = new Set<Sequence>();
   readonly #counters = new LoopCounters();
   #previousPhase: StepPlan["phase"] = "decode";
   /** Of adapters that are gone. */
@@ -149,11 +155,27 @@ export class EngineLoop {
       const startedAt = performance.now();
       for (const group of this.#toCancel) this.#end(group, { kind: "cancelled" });
       this.#toCancel.clear();
+      this.#goOn();
       this.#start();
-      if ((await this.#step()) === "idle") break;
+      if ((await this.#step()) === "idle" && this.#held.size === 0) break;
       this.#counters.step(performance.now() - startedAt);
     }
     this.#busy = false;
+  }
+
+  /** Looks on for what follows tokens that are held, for a while: streams are kept waiting no longer than that. */
+  #goOn(): void {
+    const until = performance.now() + heldMsInTurn;
+    for (const sequence of [...this.#held]) {
+      const left = until - performance.now();
+      if (left <= 0) return;
+      this.#held.delete(sequence);
+      try {
+        this.#processed(sequence, sequence.goOn(left));
+      } catch (cause) {
+        this.#end(sequence.group, { kind: "failed", cause });
+      }
+    }
   }
 
   /** Lets those that wait run, in fair turns, as far as there is room or somebody has more than his share. */
@@ -272,7 +294,7 @@ export class EngineLoop {
       this.#nextToken(running, logits.subarray(token * vocabSize, (token + 1) * vocabSize), { token, guess });
       if (guess === null || sequence.tokenIds.at(-1) !== guess) break;
       right++;
-      if (!this.#running.has(running)) break;
+      if (!this.#running.has(running) || sequence.isHeld) break;
     }
     this.#counters.guesses(guesses.length, right);
     running.textGuesses.settle(right, guesses.length, sequence.tokenIds.length, this.#parts.limits.guesses);
@@ -299,19 +321,28 @@ export class EngineLoop {
       this.#running.remember(running);
       this.#startFollowers(running, logits);
     }
-    const pushed = sequence.push(tokenId, likelihood, {
+    const processed = sequence.push(tokenId, likelihood, {
       steering: running.lastSteering.at(at.token) ?? null,
       vectors: running.lastVectors.at(at.token) ?? [],
       draft: at.guess === null ? this.#settleDraft(running, tokenId) : at.guess === tokenId ? "accepted" : "refused",
     });
-    const { text, tokens, reports, finished } = pushed;
+    this.#processed(sequence, processed);
+  }
+
+  /** @param processed null: its grammar takes more time. */
+  #processed(sequence: Sequence, processed: ProcessedToken | null): void {
+    if (processed === null) {
+      this.#held.add(sequence);
+      return;
+    }
+    const { text, tokens, reports, finished } = processed;
     if (text !== "" || reports.length > 0) this.#listener.delta(sequence.choiceId, text, tokens, reports);
-    if (finished !== null) this.#end(group, { kind: "finished", sequence, reason: finished });
+    if (finished !== null) this.#end(sequence.group, { kind: "finished", sequence, reason: finished });
   }
 
   /** Guesses how the text goes on, where that costs nobody anything. */
   #guess(running: RunningSequence): void {
-    if (this.#waiting.length > 0) return;
+    if (this.#waiting.length > 0 || running.sequence.isHeld) return;
     const room = this.#running.roomForGuesses(running);
     if (room < fewestGuesses) return;
     running.guesses = running.textGuesses.next(running.sequence.tokenIds, room);
@@ -359,6 +390,7 @@ export class EngineLoop {
     const { request, endIds, output } = sequence;
     // A row that was a wrong draft's has been taken back.
     if (lanes.kind !== "steered" || lanes.bottomUp.computed < from + count || guesses.length > 0) return;
+    if (sequence.isHeld) return;
     // The token that is sampled next ends the text if it is the last one: nothing comes after it that could be ahead.
     if (output.tokens + 1 >= request.maxTokens) return;
     const draft = this.#sample(sequence, logits);
@@ -395,6 +427,7 @@ export class EngineLoop {
         this.#running.remember(running);
       }
       if (running !== undefined) this.#running.release(running);
+      this.#held.delete(sequence);
       sequence.dispose();
     }
     if (group.open.size === 0) this.#groups.delete(group.id);

@@ -11,6 +11,9 @@ import { PromptReport } from "../output/prompt-report.js";
 import type { TokenFacts } from "../output/token-facts.js";
 import type { AdmittedRequest } from "./admission.js";
 
+/** For what follows a token, before the token is held; most places take less than a tenth of it. */
+const usualGrammarMs = 10;
+
 /** A request and its choices, which share its prompt: the first one computes it, the others begin behind it. */
 export class RequestGroup {
   readonly request: AdmittedRequest;
@@ -103,6 +106,8 @@ export class Sequence {
   readonly #matcher: Matcher | null;
   /** Of prompt and text. */
   readonly tokenIds: number[];
+  /** The last token, until its grammar knows whether the text ends with it; null: nothing waits for that. */
+  #held: { readonly tokenId: number; readonly facts: TokenFacts | null } | null = null;
 
   /** @param eosIds the model's end-of-sequence tokens */
   constructor(group: RequestGroup, choice: number, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {
@@ -152,23 +157,39 @@ export class Sequence {
     };
   }
 
+  /** Whether its grammar has yet to find what follows the last token: until then there is no next one to compute. */
+  get isHeld(): boolean {
+    return this.#held !== null;
+  }
+
   /**
    * One more token.
    * @param likelihood null when nobody asked for it.
+   * @returns null where its grammar takes time: then `goOn` tells what became of it.
    * @throws ToastError when the grammar does not have it
    */
   push(
     tokenId: number,
     likelihood: LogProbabilities | null,
     facts: Pick<TokenFacts, "steering" | "vectors" | "draft">,
-  ): ProcessedToken {
+  ): ProcessedToken | null {
     this.tokenIds.push(tokenId);
     this.rules.append(tokenId);
-    // The next token's mask says so; it is computed once, and needed next in any case.
-    const place = this.#matcher?.isComplete === true ? "last" : "within";
     const { logprob, top } = likelihood ?? { logprob: null, top: [] };
     const isReported = likelihood !== null || this.request.report.explain;
-    return this.output.push(tokenId, isReported ? { logprob, top, ...facts } : null, place);
+    this.#held = { tokenId, facts: isReported ? { logprob, top, ...facts } : null };
+    return this.goOn(usualGrammarMs);
+  }
+
+  /** Looks on for what follows a token that is held. @returns null where it takes more time. @throws as `push` */
+  goOn(milliseconds: number): ProcessedToken | null {
+    if (this.#held === null) throw new Error("no token is held");
+    if (this.#matcher?.isReady(milliseconds) === false) return null;
+    const { tokenId, facts } = this.#held;
+    this.#held = null;
+    // The next token's mask says so; it is computed once, and needed next in any case.
+    const place = this.#matcher?.isComplete === true ? "last" : "within";
+    return this.output.push(tokenId, facts, place);
   }
 
   /** Frees what its grammar holds. */

@@ -124,8 +124,9 @@ export class RunningSet {
   }
 
   /**
-   * The next plan whose new tokens there is room for. What the prefix cache holds gives way first, then the youngest
-   * sequences of whoever has most; a sequence alone may take what it needs. Prompts go round between callers.
+   * The next plan whose new tokens there is room for, of sequences that no grammar holds. What the prefix cache holds
+   * gives way first, then the youngest sequences of whoever has most; a sequence alone may take what it needs. Prompts
+   * go round between callers.
    * @param onPreempted is given each sequence that had to give its lanes back.
    * @returns null when nothing is left to compute.
    */
@@ -133,11 +134,10 @@ export class RunningSet {
     const { decoder, limits } = this.#parts;
     const { cache } = decoder;
     for (;;) {
-      const plan = planStep(
-        [...this.#running.values()].map((running) => running.view(this.#lastChunks.get(running.sequence.caller) ?? 0)),
-        limits,
-        previous,
-      );
+      const views = [...this.#running.values()]
+        .filter(({ sequence }) => !sequence.isHeld)
+        .map((running) => running.view(this.#lastChunks.get(running.sequence.caller) ?? 0));
+      const plan = planStep(views, limits, previous);
       if (plan === null) return null;
       const missing = plan.rows.reduce(
         (sum, row) => sum + cache.blocksMissing(this.get(row.sequenceId).lane(row), row.count),

@@ -1,4 +1,5 @@
 import { ToastError } from "../../errors.js";
+import type { CompiledConstraint } from "../../grammar/matcher.js";
 import { type AdapterManifest, fingerprintOf } from "../../model/manifest.js";
 import type { ModelFolder } from "../../model/model-folder.js";
 import { rotateRows } from "../../model/rotation.js";
@@ -12,7 +13,7 @@ import { EngineLoop } from "../loop/engine-loop.js";
 import type { AdapterInfo, ModelInfo } from "../model-info.js";
 import { answerQuestion, type TextAnswers, type TextQuestion } from "../text-questions.js";
 import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
-import { ConstraintCompiler } from "./constraint-compiler.js";
+import type { Asker } from "./long-work.js";
 import type {
   AdapterToLoad,
   EngineCall,
@@ -22,7 +23,7 @@ import type {
   LayerOutputsCall,
   SteeringFingerprints,
 } from "./messages.js";
-import { PromptEncoder } from "./prompt-encoder.js";
+import { Preparation } from "./preparation.js";
 import { VectorSet } from "./vector-set.js";
 
 export interface EngineWorkerOptions {
@@ -37,6 +38,7 @@ interface LayerRead {
   reject(error: ToastError): void;
 }
 
+const givenUp = new ToastError("server_draining", "The request was given up before it was prepared.");
 const cancelled = new ToastError("server_draining", "The reading of layer outputs was cancelled.");
 
 /** Nothing but the prompt is computed. */
@@ -65,31 +67,31 @@ type GenerateCommand = Extract<EngineCommand, { kind: "generate" }>;
 export class EngineWorker {
   readonly model: ModelInfo;
   readonly #loaded: LoadedModel;
-  readonly #prompts: PromptEncoder;
+  readonly #preparation: Preparation;
   readonly #adapters = new AdapterSet();
   readonly #vectors: VectorSet;
-  readonly #constraints: ConstraintCompiler;
   readonly #loop: EngineLoop;
   readonly #send: (event: EngineEvent) => void;
   /** Requests that look into the model, by id, and who waits for what they see. */
   readonly #layerReads = new Map<string, LayerRead>();
   /** Loads that are under way: the thread must not end in one. */
   readonly #loads = new Set<Promise<unknown>>();
+  /** Requests that are being prepared, by id: the loop does not know them yet. */
+  readonly #preparing = new Map<string, AbortController>();
 
   private constructor(loaded: LoadedModel, limits: EngineLimits, send: (event: EngineEvent) => void) {
     const { manifest, adapters } = loaded.folder;
     this.#loaded = loaded;
     this.#send = send;
-    this.#prompts = new PromptEncoder(loaded.tokenizer, manifest);
-    this.#constraints = new ConstraintCompiler(loaded);
+    this.#preparation = new Preparation(loaded);
     this.#vectors = new VectorSet(manifest.architecture, manifest.rotation);
     for (const { manifest: own } of adapters) {
       const adapter = loaded.adapters.get(own.name);
       if (adapter === undefined) throw new Error(`adapter ${own.name} is in the folder but was not loaded`);
-      const template = this.#prompts.templateFor(own);
+      const template = this.#preparation.prompts.templateFor(own);
       this.#adapters.put({ info: adapterInfo(own.name, own, template), adapter, template });
     }
-    this.model = modelInfo(loaded.folder, this.#adapters.infos, this.#prompts.baseTemplate);
+    this.model = modelInfo(loaded.folder, this.#adapters.infos, this.#preparation.prompts.baseTemplate);
     this.#loop = new EngineLoop(
       { ...loaded, adapters: this.#adapters.byKey, eosIds: new Set(manifest.tokens.eos.map(({ id }) => id)), limits },
       {
@@ -125,6 +127,7 @@ export class EngineWorker {
         this.#admit(command);
         break;
       case "cancel":
+        this.#preparing.get(command.requestId)?.abort(givenUp);
         this.#loop.cancel(command.requestId);
         break;
       case "call":
@@ -135,6 +138,7 @@ export class EngineWorker {
 
   /** Cancels what runs, then frees the sessions. */
   async close(): Promise<void> {
+    await this.#preparation.close();
     await this.#loop.close();
     await Promise.allSettled(this.#loads);
     await this.#loaded.decoder.release();
@@ -179,7 +183,7 @@ export class EngineWorker {
     let before: AdapterVersion | null;
     try {
       this.#refuseTaken(name, mode);
-      const template = this.#prompts.templateFor(checked.manifest);
+      const template = this.#preparation.prompts.templateFor(checked.manifest);
       before = this.#adapters.put({ info: adapterInfo(name, checked.manifest, template), adapter, template });
     } catch (error) {
       await adapter.release();
@@ -229,7 +233,8 @@ export class EngineWorker {
     });
     try {
       const fingerprints = { adapter: null, vectors: new Map() };
-      const admitted = this.#admitted({ kind: "generate", requestId, request, fingerprints });
+      const command = { kind: "generate", requestId, request, fingerprints } as const;
+      const admitted = this.#admitted(command, this.#preparation.prompts.checked(promptIds), null);
       this.#loop.add({ ...admitted, layerMeans: lastTokens });
     } catch (error) {
       this.#layerReads.delete(requestId);
@@ -288,16 +293,18 @@ export class EngineWorker {
     );
   }
 
-  #ask(question: TextQuestion): TextAnswers[keyof TextAnswers] {
+  #ask(question: TextQuestion): Promise<TextAnswers[keyof TextAnswers]> {
     const { tokenizer, folder } = this.#loaded;
     const { bos, eos } = folder.manifest.tokens;
     // Of the base: null.
     const templateOf = (adapter: string | null): ChatTemplate | null =>
-      adapter === null ? this.#prompts.baseTemplate : this.#versionOf(adapter, null).template;
+      adapter === null ? this.#preparation.prompts.baseTemplate : this.#versionOf(adapter, null).template;
+    const asker = { caller: "", requestId: "", signal: new AbortController().signal };
     return answerQuestion(question, {
       tokenizer,
-      template: (adapter) => this.#prompts.required(templateOf(adapter)),
-      encode: (prompt, adapter, checkText) => this.#prompts.encode(prompt, templateOf(adapter), checkText),
+      render: (prompt, adapter) =>
+        this.#preparation.render(prompt, this.#preparation.prompts.required(templateOf(adapter)), asker),
+      encode: (prompt, adapter, checkText) => this.#preparation.encode(prompt, templateOf(adapter), checkText, asker),
       info: (adapter) => ({
         vocabSize: this.model.vocabSize,
         bosToken: bos,
@@ -307,13 +314,47 @@ export class EngineWorker {
     });
   }
 
-  /** Everything in one turn. */
+  /** Everything in one turn, but for what takes long. */
   #admit(command: GenerateCommand): void {
+    const { requestId, request } = command;
+    const controller = new AbortController();
+    const asker: Asker = { caller: request.caller ?? "", requestId, signal: controller.signal };
     try {
-      this.#enqueue(command);
+      const ids = this.#encode(command, asker);
+      if (ids instanceof Promise) void this.#admitLater(command, ids, asker, controller);
+      else {
+        const constraint = this.#compile(command, ids, asker);
+        if (constraint instanceof Promise) void this.#admitLater(command, ids, asker, controller, constraint);
+        else this.#enqueue(command, ids, constraint);
+      }
     } catch (cause) {
-      // Whatever it was, it is this request's trouble alone: nothing has been handed to the loop.
-      this.#send({ kind: "rejected", requestId: command.requestId, error: ToastError.from(cause).toData() });
+      this.#reject(command, cause);
+    }
+  }
+
+  /** Whatever it was, it is this request's trouble alone: nothing has been handed to the loop. */
+  #reject({ requestId }: GenerateCommand, cause: unknown): void {
+    this.#send({ kind: "rejected", requestId, error: ToastError.from(cause).toData() });
+  }
+
+  async #admitLater(
+    command: GenerateCommand,
+    ids: readonly number[] | Promise<readonly number[]>,
+    asker: Asker,
+    controller: AbortController,
+    compiled?: Promise<CompiledConstraint>,
+  ): Promise<void> {
+    const { requestId } = command;
+    this.#preparing.set(requestId, controller);
+    try {
+      const promptIds = await ids;
+      const constraint = await (compiled ?? this.#compile(command, promptIds, asker));
+      asker.signal.throwIfAborted();
+      this.#enqueue(command, promptIds, constraint);
+    } catch (cause) {
+      this.#reject(command, cause);
+    } finally {
+      this.#preparing.delete(requestId);
     }
   }
 
@@ -324,33 +365,54 @@ export class EngineWorker {
     return promptIds.slice(-(truncatePrompt === "room" ? room : truncatePrompt));
   }
 
-  /** @throws ToastError as `PromptEncoder.encode`, and `context_length_exceeded` */
-  #encoded({ prompt, truncatePrompt }: GenerationRequest, template: ChatTemplate | null): readonly number[] {
+  /** @throws ToastError as `Preparation.encode`, `context_length_exceeded`, and for an adapter that is not there */
+  #encode({ request, fingerprints }: GenerateCommand, asker: Asker): readonly number[] | Promise<readonly number[]> {
+    const { prompt, truncatePrompt } = request;
+    const version = this.#versionFor(request, fingerprints);
+    const template = version === null ? this.#preparation.prompts.baseTemplate : version.template;
     const { contextLength } = this.model;
     const { longestToken } = this.#loaded.tokenizer;
     const kept = truncatePrompt === undefined ? "all" : "end";
-    return this.#prompts.encode(prompt, template, (text) =>
-      admitBytes(Buffer.byteLength(text), { contextLength, longestToken }, kept),
-    );
+    const checkText = (text: string) => admitBytes(Buffer.byteLength(text), { contextLength, longestToken }, kept);
+    return this.#preparation.encode(prompt, template, checkText, asker);
+  }
+
+  /** What else is wrong with the request is said before its grammar is compiled. @throws ToastError */
+  #compile(
+    command: GenerateCommand,
+    ids: readonly number[],
+    asker: Asker,
+  ): CompiledConstraint | Promise<CompiledConstraint> | null {
+    const { constraint } = command.request;
+    if (constraint === null) return null;
+    this.#admitted(command, ids, null);
+    return this.#preparation.compile(constraint, asker);
+  }
+
+  /** @returns what steers a request; null: no adapter does. @throws ToastError as `#versionOf` */
+  #versionFor({ steering }: GenerationRequest, { adapter }: SteeringFingerprints): AdapterVersion | null {
+    return steering.kind === "steered" ? this.#versionOf(steering.adapter, adapter) : null;
   }
 
   /** @throws ToastError for a request that cannot be honoured */
-  #enqueue(command: GenerateCommand): void {
-    const admitted = this.#admitted(command);
+  #enqueue(command: GenerateCommand, ids: readonly number[], constraint: CompiledConstraint | null): void {
+    const admitted = this.#admitted(command, ids, constraint);
     this.#loop.add(admitted);
     this.#send({ kind: "accepted", requestId: command.requestId, promptTokens: admitted.promptIds.length });
   }
 
   /** @throws ToastError for a request that cannot be honoured */
-  #admitted({ requestId, request, fingerprints }: GenerateCommand): AdmittedRequest {
+  #admitted(
+    { requestId, request, fingerprints }: GenerateCommand,
+    ids: readonly number[],
+    constraint: CompiledConstraint | null,
+  ): AdmittedRequest {
     const { steering } = request;
-    const version = steering.kind === "steered" ? this.#versionOf(steering.adapter, fingerprints.adapter) : null;
+    const version = this.#versionFor(request, fingerprints);
     this.#checkVectors(steering, fingerprints.vectors);
-    const template = version === null ? this.#prompts.baseTemplate : version.template;
-    const promptIds = this.#truncated(this.#encoded(request, template), request);
+    const promptIds = this.#truncated(ids, request);
     const maxTokens = admitLength(promptIds.length, request.maxTokens, this.model.contextLength);
     checkTokens(request, maxTokens, this.model.vocabSize);
-    const constraint = request.constraint === null ? null : this.#constraints.compile(request.constraint);
     return {
       ...request,
       requestId,

@@ -68,8 +68,11 @@ export class PendingRequest {
   /** Before acceptance: `accepted` throws; afterwards: the events do, behind those already queued. */
   fail(error: ToastError): void {
     this.#close();
-    this.#refuse(error);
-    this.#events.fail(error);
+    // Who was given up for a reason hears the reason.
+    const { aborted, reason } = this.#signal;
+    const said = aborted && reason instanceof ToastError ? reason : error;
+    this.#refuse(said);
+    this.#events.fail(said);
   }
 
   #close(): void {

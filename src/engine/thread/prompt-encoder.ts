@@ -5,6 +5,16 @@ import type { Tokenizer } from "../../text/tokenizer.js";
 import { requireToken } from "../loop/admission.js";
 import type { Prompt } from "../prompt.js";
 
+/** A prompt as it goes to the tokenizer, or has been there. */
+export type WrittenPrompt =
+  | { readonly kind: "ids"; readonly ids: readonly number[] }
+  | { readonly kind: "text"; readonly text: string; readonly addSpecialTokens: boolean };
+
+/** What a template has written: it writes the special tokens itself. */
+export function writtenChat(text: string): WrittenPrompt {
+  return { kind: "text", text, addSpecialTokens: false };
+}
+
 /** Prompts → token ids: one model folder's tokenizer and chat templates. */
 export class PromptEncoder {
   /** The base's; null: chat requests fail. */
@@ -27,24 +37,31 @@ export class PromptEncoder {
 
   /**
    * @param template writes messages; null: there is none.
-   * @param checkText is called with the whole text before it is tokenized, and throws where it is too long.
+   * @returns null where a template takes long: then it is to be rendered elsewhere.
    * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`
    */
-  encode(prompt: Prompt, template: ChatTemplate | null, checkText: (text: string) => void): readonly number[] {
+  write(prompt: Prompt, template: ChatTemplate | null): WrittenPrompt | null {
     switch (prompt.kind) {
       case "tokens":
-        for (const id of prompt.ids) requireToken(id, this.#manifest.architecture.vocabSize, "prompt.ids");
-        return prompt.ids;
+        return { kind: "ids", ids: this.checked(prompt.ids) };
       case "text":
-        checkText(prompt.text);
-        return this.#tokenizer.encode(prompt.text, { addSpecialTokens: prompt.addSpecialTokens });
+        return { kind: "text", text: prompt.text, addSpecialTokens: prompt.addSpecialTokens };
       case "chat": {
-        const text = this.required(template).render(prompt.messages, prompt.rendering ?? ordinaryRendering);
-        checkText(text);
-        // The template writes the special tokens itself.
-        return this.#tokenizer.encode(text, { addSpecialTokens: false });
+        const text = this.required(template).renderQuickly(prompt.messages, prompt.rendering ?? ordinaryRendering);
+        return text === null ? null : writtenChat(text);
       }
     }
+  }
+
+  /** @returns the ids. @throws ToastError `invalid_request` for those that the vocabulary does not have */
+  checked(ids: readonly number[]): readonly number[] {
+    for (const id of ids) requireToken(id, this.#manifest.architecture.vocabSize, "prompt.ids");
+    return ids;
+  }
+
+  /** At once, in this thread. */
+  encode(prompt: WrittenPrompt): readonly number[] {
+    return prompt.kind === "ids" ? prompt.ids : this.#tokenizer.encode(prompt.text, prompt);
   }
 
   /** @throws ToastError `chat_template_missing`, `chat_template_failed` */

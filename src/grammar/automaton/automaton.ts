@@ -1,5 +1,6 @@
 import { ToastError } from "../../errors.js";
 import type { Expression, Rules } from "../expression.js";
+import { Pace } from "../pace.js";
 import type { TokenMask } from "../token-mask.js";
 import { CompiledRules } from "./compile-rules.js";
 import type { DistinctPlace, Language } from "./language.js";
@@ -39,18 +40,34 @@ export class Automaton {
   /** By language, the least recently used one first. */
   #masks = new Map<Language, TokenMask>();
   #nearby = new Map<Language, Language>();
+  /** The place whose mask is being made, and how many languages there were when that began. */
+  #making: { readonly place: Language; readonly languages: number } | null = null;
+  /** By which it is prepared, and masks are made. */
+  readonly pace = new Pace();
 
-  /** @throws ToastError `invalid_request` for rules that cannot be followed. */
   constructor(rules: Rules, tokens: TokenIndex) {
-    this.#rules = new CompiledRules(rules);
+    this.#rules = new CompiledRules(rules, this.pace);
     this.#tokens = tokens;
     this.#path = new Int32Array(tokens.maxLength + 1);
     this.#reset();
   }
 
+  /**
+   * To be called before anything else, again where the pace made it stop.
+   * @throws ToastError `invalid_request` for rules that cannot be followed.
+   */
+  prepare(): void {
+    this.#rules.prepare();
+  }
+
   /** What a text is at its beginning; see {@link isDead}. */
   root(): Language {
     return this.#rules.root();
+  }
+
+  /** Languages that it holds, which is what it takes of memory: some hundred bytes each. */
+  get size(): number {
+    return this.#rules.languages.count - this.#forgotten;
   }
 
   isDead(language: Language): boolean {
@@ -104,7 +121,7 @@ export class Automaton {
    * @throws ToastError `invalid_request` where the grammar is too entangled to be followed.
    */
   mask(language: Language): TokenMask {
-    if (this.#rules.languages.count - this.#forgotten > maxLanguages) this.#reset();
+    if (this.size > maxLanguages) this.#reset();
     const place = this.#near(language);
     const known = this.#masks.get(place);
     if (known !== undefined) this.#masks.delete(place);
@@ -127,22 +144,35 @@ export class Automaton {
   }
 
   #made(language: Language): TokenMask {
+    if (this.#making?.place !== language) this.#making = { place: language, languages: this.#rules.languages.count };
+    const most = this.#making.languages + maxNewLanguages;
+    const mask = this.#madeOf(language, most);
+    this.#making = null;
+    return mask;
+  }
+
+  /** @param most languages that there may be before it is given up */
+  #madeOf(language: Language, most: number): TokenMask {
     const { tokens, eosIds, all, plain, special } = this.#tokens;
     const mask = new Int32Array(Math.ceil(tokens.length / 32));
     const state = this.#state(language);
     if (this.#staysUnderPlainCharacters(state)) {
       for (const id of plain) allow(mask, id);
-      this.#walk(special, state, mask);
-    } else this.#walk(all, state, mask);
+      this.#walk(special, state, mask, most);
+    } else this.#walk(all, state, mask, most);
     if (language.isNullable) for (const id of eosIds) allow(mask, id);
     return mask;
   }
 
-  #walk({ bytes, depths, ends, isPlainBelow, tokens, same }: TokenTrie, from: number, mask: TokenMask): void {
+  #walk(
+    { bytes, depths, ends, isPlainBelow, tokens, same }: TokenTrie,
+    from: number,
+    mask: TokenMask,
+    most: number,
+  ): void {
     const path = this.#path;
     const { of } = this.#rules.classes;
     const width = this.#rules.classes.samples.length;
-    const most = this.#rules.languages.count + maxNewLanguages;
     let transitions = this.#transitions;
     path[0] = from;
     for (let node = 0; node < bytes.length; ) {

@@ -1,4 +1,5 @@
 import { type Expression, partsOf, type Rules } from "../expression.js";
+import type { Pace } from "../pace.js";
 import { type ByteClasses, type ByteSet, byteClasses, byteSet } from "./byte-set.js";
 import { Derivatives } from "./derivatives.js";
 import { type Language, Languages } from "./language.js";
@@ -18,15 +19,25 @@ export class CompiledRules {
   readonly #alive = new Set<string>();
   #lowered = new Map<Expression, Language>();
   #bodies = new Map<string, Language>();
+  /** Lists of alternatives as they are read: new expressions, which are to be the same ones the next time. */
+  readonly #grouped = new Map<readonly Expression[], readonly Expression[]>();
+  readonly #pace: Pace;
 
-  /** @throws ToastError `invalid_request` where parts that have to hold together are too entangled. */
-  constructor(rules: Rules) {
+  constructor(rules: Rules, pace: Pace) {
+    this.#pace = pace;
     this.#rules = rules;
     this.hasDistinct = [...rules.values()].some(mentionsDistinct);
     this.classes = byteClasses(byteSetsOf(rules));
     this.languages = new Languages(nullableRules(rules));
-    this.derivatives = new Derivatives(this.languages, this.classes, (name) => this.#bodyOf(name));
-    fixpoint(rules, this.#alive, (expression) => this.#isAlive(expression));
+    this.derivatives = new Derivatives(this.languages, this.classes, (name) => this.#bodyOf(name), pace);
+  }
+
+  /**
+   * To be called before anything else, again where the pace made it stop.
+   * @throws ToastError `invalid_request` where parts that have to hold together are too entangled.
+   */
+  prepare(): void {
+    fixpoint(this.#rules, this.#alive, (expression) => this.#isAlive(expression));
   }
 
   /** All texts; `none` when there is none: a rule that needs itself, bounds that cross. */
@@ -72,7 +83,7 @@ export class CompiledRules {
     const options: Language[] = [];
     const seen = new Set<string>();
     const add = (expression: Expression): void => {
-      if (expression.kind === "choice") for (const option of grouped(expression.options)) add(option);
+      if (expression.kind === "choice") for (const option of this.#groupsOf(expression)) add(option);
       else if (expression.kind !== "rule") options.push(this.#lower(expression));
       else if (this.#alive.has(expression.name) && !seen.has(expression.name)) {
         seen.add(expression.name);
@@ -96,7 +107,9 @@ export class CompiledRules {
     if (known !== undefined) return known;
     const lowered = this.#lowerNow(expression);
     // What needs a rule that is not known to be alive yet may come out otherwise later.
-    if (!mentionsRules(expression) || this.#alive.has("root")) this.#lowered.set(expression, lowered);
+    if (mentionsRules(expression) && !this.#alive.has("root")) return lowered;
+    this.#lowered.set(expression, lowered);
+    this.#pace.step();
     return lowered;
   }
 
@@ -120,7 +133,7 @@ export class CompiledRules {
           languages.empty,
         );
       case "choice":
-        return languages.choice(grouped(expression.options).map((option) => this.#lower(option)));
+        return languages.choice(this.#groupsOf(expression).map((option) => this.#lower(option)));
       case "repeat":
         return languages.repeat(this.#lower(expression.part), expression.min, expression.max);
       case "intersection": {
@@ -143,6 +156,12 @@ export class CompiledRules {
       case "rule":
         return this.#alive.has(expression.name) ? languages.rule(expression.name) : languages.none;
     }
+  }
+
+  #groupsOf({ options }: Extract<Expression, { kind: "choice" }>): readonly Expression[] {
+    const groups = this.#grouped.get(options) ?? grouped(options);
+    this.#grouped.set(options, groups);
+    return groups;
   }
 
   /**

@@ -1,9 +1,18 @@
 import { ToastError } from "../../errors.js";
+import type { Pace } from "../pace.js";
 import { type ByteClasses, hasByte } from "./byte-set.js";
 import type { Language, Languages, MultiplePlace } from "./language.js";
 
 /** Places that are looked at to find out whether an intersection has a text. */
 const maxSearched = 100_000;
+
+/** How far a search for a text has come. */
+interface Search {
+  /** Places that were reached, and from where. */
+  readonly from: Map<Language, Language | null>;
+  /** How many of them were looked at. */
+  looked: number;
+}
 
 /**
  * What may follow a byte: the derivative of a language by b is the language of all t for which b t is in the language.
@@ -15,13 +24,17 @@ export class Derivatives {
   readonly #languages: Languages;
   readonly #classes: ByteClasses;
   readonly #bodyOf: (rule: string) => Language;
+  readonly #pace: Pace;
   /** By id, then by class of bytes. */
   #known = new Map<number, Language[]>();
   #knownUnchecked = new Map<number, Language[]>();
   /** Intersections, and whether they have a text. */
   #isAlive = new Map<Language, boolean>();
+  /** Searches that have stopped in the middle, by the intersection whose text they look for. */
+  #searches = new Map<Language, Search>();
 
-  constructor(languages: Languages, classes: ByteClasses, bodyOf: (rule: string) => Language) {
+  constructor(languages: Languages, classes: ByteClasses, bodyOf: (rule: string) => Language, pace: Pace) {
+    this.#pace = pace;
     this.#languages = languages;
     this.#classes = classes;
     this.#bodyOf = bodyOf;
@@ -31,6 +44,7 @@ export class Derivatives {
     this.#known = new Map();
     this.#knownUnchecked = new Map();
     this.#isAlive = new Map();
+    this.#searches = new Map();
   }
 
   /** @throws ToastError `invalid_request` where the language is too entangled to be followed. */
@@ -47,11 +61,22 @@ export class Derivatives {
     if (language.kind !== "intersection") return language === this.#languages.none;
     const known = this.#isAlive.get(language);
     if (known !== undefined) return !known;
-    // Breadth first: a text, where there is one, is short as a rule.
-    const from = new Map<Language, Language | null>([[language, null]]);
+    const search = this.#searches.get(language) ?? { from: new Map([[language, null]]), looked: 0 };
+    this.#searches.set(language, search);
+    const isDead = this.#searched(search);
+    this.#searches.delete(language);
+    return isDead;
+  }
+
+  /** Breadth first: a text, where there is one, is short as a rule. */
+  #searched(search: Search): boolean {
+    const { from } = search;
+    let at = 0;
     for (const place of from.keys()) {
+      if (at++ < search.looked) continue;
       if (place.isNullable || this.#isAlive.get(place) === true) {
-        for (let at: Language | null = place; at !== null; at = from.get(at) ?? null) this.#isAlive.set(at, true);
+        for (let alive: Language | null = place; alive !== null; alive = from.get(alive) ?? null)
+          this.#isAlive.set(alive, true);
         return false;
       }
       if (from.size > maxSearched) {
@@ -65,6 +90,7 @@ export class Derivatives {
         if (next !== this.#languages.none && !from.has(next) && this.#isAlive.get(next) !== false)
           from.set(next, place);
       }
+      search.looked = at;
     }
     for (const place of from.keys()) this.#isAlive.set(place, false);
     return true;
@@ -82,8 +108,11 @@ export class Derivatives {
       known = [];
       memory.set(language.id, known);
     }
-    const next = known[byteClass] ?? make();
+    const before = known[byteClass];
+    if (before !== undefined) return before;
+    const next = make();
     known[byteClass] = next;
+    this.#pace.step();
     return next;
   }
 

@@ -22,8 +22,11 @@ const tokens = indexTokens(
     eosId,
   ]),
 );
-const automatonOf = (root: Expression, others: Rules = new Map()) =>
-  new Automaton(new Map([...others, ["root", root]]), tokens);
+const automatonOf = (root: Expression, others: Rules = new Map()) => {
+  const automaton = new Automaton(new Map([...others, ["root", root]]), tokens);
+  automaton.prepare();
+  return automaton;
+};
 
 /** Tokens that may follow a text; `end` where it may end. */
 function following(automaton: Automaton, text: string): readonly string[] {
