@@ -19,6 +19,7 @@ import { manifestFileName, readBackboneManifest } from "./model/model-folder.js"
 import { steeringChoice } from "./openai/steering-field.js";
 import { arenaLimits } from "./server/arena/arena-settings.js";
 import { ownServer } from "./server/arena/own-server.js";
+import { BodyRoom } from "./server/body-room.js";
 import { createEdge, openKeys } from "./server/edge/create-edge.js";
 import { createLog, type Log } from "./server/edge/request-log.js";
 import { openTracing } from "./server/edge/tracing.js";
@@ -102,6 +103,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       keepAliveMs: config.keepAliveMs,
       maxRequestTokens: config.maxRequestTokens,
     },
+    bodies: new BodyRoom(),
     edge,
     arena: {
       arena,

@@ -2,6 +2,7 @@ import type { AdapterLibrary } from "../adapters/adapter-library.js";
 import type { EngineRegistry } from "../engine/engine-registry.js";
 import type { VectorLibrary } from "../vectors/vector-library.js";
 import type { ArenaSettings } from "./arena/arena-settings.js";
+import type { BodyRoom } from "./body-room.js";
 import type { Edge } from "./edge/edge.js";
 import type { RunningRequests } from "./generate/running-requests.js";
 
@@ -20,6 +21,7 @@ export interface ServerDeps {
   readonly adapters: { readonly library: AdapterLibrary; readonly maxBytes: number };
   readonly vectors: VectorLibrary;
   readonly limits: ServerLimits;
+  readonly bodies: BodyRoom;
   readonly arena: ArenaSettings;
   readonly edge: Edge;
   /** Unix seconds: `created` of the models. */

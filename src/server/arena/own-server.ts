@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import type { OwnServer } from "../../arena/contestants/contestant.js";
 import type { EngineRegistry } from "../../engine/engine-registry.js";
 import { ToastError } from "../../errors.js";
+import { BodyRoom } from "../body-room.js";
 import { currentRecord } from "../edge/request-record.js";
 import { handleChatCompletions } from "../generate/chat-completions.js";
 import { RunningRequests } from "../generate/running-requests.js";
@@ -29,6 +30,7 @@ export function ownServer(registry: EngineRegistry, logError: ServerDeps["logErr
       keepAliveMs: 10_000,
       maxRequestTokens: Number.POSITIVE_INFINITY,
     },
+    bodies: new BodyRoom(),
     // A ToastError reaches whoever asks; of others its stream tells nothing.
     logError: (_: string, error: unknown) => {
       if (!(error instanceof ToastError)) logError(currentRecord()?.id ?? "", error);

@@ -29,7 +29,7 @@ export interface GenerationEndpoint<
 }
 
 /** What of the server generating needs. */
-export type GenerationDeps = Pick<ServerDeps, "registry" | "running" | "limits" | "logError">;
+export type GenerationDeps = Pick<ServerDeps, "registry" | "running" | "limits" | "bodies" | "logError">;
 
 export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
 
@@ -54,7 +54,7 @@ export async function handleGeneration<
 >(endpoint: GenerationEndpoint<Request>, context: Context, deps: GenerationDeps): Promise<Response> {
   const running = deps.running.begin(context.req.raw.signal);
   try {
-    const request = endpoint.parse(await readJsonBody(context.req.raw, deps.limits.maxBodyBytes));
+    const request = endpoint.parse(await readJsonBody(context.req.raw, deps.limits.maxBodyBytes, deps.bodies));
     const resolved = deps.registry.resolve(request.model);
     const { model } = resolved;
     const engine = inWireFields(endpoint.name, resolved.engine);

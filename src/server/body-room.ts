@@ -1,0 +1,96 @@
+import { ToastError } from "../errors.js";
+
+/** Bytes of bodies that may be on their way at the same time: sixteen of the largest, as a rule. */
+const defaultMostBytes = 64 * 1024 * 1024;
+/** For each piece of a body of that size, or less: a slow line brings it in half of the time. */
+const pieceMs = 30_000;
+const pieceBytes = 4 * 1024 * 1024;
+/** No request takes longer (ConnectionLimits). */
+const mostMs = 300_000;
+
+interface Arrival {
+  bytes: number;
+  readonly giveUp: (error: ToastError) => void;
+}
+
+/**
+ * What all bodies that are on their way may take of the memory. Whoever sends the most of a body and never the rest
+ * takes it for as long as he likes; so a body has its time, and where there is no room for what comes, that which has
+ * been on its way for longest is refused, never the newcomer.
+ */
+export class BodyRoom {
+  readonly #mostBytes: number;
+  readonly #pieceMs: number;
+  /** In the order in which they began. */
+  readonly #arrivals = new Set<Arrival>();
+  #bytes = 0;
+
+  constructor({ mostBytes = defaultMostBytes, milliseconds = pieceMs } = {}) {
+    this.#mostBytes = mostBytes;
+    this.#pieceMs = milliseconds;
+  }
+
+  /**
+   * @param maxBytes of the one body.
+   * @throws ToastError `body_too_large`, `request_timeout`, `server_overloaded`
+   */
+  async read(request: Request, maxBytes: number): Promise<Buffer> {
+    const reader = request.body?.getReader();
+    if (reader === undefined) return Buffer.alloc(0);
+    let giveUp: Arrival["giveUp"] = () => {};
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUp = reject;
+    });
+    // It may be given up between two reads.
+    givenUp.catch(() => {});
+    const arrival: Arrival = { bytes: 0, giveUp };
+    const milliseconds = Math.min(mostMs, this.#pieceMs * Math.max(1, Math.ceil(maxBytes / pieceBytes)));
+    const deadline = setTimeout(() => giveUp(tooSlow(milliseconds)), milliseconds);
+    this.#arrivals.add(arrival);
+    const chunks: Uint8Array[] = [];
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read(), givenUp]);
+        if (done) return Buffer.concat(chunks, arrival.bytes);
+        this.#take(arrival, value.byteLength);
+        if (arrival.bytes > maxBytes) throw tooLarge(maxBytes);
+        chunks.push(value);
+      }
+    } finally {
+      clearTimeout(deadline);
+      this.#leave(arrival);
+    }
+  }
+
+  #take(arrival: Arrival, bytes: number): void {
+    arrival.bytes += bytes;
+    this.#bytes += bytes;
+    for (const oldest of this.#arrivals) {
+      if (this.#bytes <= this.#mostBytes) return;
+      if (oldest === arrival) continue;
+      this.#leave(oldest);
+      oldest.giveUp(noRoom());
+    }
+  }
+
+  #leave(arrival: Arrival): void {
+    if (this.#arrivals.delete(arrival)) this.#bytes -= arrival.bytes;
+  }
+}
+
+export function tooLarge(maxBytes: number): ToastError {
+  return new ToastError(
+    "body_too_large",
+    `The request body is larger than ${maxBytes} bytes, the limit of this server.`,
+  );
+}
+
+function tooSlow(milliseconds: number): ToastError {
+  const message = `The request body took more than ${milliseconds / 1000} seconds to arrive.`;
+  return new ToastError("request_timeout", message);
+}
+
+function noRoom(): ToastError {
+  const message = "The request body was on its way for too long, and others need the room. Send it again, in one go.";
+  return new ToastError("server_overloaded", message);
+}
