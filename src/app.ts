@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { AdapterLibrary } from "./adapters/adapter-library.js";
 import { Arena } from "./arena/arena.js";
 import type { OwnServer } from "./arena/contestants/contestant.js";
@@ -132,6 +132,8 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
         limits: limitsOf(config, folders.length),
         workerUrl: hooks.workerUrl,
         onPhase: (phase) => hooks.onPhase?.(folder, phase),
+        onLeftOut: (adapter, error) =>
+          log.error({ err: error }, `The adapter ${adapter} of ${basename(folder)} is not served: ${error.message}`),
         onLoss(loss) {
           logLoss(log, loss);
           if (loss.kind === "stopped") edge.metrics.engineStopped(loss.model.id);

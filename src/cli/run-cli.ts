@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { ToastError } from "../errors.js";
 import { packageVersion } from "../package.js";
 import { abCommand } from "./ab-command.js";
+import { AlreadySaid } from "./already-said.js";
 import { benchCommand } from "./bench-command.js";
 import { chatCommand } from "./chat-command.js";
 import { convertCommand } from "./convert-command.js";
@@ -49,11 +50,12 @@ export async function runCli(
     await program.parseAsync(words, { from: "user" });
     return 0;
   } catch (error) {
+    if (error instanceof AlreadySaid) return report(error.cause, { ...terminal, err: () => {} });
     return report(error, terminal);
   }
 }
 
-function report(error: unknown, terminal: Terminal): ExitCode {
+function report(error: unknown, terminal: Pick<Terminal, "err">): ExitCode {
   if (error instanceof CommanderError) {
     // Commander has said its piece already; asking for help is no mistake.
     return error.exitCode === 0 ? 0 : 2;

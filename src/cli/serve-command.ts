@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { type RunningApp, startApp } from "../app.js";
 import { defaultServedModel, type ServedModel } from "../engine/served-model.js";
 import { packageVersion } from "../package.js";
-import { createLog } from "../server/edge/request-log.js";
+import { createLog, type Log } from "../server/edge/request-log.js";
 import {
   allSettings,
   fallbackWords,
@@ -12,6 +12,7 @@ import {
   type ServeFlags,
 } from "../settings/serve-config.js";
 import type { Setting } from "../settings/setting.js";
+import { AlreadySaid } from "./already-said.js";
 import { withLocalModels } from "./hub-models.js";
 import { configLines } from "./print-config.js";
 import { progressLine } from "./progress-line.js";
@@ -86,6 +87,22 @@ Examples:
 async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal): Promise<void> {
   const pretty = config.logFormat === "pretty" || (config.logFormat === "auto" && terminal.interactive);
   const log = createLog(config.logLevel, pretty ? "pretty" : "json", terminal.err);
+  try {
+    await serveLogged(config, terminal, stop, log, pretty);
+  } catch (error) {
+    if (pretty || config.logLevel === "silent") throw error;
+    log.fatal({ err: error }, error instanceof Error ? error.message : String(error));
+    throw new AlreadySaid(error);
+  }
+}
+
+async function serveLogged(
+  config: ServeConfig,
+  terminal: Terminal,
+  stop: AbortSignal,
+  log: Log,
+  pretty: boolean,
+): Promise<void> {
   // Where the log is JSON, everything on standard error is.
   const report = pretty ? terminal.err : (line: string) => log.info(line);
   const local = await withLocalModels(config, { ...terminal, err: report }, stop);
@@ -111,7 +128,11 @@ async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal)
   try {
     const models = await Promise.race([app.ready(), aborted(stop)]);
     progress.end();
-    for (const failure of app.failures) terminal.err(`A model is not served: ${failure}`);
+    for (const failure of app.failures) {
+      const message = `A model is not served: ${failure}`;
+      if (pretty) terminal.err(message);
+      else log.error(message);
+    }
     if (models !== "stopped") {
       for (const line of welcome(app.url, models)) {
         terminal.out(line);

@@ -5,6 +5,7 @@ import type { BackboneManifest } from "../model/manifest.js";
 import {
   type AdapterFolder,
   type ModelFolder,
+  type OnDamaged,
   readAdapterFolder,
   readModelFolder,
   verifyAdapterFolder,
@@ -24,30 +25,42 @@ export interface LoadedModel {
 
 /**
  * @param options.threads threads of one forward; undefined: onnxruntime's choice.
+ * @param options.onDamaged hears of adapters of the folder that cannot be used, which are left out; default: nothing of
+ * the folder can be used then.
  * @param onProgress called with what is being done and the share of loading behind it.
  * @throws ToastError when the folder cannot be read, verified or loaded
  */
 export async function loadModel(
   path: string,
-  options: { readonly threads?: number | undefined },
+  options: { readonly threads?: number | undefined; readonly onDamaged?: OnDamaged },
   onProgress: (stage: string, fraction: number) => void,
 ): Promise<LoadedModel> {
   onProgress("reading manifest", 0);
-  const folder = await readModelFolder(path);
-  await verifyModelFolder(folder, (done, total) => onProgress("verifying files", total === 0 ? 0 : done / total / 2));
-  const { manifest } = folder;
+  const read = await readModelFolder(path, options.onDamaged);
+  const { manifest } = read;
+  await verifyModelFolder({ ...read, adapters: [] }, (done, total) =>
+    onProgress("verifying files", total === 0 ? 0 : done / total / 2),
+  );
   onProgress("loading decoder", 0.5);
-  const decoder = await Decoder.load(join(folder.path, manifest.files.graph.name), manifest.architecture, options);
+  const decoder = await Decoder.load(join(path, manifest.files.graph.name), manifest.architecture, options);
   const adapters = new Map<string, Adapter>();
-  for (const [index, adapter] of folder.adapters.entries()) {
-    onProgress(`loading adapter ${adapter.manifest.name}`, 0.8 + (0.1 * index) / folder.adapters.length);
-    adapters.set(adapter.manifest.name, await openAdapter(adapter));
+  for (const [index, folder] of read.adapters.entries()) {
+    const { name } = folder.manifest;
+    onProgress(`loading adapter ${name}`, 0.8 + (0.1 * index) / read.adapters.length);
+    try {
+      await verifyAdapterFolder(folder);
+      adapters.set(name, await triedAdapter(folder));
+    } catch (error) {
+      if (options.onDamaged === undefined) throw error;
+      options.onDamaged(name, ToastError.from(error));
+    }
   }
   onProgress("loading tokenizer", 0.9);
-  const tokenizer = await Tokenizer.fromFile(join(folder.path, manifest.files.tokenizer.name));
+  const tokenizer = await Tokenizer.fromFile(join(path, manifest.files.tokenizer.name));
   onProgress("warming up", 0.95);
   await warmUp(decoder, adapters);
   onProgress("ready", 1);
+  const folder = { ...read, adapters: read.adapters.filter((one) => adapters.has(one.manifest.name)) };
   return { folder, decoder, adapters, tokenizer };
 }
 
@@ -68,16 +81,21 @@ export async function loadAdapter(
 ): Promise<{ readonly folder: AdapterFolder; readonly adapter: Adapter }> {
   const folder = await readAdapterFolder(path, backbone);
   await verifyAdapterFolder(folder);
+  return { folder, adapter: await triedAdapter(folder) };
+}
+
+/** @throws ToastError `invalid_adapter`, `not_finite_weights` */
+async function triedAdapter(folder: AdapterFolder): Promise<Adapter> {
   let adapter: Adapter | null = null;
   try {
     adapter = await openAdapter(folder);
     await tryOut(adapter);
-    return { folder, adapter };
+    return adapter;
   } catch (cause) {
     await adapter?.release();
     if (cause instanceof ToastError && cause.code === "not_finite_weights") throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ToastError("invalid_adapter", `${path} holds no adapter that can be run: ${reason}`, { cause });
+    throw new ToastError("invalid_adapter", `${folder.path} holds no adapter that can be run: ${reason}`, { cause });
   }
 }
 

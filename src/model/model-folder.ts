@@ -27,21 +27,35 @@ export interface AdapterFolder {
 export const manifestFileName = "manifest.json";
 export const adaptersFolderName = "adapters";
 
+/** Hears of an adapter of a model folder that cannot be used: it is left out. */
+export type OnDamaged = (name: string, error: ToastError) => void;
+
+const refuse: OnDamaged = (_, error) => {
+  throw error;
+};
+
 /**
  * Reads the manifests of a folder and of its adapters, without hashing the files.
+ * @param onDamaged default: whatever is wrong with an adapter is wrong with the folder.
  * @throws ToastError `file_missing`, `invalid_manifest`, `adapter_mismatch`
  */
-export async function readModelFolder(path: string): Promise<ModelFolder> {
+export async function readModelFolder(path: string, onDamaged: OnDamaged = refuse): Promise<ModelFolder> {
   const manifest = await readBackboneManifest(path);
   const adapters: AdapterFolder[] = [];
   for (const name of await listFolders(join(path, adaptersFolderName))) {
-    const adapter = await readAdapterFolder(join(path, adaptersFolderName, name), manifest);
-    if (adapter.manifest.name !== name) {
-      throw new ToastError("invalid_manifest", `the adapter in folder ${name} calls itself ${adapter.manifest.name}`);
+    try {
+      adapters.push(await readNamedAdapter(join(path, adaptersFolderName, name), name, manifest));
+    } catch (error) {
+      onDamaged(name, ToastError.from(error));
     }
-    adapters.push(adapter);
   }
   return { path, manifest, adapters };
+}
+
+async function readNamedAdapter(path: string, name: string, backbone: BackboneManifest): Promise<AdapterFolder> {
+  const adapter = await readAdapterFolder(path, backbone);
+  if (adapter.manifest.name === name) return adapter;
+  throw new ToastError("invalid_manifest", `the adapter in folder ${name} calls itself ${adapter.manifest.name}`);
 }
 
 /** The manifest of a model folder alone. @throws ToastError `file_missing`, `invalid_manifest` */

@@ -26,7 +26,7 @@ export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] a
 
 const noLimit = unset("no limit");
 const packagedModels = { value: () => join(packageFolder, "models"), words: "the models/ of this package" };
-const quarter = { value: () => defaultLimits.cacheBytes, words: "a quarter of the machine's" };
+const quarter = { value: () => defaultLimits.cacheBytes, words: "a quarter of the machine's, or of the container's" };
 /** @see https://specifications.freedesktop.org/basedir-spec */
 const userDataDir = {
   value({ XDG_DATA_HOME: shared }: NodeJS.ProcessEnv) {

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,6 +41,14 @@ function start(...words: string[]) {
   };
 }
 
+/** @throws where a line is no record */
+function logOf(text: string): readonly object[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as object);
+}
+
 // One after the other: the first makes the folder that the others use.
 describe("the built program", () => {
   it("ends quietly when its reader has seen enough", async () => {
@@ -71,6 +79,45 @@ describe("the built program", () => {
     expect(run.text().err).toMatch(/Loading: \d+ %, tiny: /);
     run.child.kill("SIGTERM");
     expect(await run.exit).toBe(0);
+  });
+
+  it("serves a model beside damaged adapters, and says in its log which are left out", async () => {
+    const damaged = join(scratch, "damaged", "tiny");
+    await cp(folder, damaged, { recursive: true });
+    const adapters = join(damaged, "adapters");
+    await cp(join(adapters, "alpaca"), join(adapters, "other"), { recursive: true });
+    await mkdir(join(adapters, "empty"));
+    const { files } = JSON.parse(await readFile(join(adapters, "alpaca", "manifest.json"), "utf8")) as {
+      files: { weights: { name: string } };
+    };
+    await truncate(join(adapters, "alpaca", files.weights.name), 100);
+    const run = start("serve", "--model", damaged, "--port", "0", "--data-dir", join(scratch, "data"));
+    await run.line(/Serving on (\S+)/);
+    expect(run.text().out).not.toContain("tiny:");
+    const said = logOf(run.text().err);
+    for (const name of ["alpaca", "empty", "other"]) {
+      const sentence = expect.stringContaining(`The adapter ${name} of tiny is not served: `) as string;
+      expect(said).toContainEqual(expect.objectContaining({ level: "error", msg: sentence }));
+    }
+    run.child.kill("SIGTERM");
+    expect(await run.exit).toBe(0);
+  });
+
+  it.each([
+    ["a model that is not there", ["--model", "nothing"], 1, "no converted model"],
+    ["an address that is not this machine's", ["--models-dir", "models", "--host", "192.0.2.1"], 2, "Cannot listen"],
+  ])("says in its log that it cannot start, for %s", async (_, words, code, sentence) => {
+    const run = start(
+      "serve",
+      "--port",
+      "0",
+      ...words.map((word) => (/^(nothing|models)$/.test(word) ? join(scratch, word) : word)),
+    );
+    expect(await run.exit).toBe(code);
+    expect(logOf(run.text().err).at(-1)).toMatchObject({
+      level: "fatal",
+      msg: expect.stringContaining(sentence) as string,
+    });
   });
 
   it("talks to a model folder: a question comes through a pipe, the answer alone is printed", async () => {

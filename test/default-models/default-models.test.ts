@@ -111,7 +111,7 @@ describe.skipIf(gguf === undefined)("SmolLM2 converted anew (skipped unless SMOL
   }
 
   it("has weights of the same names and sizes, and predicts as well as the shipped one", async () => {
-    const [converted, shipped] = (await Promise.all([out, smolLm2].map(readModelFolder))).map(
+    const [converted, shipped] = (await Promise.all([out, smolLm2].map((path) => readModelFolder(path)))).map(
       ({ manifest }) => manifest,
     );
     const sizesOf = (manifest: typeof shipped) => manifest?.files.weights.map(({ name, bytes }) => ({ name, bytes }));

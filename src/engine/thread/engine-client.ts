@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { totalmem } from "node:os";
+import { constrainedMemory } from "node:process";
 import { Worker } from "node:worker_threads";
 import { serverLoading, ToastError } from "../../errors.js";
 import { blockTokens } from "../../model/kv-cache.js";
@@ -25,14 +26,26 @@ export interface EngineClientOptions {
   /** Compiled worker entry; tests that run from source name the built one. */
   readonly workerUrl?: URL | undefined;
   readonly onPhase?: ((phase: EnginePhase) => void) | undefined;
+  /** Hears of adapters of the folder that cannot be used, and are not served. */
+  readonly onLeftOut?: ((adapter: string, error: ToastError) => void) | undefined;
 }
 
-/** Of the memory, a quarter is for caches: weights, activations and other programs need the rest. */
+/**
+ * Of the memory, a quarter is for caches: weights, activations and other programs need the rest. Half of that may be kept
+ * for later requests.
+ * @param machine bytes that it has.
+ * @param container bytes that a container allows this process; 0, or more than there is: it allows all.
+ */
+export function cacheLimits(machine: number, container: number): Pick<EngineLimits, "cacheBytes" | "prefixBytes"> {
+  const memory = container > 0 ? Math.min(machine, container) : machine;
+  const cacheBytes = Math.floor(memory / 4);
+  return { cacheBytes, prefixBytes: Math.floor(cacheBytes / 2) };
+}
+
 export const defaultLimits: EngineLimits = {
   maxRunning: 16,
   maxWaiting: 256,
-  cacheBytes: Math.floor(totalmem() / 4),
-  prefixBytes: Math.floor(totalmem() / 8),
+  ...cacheLimits(totalmem(), constrainedMemory()),
   chunkTokens: blockTokens,
   schedule: "draftAhead",
   guesses: 16,
@@ -52,6 +65,7 @@ export class EngineClient implements Engine, VectorEngine {
   readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #onPhase: (phase: EnginePhase) => void;
+  readonly #onLeftOut: (adapter: string, error: ToastError) => void;
   readonly #requests = new Map<string, PendingRequest>();
   readonly #calls = new Calls();
   /** Names by the call that takes them away, until the worker has heard of it: what it says before is out of date. */
@@ -63,6 +77,7 @@ export class EngineClient implements Engine, VectorEngine {
   constructor(options: EngineClientOptions) {
     this.folder = options.folder;
     this.#onPhase = options.onPhase ?? (() => {});
+    this.#onLeftOut = options.onLeftOut ?? (() => {});
     this.#ready = new Promise((resolve, reject) => {
       this.#onReady = { resolve, reject };
     });
@@ -255,6 +270,9 @@ export class EngineClient implements Engine, VectorEngine {
     switch (event.kind) {
       case "loading":
         this.#setPhase(event);
+        break;
+      case "leftOut":
+        this.#onLeftOut(event.adapter, ToastError.fromData(event.error));
         break;
       case "ready":
         this.#setPhase(event);

@@ -115,8 +115,10 @@ export class EngineWorker {
 
   /** @throws ToastError when the folder cannot be read, verified or loaded */
   static async load(options: EngineWorkerOptions, send: (event: EngineEvent) => void): Promise<EngineWorker> {
-    const loaded = await loadModel(options.folder, options, (stage, fraction) =>
-      send({ kind: "loading", stage, fraction }),
+    const loaded = await loadModel(
+      options.folder,
+      { ...options, onDamaged: (adapter, error) => send({ kind: "leftOut", adapter, error: error.toData() }) },
+      (stage, fraction) => send({ kind: "loading", stage, fraction }),
     );
     return new EngineWorker(loaded, options.limits, send);
   }

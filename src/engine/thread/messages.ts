@@ -66,6 +66,8 @@ export interface AdapterToLoad {
 /** Engine worker → HTTP thread. */
 export type EngineEvent =
   | { readonly kind: "loading"; readonly stage: string; readonly fraction: number }
+  /** While it loads: an adapter of the folder that cannot be used. */
+  | { readonly kind: "leftOut"; readonly adapter: string; readonly error: ErrorData }
   | { readonly kind: "ready"; readonly model: ModelInfo }
   /** The engine cannot go on (loading failed, or the native run failed). */
   | { readonly kind: "failed"; readonly error: ErrorData }
