@@ -31,8 +31,8 @@ export interface EngineClientOptions {
 }
 
 /**
- * Of the memory, a quarter is for caches: weights, activations and other programs need the rest. Half of that may be kept
- * for later requests.
+ * Of the memory, a quarter is for caches: weights, activations and other programs need the rest. Half of that may be
+ * kept for later requests.
  * @param machine bytes that it has.
  * @param container bytes that a container allows this process; 0, or more than there is: it allows all.
  */
