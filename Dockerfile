@@ -1,28 +1,35 @@
 # Build: every dependency, TypeScript to dist/.
 FROM node:24-slim AS build
-WORKDIR /app
+WORKDIR /toast-serve
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY build.mjs tsconfig.json tsconfig.build.json vite.config.ts ./
 COPY src ./src
 RUN npm run build
 
-# What runs needs no compiler and no test tools.
+# What runs needs no compiler and no test tools, and of onnxruntime's libraries those of this platform. The lock file is
+# cut to what runs first: packages that are a tool's and, optionally, a peer's would come along with --omit=dev, and the
+# bill of materials would lack those that tools need too. It takes its name from the folder.
 FROM node:24-slim AS dependencies
-WORKDIR /app
+WORKDIR /toast-serve
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev
+RUN npm pkg delete devDependencies && npm install --package-lock-only --offline
+RUN npm ci
+RUN find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 -not -path "*/linux/$(node -p process.arch)" -exec rm -r {} +
+RUN npm sbom --sbom-format cyclonedx --sbom-type application --package-lock-only > sbom.cdx.json
 
 FROM node:24-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000 HF_HOME=/cache
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000 HF_HOME=/cache DATA_DIR=/data
 WORKDIR /app
-COPY --from=dependencies /app/node_modules ./node_modules
-COPY --from=build /app/dist ./dist
+COPY --from=dependencies /toast-serve/node_modules ./node_modules
+COPY --from=dependencies /toast-serve/sbom.cdx.json ./
+COPY --from=build /toast-serve/dist ./dist
 COPY package.json LICENSE ./
 COPY migrations ./migrations
 COPY models ./models
-# Models by name are kept here; a named volume takes over whose it is.
-RUN mkdir /cache && chown node:node /cache
+# All that is ever written: models by name, and what the arena and the vectors keep. A named volume takes over whose
+# they are; the rest may be read-only, with a tmpfs at /tmp where adapters are sent in.
+RUN mkdir /cache /data && chown node:node /cache /data
 USER node
 EXPOSE 8000
 # 503 while models load: the start period covers that.

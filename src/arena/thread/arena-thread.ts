@@ -45,6 +45,8 @@ export class ArenaThread {
   /** Lets calls end, and the thread. */
   async close(): Promise<void> {
     const running = this.#running;
+    // What is waited for keeps the process alive, or it would end in the middle of its last steps.
+    running?.worker.ref();
     running?.worker.postMessage({ kind: "close" } satisfies ToArena);
     await running?.exited;
   }
