@@ -52,7 +52,7 @@ const doors = {
   "@huggingface/hub": "^src/hub/hub-api\\.ts$",
   undici: "^src/hub/hub-connection\\.ts$",
   "@eslint-community/regexpp": "^src/grammar/regex/regex-syntax\\.ts$",
-  protobufjs: "^src/convert/onnx-proto\\.ts$",
+  protobufjs: "^src/model/onnx-proto\\.ts$",
   "@hono/node-server": "^src/server/",
   hono: "^src/server/",
   "@fastify/busboy": "^src/server/upload-form\\.ts$",

@@ -1,6 +1,6 @@
 import type { Quantization } from "../model/manifest.js";
 import { rotationBlock } from "../model/rotation.js";
-import { decoderInputs, decoderOutputs } from "../model/tensor-names.js";
+import { decoderInputs, decoderOutputs, finalNormGain } from "../model/tensor-names.js";
 import { type AttentionInputs, attention, attentionInputs } from "./attention-graph.js";
 import type { Calibration } from "./calibration/calibration.js";
 import { DecoderWeights, type NormGain } from "./decoder-weights.js";
@@ -74,7 +74,7 @@ export function decoderGraph(
   const hiddenStates = b.node("Reshape", [trained, shared.rowShape], { output: decoderOutputs.hiddenStates });
 
   const wanted = b.node("Gather", [trained, logitRows]);
-  const finalNorm = { name: "model.norm.weight", rows: tensors("model.norm.weight") };
+  const finalNorm = { name: finalNormGain, rows: tensors(finalNormGain) };
   const normed = norm(b, config, wanted, finalNorm);
   const headLinears = linearLayers(b, headQuantization(quantization), b.node("Shape", [logitRows]));
   const headTensor = config.tiedEmbeddings ? embeddingTensor : "lm_head.weight";

@@ -6,7 +6,7 @@ import {
   type OnnxNode,
   type OnnxSubgraph,
   type OnnxValue,
-} from "./onnx-proto.js";
+} from "../model/onnx-proto.js";
 import type { Weight, WeightsFile } from "./weight-layout.js";
 import type { WeightSource } from "./weight-source.js";
 

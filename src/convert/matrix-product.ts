@@ -1,6 +1,6 @@
+import { dataTypes } from "../model/onnx-proto.js";
 import type { OnnxSession, TensorValue } from "../model/onnx-session.js";
 import { GraphBuilder, type Value } from "./graph-builder.js";
-import { dataTypes } from "./onnx-proto.js";
 import { openGraph } from "./open-graph.js";
 
 /**

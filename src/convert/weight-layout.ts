@@ -1,4 +1,4 @@
-import { bytesPerElement, type DataType } from "./onnx-proto.js";
+import { bytesPerElement, type DataType } from "../model/onnx-proto.js";
 import type { WeightSource } from "./weight-source.js";
 
 /** A weight of a graph: what it is, not where it lies. */

@@ -36,7 +36,14 @@ export type GenerationEvent =
     }
   /** Once, before the first delta, when a report of the prompt was asked for. */
   | { readonly kind: "prompt"; readonly reports: readonly TokenReport[] }
-  | { readonly kind: "finished"; readonly choice: number; readonly reason: FinishReason; readonly usage: Usage };
+  | {
+      readonly kind: "finished";
+      readonly choice: number;
+      readonly reason: FinishReason;
+      readonly usage: Usage;
+      /** float32 [D] of length 1, of a request with `pooling` that was not cancelled; absent of any other. */
+      readonly pooled?: Float32Array;
+    };
 
 export interface Generation {
   readonly promptTokens: number;

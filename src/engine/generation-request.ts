@@ -38,7 +38,16 @@ export interface GenerationRequest {
   /** The language that the text must be of; null: any text. */
   readonly constraint: OutputConstraint | null;
   readonly report: ReportRequest;
+  /**
+   * Of a request for no tokens: it ends with one vector of its prompt, made of the last layer's outputs behind the
+   * final norm, in the pass that decides. Absent: with none.
+   */
+  readonly pooling?: Pooling;
 }
+
+/** `mean`: over all tokens of the prompt. `last`: the last one's alone, which has seen them all. */
+export const poolings = ["mean", "last"] as const;
+export type Pooling = (typeof poolings)[number];
 
 /** Likeliest tokens that are reported of one place. */
 export const maxLogprobs = 20;

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { ToastError } from "../errors.js";
 import { Decoder } from "../model/decoder.js";
+import { FinalNorm } from "../model/final-norm.js";
 import type { BackboneManifest } from "../model/manifest.js";
 import {
   type AdapterFolder,
@@ -18,6 +19,7 @@ import { Tokenizer } from "../text/tokenizer.js";
 export interface LoadedModel {
   readonly folder: ModelFolder;
   readonly decoder: Decoder;
+  readonly finalNorm: FinalNorm;
   /** By name. */
   readonly adapters: ReadonlyMap<string, Adapter>;
   readonly tokenizer: Tokenizer;
@@ -43,6 +45,7 @@ export async function loadModel(
   );
   onProgress("loading decoder", 0.5);
   const decoder = await Decoder.load(join(path, manifest.files.graph.name), manifest.architecture, options);
+  const finalNorm = await FinalNorm.read(path, manifest);
   const adapters = new Map<string, Adapter>();
   for (const [index, folder] of read.adapters.entries()) {
     const { name } = folder.manifest;
@@ -61,7 +64,7 @@ export async function loadModel(
   await warmUp(decoder, adapters);
   onProgress("ready", 1);
   const folder = { ...read, adapters: read.adapters.filter((one) => adapters.has(one.manifest.name)) };
-  return { folder, decoder, adapters, tokenizer };
+  return { folder, decoder, finalNorm, adapters, tokenizer };
 }
 
 export async function releaseModel({ decoder, adapters }: LoadedModel): Promise<void> {

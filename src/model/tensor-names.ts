@@ -99,6 +99,9 @@ export const decoderOutputs = {
   newValue: (layer: number) => `new_key_values.${layer}.value`,
 } as const;
 
+/** float32 [D], the gain of the norm behind the last layer: a weight that is read out of the graph too (FinalNorm). */
+export const finalNormGain = "model.norm.weight";
+
 /** The adapter graph: feature selection and the folded feedback path, N tokens of one adapter at a time. */
 export const adapterInputs = {
   /** float32 [N,D]: bottom-up hidden states, before the final norm. */

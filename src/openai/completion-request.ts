@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { Prompt } from "../engine/prompt.js";
 import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import {
@@ -14,57 +13,17 @@ import { toGenerationRequest } from "./generation-request.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
-import { field, flag, integer, optional, shownAs, text } from "./request-fields.js";
+import { field, flag, integer, optional } from "./request-fields.js";
+import { enginePrompt, textsOrTokens, type WirePrompt } from "./wire-prompt.js";
 
 /** OpenAI's default: a completion has no end of its own. */
 const defaultMaxTokens = 16;
-
-const promptForms = "a string, an array of strings, an array of token ids or an array of such arrays";
-const tokenIds = z.array(integer(0), field("an array of token ids")).min(1, "must hold at least one token id.");
-
-type WirePrompt = string | readonly number[];
-
-/**
- * Told apart by the first item, so that a mistake in a long list is named by its place and not by four possible shapes.
- */
-const prompts = shownAs(
-  z.unknown().transform((value, context): readonly WirePrompt[] => {
-    const schema = schemaFor(value);
-    if (schema === null) {
-      const problem = value === undefined ? "is missing; it must be" : "must be";
-      context.addIssue({ code: "custom", message: `${problem} ${promptForms}.` });
-      return z.NEVER;
-    }
-    const parsed = schema.safeParse(value);
-    if (parsed.success) return parsed.data;
-    for (const { path, message } of parsed.error.issues.slice(0, 1)) {
-      context.addIssue({ code: "custom", path, message });
-    }
-    return z.NEVER;
-  }),
-  z
-    .union([z.string(), z.array(z.string()), z.array(z.int()), z.array(z.array(z.int()))])
-    .describe("What to go on from."),
-);
-
-function schemaFor(value: unknown): z.ZodType<readonly WirePrompt[]> | null {
-  if (typeof value === "string") return text().transform((one) => [one]);
-  if (!Array.isArray(value) || value.length === 0) return null;
-  switch (typeof value[0]) {
-    case "string":
-      return z.array(text());
-    case "number":
-      return tokenIds.transform((ids) => [ids]);
-    default:
-      return Array.isArray(value[0]) ? z.array(tokenIds) : null;
-  }
-}
 
 export const completionRequestSchema = z
   .object(
     {
       ...generationFields,
-      prompt: prompts,
+      prompt: textsOrTokens("What to go on from."),
       max_tokens: optional(tokenLimit(0)).describe(
         `Tokens to write at most; default ${defaultMaxTokens}. 0: the prompt is only computed, for 'echo' with 'logprobs'; -1: what the context has room for.`,
       ),
@@ -119,7 +78,7 @@ export function completionGenerationRequests(request: CompletionRequest, model: 
   const constraint = outputConstraint(request);
   const generationOf = (prompt: WirePrompt) =>
     toGenerationRequest(request, model, {
-      prompt: enginePrompt(prompt, request),
+      prompt: enginePrompt(prompt, request.add_special_tokens),
       choices: request.n ?? 1,
       maxTokens: limitOf(request.max_tokens ?? request.n_predict ?? defaultMaxTokens),
       constraint,
@@ -134,10 +93,4 @@ export function completionGenerationRequests(request: CompletionRequest, model: 
 /** What both may be told from; null when neither asks. */
 function greatest(one: number | null, other: number | null): number | null {
   return one === null || other === null ? (one ?? other) : Math.max(one, other);
-}
-
-function enginePrompt(prompt: WirePrompt, request: CompletionRequest): Prompt {
-  return typeof prompt === "string"
-    ? { kind: "text", text: prompt, addSpecialTokens: request.add_special_tokens ?? true }
-    : { kind: "tokens", ids: prompt };
 }

@@ -47,7 +47,7 @@ export function responseHead(
     created: Math.floor(now.getTime() / 1000),
     model: model.id,
     systemFingerprint: systemFingerprint(model, steering),
-    steering: reportOf(steering),
+    steering: steeringReport(steering),
   };
 }
 
@@ -56,7 +56,8 @@ export function newId(kind: "chatcmpl" | "cmpl" | "resp" | "msg" | "fc" | "toolu
   return `${kind}${kind === "chatcmpl" || kind === "cmpl" ? "-" : "_"}${randomBytes(16).toString("hex")}`;
 }
 
-function reportOf(steering: Steering): SteeringReport {
+/** @returns what the client is told of it. */
+export function steeringReport(steering: Steering): SteeringReport {
   switch (steering.kind) {
     case "plain":
       return null;

@@ -64,6 +64,13 @@ export const wireFields = {
   },
   responses: { ...generating, prompt: "input", "prompt.messages": "input", "report.logprobs": "top_logprobs" },
   messages: { ...generating, ...message, stopStrings: "stop_sequences", stopTokenIds: null },
+  embeddings: {
+    ...textOnly,
+    prompt: "input",
+    "prompt.text": "input",
+    "prompt.ids": "input",
+    "steering.adapter": "steering.adapter",
+  },
   tokenize: { ...textOnly, ...conversation, "prompt.text": "prompt" },
   detokenize: { ...textOnly, "prompt.ids": "tokens" },
   applyTemplate: { ...textOnly, ...conversation },

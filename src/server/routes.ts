@@ -6,6 +6,8 @@ import { chatCompletionChunkSchema, chatCompletionSchema } from "../openai/chat-
 import { chatCompletionRequestSchema } from "../openai/chat-completion-request.js";
 import { completionChunkSchema, completionSchema } from "../openai/completion.js";
 import { completionRequestSchema } from "../openai/completion-request.js";
+import { embeddingListSchema } from "../openai/embedding.js";
+import { embeddingRequestSchema } from "../openai/embedding-request.js";
 import { healthSchema, modelList, modelListSchema, modelObject, modelSchema } from "../openai/model-object.js";
 import { responseSchema } from "../openai/response.js";
 import { responseEventSchema } from "../openai/response-events.js";
@@ -18,6 +20,7 @@ import * as arena from "./arena/arena-handlers.js";
 import { battleSchema, compareSchema, filters, voteSchema } from "./arena/arena-requests.js";
 import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
+import { embed } from "./generate/embeddings.js";
 import { handleMessages } from "./generate/messages.js";
 import { handleResponses } from "./generate/responses.js";
 import { respondWithProps, respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
@@ -105,6 +108,14 @@ export const routes: readonly Route[] = [
     errors: "anthropic",
     failures: aboutModels,
     handle: async ({ body, deps }) => respondWithText(tokenCount(await body()), deps),
+  }),
+  post("/v1/embeddings", {
+    name: "createEmbedding",
+    summary: "Vectors of texts: pooled hidden states of the last layer, of the base or steered.",
+    request: embeddingRequestSchema,
+    response: embeddingListSchema,
+    failures: generating,
+    handle: embed,
   }),
   get("/v1/models", {
     name: "listModels",

@@ -10,6 +10,7 @@ import { EngineLoop } from "../../src/engine/loop/engine-loop.js";
 import type { LoopDecoder } from "../../src/engine/loop/running-set.js";
 import type { Schedule } from "../../src/engine/loop/scheduler.js";
 import { Decoder } from "../../src/model/decoder.js";
+import { FinalNorm } from "../../src/model/final-norm.js";
 import type { Lane } from "../../src/model/kv-cache.js";
 import type { Quantization } from "../../src/model/manifest.js";
 import { readModelFolder } from "../../src/model/model-folder.js";
@@ -49,7 +50,8 @@ async function load(quantize: Quantization) {
     { threads: 1 },
   );
   const tokenizer = await Tokenizer.fromFile(join(out, manifest.files.tokenizer.name));
-  return { decoder, adapter, tokenizer, layers: manifest.architecture.layers };
+  const finalNorm = await FinalNorm.read(out, manifest);
+  return { decoder, adapter, tokenizer, finalNorm, layers: manifest.architecture.layers };
 }
 
 beforeAll(async () => {
@@ -73,7 +75,7 @@ async function run(
 ): Promise<number[][]> {
   const model = loaded.get(quantize);
   if (model === undefined) throw new Error("not loaded");
-  const { decoder, adapter, tokenizer } = model;
+  const { decoder, adapter, tokenizer, finalNorm } = model;
   const fed = new Map<Lane, number[]>();
   const recorder: LoopDecoder = {
     architecture: decoder.architecture,
@@ -98,6 +100,7 @@ async function run(
       adapters: new Map([["tiny", adapter]]),
       tokenizer,
       eosIds: new Set(),
+      finalNorm,
       limits: {
         maxRunning: 8,
         maxWaiting: 64,

@@ -6,6 +6,7 @@ import type { ServingEngine } from "../../src/engine/engine.js";
 import { ToastError } from "../../src/errors.js";
 import { chatCompletionRequestSchema } from "../../src/openai/chat-completion-request.js";
 import { completionRequestSchema } from "../../src/openai/completion-request.js";
+import { embeddingRequestSchema } from "../../src/openai/embedding-request.js";
 import { responseRequestSchema } from "../../src/openai/response-request.js";
 import * as text from "../../src/openai/text-endpoints.js";
 import { inWireFields, wireFields } from "../../src/openai/wire-fields.js";
@@ -17,6 +18,7 @@ const fieldsOf: Readonly<Record<keyof typeof wireFields, object>> = {
   responses: responseRequestSchema.shape,
   messages: messageRequestSchema.shape,
   countTokens: messageRequestSchema.shape,
+  embeddings: embeddingRequestSchema.shape,
   tokenize: text.tokenizeRequestSchema.shape,
   detokenize: text.detokenizeRequestSchema.shape,
   applyTemplate: text.applyTemplateRequestSchema.shape,

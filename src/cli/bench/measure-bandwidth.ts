@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { externalWeights } from "../../convert/onnx-proto.js";
 import type { ModelFolder } from "../../model/model-folder.js";
+import { externalWeights } from "../../model/onnx-proto.js";
 import type { BenchModel } from "./bench-model.js";
 import { type DecodeSettings, decode } from "./measure-decode.js";
 import { MemoryReader } from "./memory-reader.js";

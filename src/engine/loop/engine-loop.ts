@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { ToastError } from "../../errors.js";
 import type { RowResult } from "../../model/decoder.js";
+import type { FinalNorm } from "../../model/final-norm.js";
 import { logProbabilities } from "../../sampling/log-probabilities.js";
 import { Sampler } from "../../sampling/sampler.js";
 import { Feedback } from "../../steering/feedback.js";
@@ -20,6 +21,7 @@ import type { PlannedRow, StepPlan } from "./step-plan.js";
 export interface EngineParts extends RunningParts {
   readonly tokenizer: Tokenizer;
   readonly eosIds: ReadonlySet<number>;
+  readonly finalNorm: Pick<FinalNorm, "of">;
 }
 
 /** Hears what happens to each choice of a request, in order. */
@@ -31,7 +33,8 @@ export interface LoopListener {
   /** Before the end of a request that looks into the model: float32 [L,D], as the residual stream is kept. */
   layerMeans(requestId: string, means: Float32Array): void;
   delta(choice: ChoiceId, text: string, tokens: number, reports: readonly TokenReport[]): void;
-  finished(choice: ChoiceId, reason: FinishReason, usage: Usage): void;
+  /** @param pooled float32 [D], of a request with `pooling` that came to its end; null of any other. */
+  finished(choice: ChoiceId, reason: FinishReason, usage: Usage, pooled: Float32Array | null): void;
   /** The request has failed, and with it all its choices that had not finished. */
   errored(requestId: string, error: ToastError): void;
 }
@@ -91,12 +94,12 @@ export class EngineLoop {
 
   /** @throws ToastError `server_overloaded` when too many wait already */
   add(request: AdmittedRequest): void {
-    const { limits, tokenizer, eosIds } = this.#parts;
+    const { limits, tokenizer, eosIds, finalNorm } = this.#parts;
     if (!mayWait(this.#waiting, { caller: request.caller ?? "" }, limits.maxWaiting)) {
       const message = `${this.#waiting.length} requests are already waiting. Try again in a moment.`;
       throw new ToastError("server_overloaded", message);
     }
-    const group = new RequestGroup(request, tokenizer, eosIds);
+    const group = new RequestGroup(request, tokenizer, eosIds, finalNorm);
     this.#groups.set(group.id, group);
     this.#waiting.push(group.first);
     if (this.#busy) return;
@@ -421,7 +424,8 @@ export class EngineLoop {
       const running = this.#running.find(sequence);
       const waitsAt = this.#waiting.indexOf(sequence);
       if (waitsAt !== -1) this.#waiting.splice(waitsAt, 1);
-      if (running !== undefined && outcome.kind !== "failed") {
+      // Texts that are only looked at come by the thousand, and seldom again: they would drive out what chats keep.
+      if (running !== undefined && outcome.kind !== "failed" && group.pooled === null) {
         // Of guesses only what came true is kept.
         this.#running.trim(running, sequence.tokenIds.length);
         this.#running.remember(running);
@@ -434,7 +438,8 @@ export class EngineLoop {
     if (outcome.kind === "failed") this.#listener.errored(group.id, ToastError.from(outcome.cause));
     else {
       const reason = outcome.kind === "finished" ? outcome.reason : "cancelled";
-      for (const { choiceId, usage } of ended) this.#listener.finished(choiceId, reason, usage);
+      const pooled = outcome.kind === "finished" && group.pooled !== null ? group.pooled.unit() : null;
+      for (const { choiceId, usage } of ended) this.#listener.finished(choiceId, reason, usage, pooled);
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Matcher } from "../../grammar/matcher.js";
+import type { FinalNorm } from "../../model/final-norm.js";
 import type { DrawRules } from "../../sampling/draw-rules.js";
 import type { LogProbabilities } from "../../sampling/log-probabilities.js";
 import { drawRules } from "../../sampling/logits-processors.js";
@@ -7,6 +8,7 @@ import type { Tokenizer } from "../../text/tokenizer.js";
 import type { Usage } from "../engine.js";
 import { LayerMeans } from "../output/layer-means.js";
 import { OutputProcessor, type ProcessedToken } from "../output/output-processor.js";
+import { PooledStates } from "../output/pooled-states.js";
 import { PromptReport } from "../output/prompt-report.js";
 import type { TokenFacts } from "../output/token-facts.js";
 import type { AdmittedRequest } from "./admission.js";
@@ -26,13 +28,23 @@ export class RequestGroup {
   promptReport: PromptReport | null;
   /** Of a request that is made to look into the model. */
   readonly layerMeans: LayerMeans | null;
+  /** Of a request for one vector of its prompt. */
+  readonly pooled: PooledStates | null;
   /** Prompt tokens that were found in the prefix cache when the request left the queue; null before. */
   cachedTokens: number | null = null;
   /** On the clock of `performance.now()`. */
   readonly queuedAt = performance.now();
 
-  /** @param eosIds the model's end-of-sequence tokens */
-  constructor(request: AdmittedRequest, tokenizer: Tokenizer, eosIds: ReadonlySet<number>) {
+  /**
+   * @param eosIds the model's end-of-sequence tokens
+   * @param norm what the last layer's outputs are pooled behind
+   */
+  constructor(
+    request: AdmittedRequest,
+    tokenizer: Tokenizer,
+    eosIds: ReadonlySet<number>,
+    norm: Pick<FinalNorm, "of">,
+  ) {
     this.request = request;
     this.first = new Sequence(this, 0, tokenizer, eosIds);
     this.followers = Array.from(
@@ -42,8 +54,9 @@ export class RequestGroup {
     this.open = new Set([this.first, ...this.followers]);
     const { promptLogprobs, explain } = request.report;
     this.promptReport = promptLogprobs !== null || explain ? new PromptReport(request.promptIds, request.report) : null;
-    const { layerMeans, promptIds } = request;
+    const { layerMeans, pooling, promptIds } = request;
     this.layerMeans = layerMeans === undefined ? null : new LayerMeans(promptIds.length, layerMeans);
+    this.pooled = pooling === undefined ? null : new PooledStates(promptIds.length, pooling, norm);
   }
 
   get id(): string {
@@ -68,7 +81,7 @@ export class RequestGroup {
     if (this.projectsVectors) return 0;
     // A token's logits are those of the place before it.
     if (this.needsPromptLogits) return Math.max(0, (this.request.report.promptLogprobsFrom ?? 0) - 1);
-    return this.layerMeans?.first ?? Number.POSITIVE_INFINITY;
+    return this.layerMeans?.first ?? this.pooled?.first ?? Number.POSITIVE_INFINITY;
   }
 
   /** @returns the choices that have not begun, which begin now. */

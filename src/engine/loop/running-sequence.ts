@@ -137,6 +137,7 @@ export class RunningSequence {
   /** Keeps of a computed row what later steps and reports are made of. */
   record({ lane, from, count }: PlannedRow, { hiddenStates, layerOutputs }: RowResult, fedBack: FedBack | null): void {
     if (lane === "bottomUp") this.hiddenStates.set(from, hiddenStates);
+    if (lane === this.sampledLane) this.sequence.group.pooled?.add(from, count, hiddenStates);
     if (layerOutputs.length > 0) this.#recordLayers(from, count, layerOutputs);
     if (fedBack === null) return;
     if (fedBack.steering.length > 0) this.lastSteering = fedBack.steering;

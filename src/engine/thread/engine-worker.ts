@@ -101,8 +101,9 @@ export class EngineWorker {
         prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
         delta: (id, text, tokens, reports) => send({ kind: "delta", ...id, text, tokens, reports }),
         layerMeans: (requestId, means) => this.#layerReads.get(requestId)?.resolve(means),
-        finished: (id, reason, usage) => {
-          if (!this.#endLayerRead(id.requestId, cancelled)) send({ kind: "finished", ...id, reason, usage });
+        finished: (id, reason, usage, pooled) => {
+          const vector = pooled === null ? {} : { pooled };
+          if (!this.#endLayerRead(id.requestId, cancelled)) send({ kind: "finished", ...id, reason, usage, ...vector });
           this.#adapters.settle(this.#loop);
         },
         errored: (requestId, error) => {

@@ -140,7 +140,8 @@ export class Metrics implements GenerationListener {
       const finished_reason = reason === "cancelled" ? "abort" : reason;
       this.#success.inc({ model_name: modelName, finished_reason });
     }
-    if (reasons.length > 0 && !reasons.includes("cancelled")) {
+    // One of thousands of inputs of an embedding says nothing of how long an answer takes.
+    if (facts.request.pooling === undefined && reasons.length > 0 && !reasons.includes("cancelled")) {
       this.#endToEnd.observe({ model_name: modelName }, ((endedAt ?? begunAt) - (record?.arrivedAt ?? begunAt)) / 1000);
     }
   }

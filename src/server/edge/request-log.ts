@@ -70,7 +70,8 @@ function generationFields(
     completionTokens: total((facts) => facts.completionTokens),
     ...(first.startedAt === null ? {} : { queueMs: rounded(first.startedAt - first.begunAt) }),
     ...(first.firstTokenAt === null ? {} : { ttftMs: rounded(first.firstTokenAt - arrivedAt) }),
-    finished: generations.flatMap(({ reasons }) => reasons),
+    // Inputs of embeddings may be thousands, and all end alike.
+    finished: generations.flatMap(({ request, reasons }) => (request.pooling === undefined ? reasons : [])),
     ...(first.text === null
       ? {}
       : { prompts: generations.map(({ request }) => promptOf(request)), texts: generations.map(({ text }) => text) }),

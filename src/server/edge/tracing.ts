@@ -75,8 +75,12 @@ function tracesUrl(environment: NodeJS.ProcessEnv): string | null {
   return base === undefined || base === "" ? null : `${base.replace(/\/$/, "")}/v1/traces`;
 }
 
-/** In the queue, until the first token, and from there to the last. A phase that was not reached has no span. */
+/**
+ * In the queue, until the first token, and from there to the last. A phase that was not reached has no span, nor has
+ * any of an embedding's inputs, which may be thousands.
+ */
 function tracePhases(tracer: Tracer, parent: Context, facts: GenerationFacts): void {
+  if (facts.request.pooling !== undefined) return;
   const { begunAt, startedAt, firstTokenAt } = facts;
   const endedAt = facts.endedAt ?? performance.now();
   const phase = (name: string, from: number, to: number, attributes: Attributes) =>
@@ -98,6 +102,7 @@ function spanName({ method, route, generations }: RequestRecord): string {
 }
 
 function operationOf(route: string): string {
+  if (route === "/v1/embeddings") return "embeddings";
   return route === "/v1/completions" ? "text_completion" : "chat";
 }
 
@@ -140,7 +145,9 @@ function generationAttributes(
     "gen_ai.usage.input_tokens": total((facts) => facts.promptTokens),
     "gen_ai.usage.cache_read.input_tokens": total((facts) => facts.cachedTokens),
     "gen_ai.usage.output_tokens": total((facts) => facts.completionTokens),
-    "gen_ai.response.finish_reasons": generations.flatMap(({ reasons }) => reasons),
+    "gen_ai.response.finish_reasons": generations
+      .filter(({ request: { pooling } }) => pooling === undefined)
+      .flatMap(({ reasons }) => reasons),
     ...(steering.kind !== "steered"
       ? {}
       : {

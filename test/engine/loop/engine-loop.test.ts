@@ -161,6 +161,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
   const decoder = new ScriptedDecoder();
   const outcomes = new Map<string, Outcome>();
   const means = new Map<string, Float32Array>();
+  const vectors = new Map<string, Float32Array>();
   /** Request ids, in the order in which they left the queue. */
   const starts: string[] = [];
   const drafts: string[] = [];
@@ -178,6 +179,8 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
       ]),
       tokenizer,
       eosIds: new Set([eosId]),
+      // Two numbers of one, so that vectors of length 1 differ.
+      finalNorm: { of: (states) => Float32Array.from([...states].flatMap((state) => [state, 5000])) },
       limits: { ...limits, ...overrides },
     },
     {
@@ -198,7 +201,8 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
         // Whether there was a draft is the schedule's affair, and a preemption's.
         outcome(id).reports.push(...reports.map((report) => ({ ...report, draft: "none" as const })));
       },
-      finished: ({ requestId, choice }, reason, usage) => {
+      finished: ({ requestId, choice }, reason, usage, pooled) => {
+        if (pooled !== null) vectors.set(requestId, pooled);
         outcome(nameOf(requestId, choice)).end = `${reason} ${usage.promptTokens}+${usage.completionTokens}`;
       },
       errored: (requestId, error) => {
@@ -210,7 +214,7 @@ function startLoop(overrides: Partial<EngineLimits> = {}) {
     do await nextTurn();
     while (loop.status().running + loop.status().waiting > 0);
   };
-  return { loop, decoder, outcomes, starts, drafts, means, idle };
+  return { loop, decoder, outcomes, starts, drafts, means, vectors, idle };
 }
 
 const directions = {
@@ -548,6 +552,57 @@ describe("EngineLoop", () => {
     expect(means.get("all again")).toEqual(means.get("all"));
     expect(means.get("last")).not.toEqual(means.get("all"));
     expect(await look("last two blocks", 13)).toBe(140);
+  });
+
+  it("pools a prompt's hidden states the same in company, under preemption and behind kept prefixes", async () => {
+    const pooled = (index: number, pooling: "mean" | "last") => ({
+      ...request(index),
+      requestId: `${index} ${pooling}`,
+      promptIds: Array.from({ length: 150 + index }, (_, i) => 4 + (mix(index, i) % 60)),
+      maxTokens: 0,
+      pooling,
+    });
+    const requests = [0, 1, 2, 4, 6].flatMap((index) => [pooled(index, "mean"), pooled(index, "last")]);
+    const alone = new Map<string, Float32Array | undefined>();
+    for (const one of requests) {
+      const { loop, vectors, idle } = startLoop();
+      loop.add(one);
+      await idle();
+      alone.set(one.requestId, vectors.get(one.requestId));
+      expect(Math.hypot(...(vectors.get(one.requestId) ?? []))).toBeCloseTo(1, 6);
+    }
+    expect(new Set([...alone.values()].map(String)).size).toBe(requests.length);
+
+    const cacheBytes = 6 * new KvCache(architecture).blockBytes;
+    const { loop, vectors, outcomes, idle } = startLoop({ cacheBytes, maxRunning: 8 });
+    // The same prompts are there already, and others' texts are written meanwhile.
+    for (const { pooling: _, ...one } of requests) {
+      loop.add({ ...one, requestId: `text ${one.requestId}`, maxTokens: 120, ignoreEos: true, caller: one.requestId });
+    }
+    for (const one of requests) {
+      for (let turns = 0; turns < 30; turns++) await nextTurn();
+      loop.add(one);
+    }
+    await idle();
+    expect(Object.fromEntries(vectors)).toEqual(Object.fromEntries(alone));
+    expect(loop.status().preemptions).toBeGreaterThan(0);
+    expect(outcomes.get("1 mean")?.end).toBe("length 151+0");
+  });
+
+  it("keeps nothing of a prompt that is pooled, and takes what is kept where the last token is all that counts", async () => {
+    const { loop, decoder, idle } = startLoop({ chunkTokens: 64 });
+    const promptIds = Array.from({ length: 140 }, (_, i) => 4 + (mix(4, i) % 60));
+    const computed = async (own: Partial<AdmittedRequest>) => {
+      const before = decoder.tokensComputed;
+      loop.add({ ...request(0), requestId: JSON.stringify(own), promptIds, maxTokens: 0, ...own });
+      await idle();
+      return decoder.tokensComputed - before;
+    };
+    expect(await computed({ pooling: "mean" })).toBe(140);
+    expect(loop.status().prefixBytes).toBe(0);
+    expect(await computed({ caller: "a text" })).toBe(140);
+    expect(await computed({ pooling: "last" })).toBe(12);
+    expect(await computed({ pooling: "mean", caller: "again" })).toBe(140);
   });
 
   it("computes control vectors alone in one pass", async () => {

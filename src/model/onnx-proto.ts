@@ -1,7 +1,7 @@
 import protobuf from "protobufjs";
 
 /**
- * The part of onnx.proto that the converter writes, with its field numbers.
+ * The part of onnx.proto that the converter writes, with its field numbers. The one door to protobufjs.
  * @see https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 const root = protobuf.Root.fromJSON({
@@ -164,6 +164,35 @@ export function encodeOnnxModel(model: OnnxModel): Uint8Array {
     },
   });
   return modelProto.encode(message).finish();
+}
+
+/** What a graph says of one of its norms. */
+interface NormNode {
+  readonly epsilon: number;
+  /** Where its gain lies: float32 bytes within the graph, or a place in a data file beside it. */
+  readonly gain: OnnxInitializer["data"];
+}
+
+/**
+ * @param gain the name of the norm's gain, among the weights of an `.onnx` file's bytes.
+ * @returns null when there is no such norm.
+ */
+export function normNode(model: Uint8Array, gain: string): NormNode | null {
+  const { graph } = modelProto.toObject(modelProto.decode(model)) as {
+    graph?: {
+      node?: { input?: string[]; attribute?: { name: string; f?: number }[] }[];
+      initializer?: { name: string; rawData?: Uint8Array; externalData?: { key: string; value: string }[] }[];
+    };
+  };
+  const node = graph?.node?.find(({ input = [] }) => input.includes(gain));
+  const weight = graph?.initializer?.find(({ name }) => name === gain);
+  const epsilon = node?.attribute?.find(({ name }) => name === "epsilon")?.f;
+  if (weight === undefined || epsilon === undefined) return null;
+  const { rawData, externalData = [] } = weight;
+  if (rawData !== undefined) return { epsilon, gain: { kind: "inline", bytes: rawData } };
+  const value = (wanted: string) => externalData.find(({ key }) => key === wanted)?.value ?? "";
+  const [file, offset, bytes] = [value("location"), Number(value("offset")), Number(value("length"))];
+  return { epsilon, gain: { kind: "external", file, offset, bytes } };
 }
 
 /** A weight in a data file: two may lie at one place. */

@@ -1,0 +1,60 @@
+import type { ServingEngine } from "../../engine/engine.js";
+import type { GenerationRequest } from "../../engine/generation-request.js";
+import { type EmbeddedInput, embeddingList } from "../../openai/embedding.js";
+import { type EmbeddingRequest, embeddingGenerationRequests } from "../../openai/embedding-request.js";
+import { endedEarly, finishReasonOf } from "../../openai/stream-events.js";
+import { inWireFields } from "../../openai/wire-fields.js";
+import type { Call } from "../route.js";
+
+/** Inputs of one request that are on their way to the engine at a time: others' places in its queue are not taken up. */
+const atOnce = 8;
+
+/** POST /v1/embeddings: each input is a request for no tokens, behind the edge as every generation is. */
+export async function embed({ body, context, deps }: Call<EmbeddingRequest>) {
+  const running = deps.running.begin(context.req.raw.signal);
+  try {
+    const request = await body();
+    const resolved = deps.registry.resolve(request.model);
+    const engine = inWireFields("embeddings", resolved.engine);
+    const generations = embeddingGenerationRequests(request, resolved.model);
+    const inputs = await embedAll(generations, engine, running.signal);
+    const steering = generations[0]?.steering ?? { kind: "plain" };
+    return embeddingList(inputs, { model: resolved.model, steering, format: request.encoding_format ?? "float" });
+  } finally {
+    // Of several inputs one may be refused while others run already.
+    running.abort();
+    running.end();
+  }
+}
+
+async function embedAll(
+  generations: readonly GenerationRequest[],
+  engine: ServingEngine,
+  signal: AbortSignal,
+): Promise<readonly EmbeddedInput[]> {
+  const inputs: EmbeddedInput[] = [];
+  // One list for all: who is done takes the next.
+  const left = generations.entries();
+  const embedThese = async () => {
+    for (const [index, generation] of left) inputs[index] = await embedOne(generation, engine, signal);
+  };
+  await Promise.all(Array.from({ length: atOnce }, embedThese));
+  return inputs;
+}
+
+/** @throws ToastError when it is refused, cancelled, or fails. */
+async function embedOne(
+  request: GenerationRequest,
+  engine: ServingEngine,
+  signal: AbortSignal,
+): Promise<EmbeddedInput> {
+  const { promptTokens, events } = await engine.generate(request, signal);
+  let vector: Float32Array | null = null;
+  for await (const event of events) {
+    if (event.kind !== "finished") continue;
+    finishReasonOf(event.reason);
+    vector = event.pooled ?? null;
+  }
+  if (vector === null) throw endedEarly();
+  return { vector, promptTokens };
+}
