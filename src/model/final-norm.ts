@@ -33,7 +33,8 @@ export class FinalNorm {
     if (bytes.length !== architecture.hiddenSize * 4) {
       throw new ToastError("engine_failed", `the gain of ${graph}'s last norm has ${bytes.length} bytes`);
     }
-    return new FinalNorm(new Float32Array(bytes.slice().buffer), norm.epsilon);
+    // Copied: a Buffer may begin anywhere in what it shares.
+    return new FinalNorm(new Float32Array(Uint8Array.from(bytes).buffer), norm.epsilon);
   }
 
   /**

@@ -78,6 +78,22 @@ const root = protobuf.Root.fromJSON({
   },
 });
 const modelProto = root.lookupType("onnx.ModelProto");
+const nodeProto = root.lookupType("onnx.NodeProto");
+const tensorProto = root.lookupType("onnx.TensorProto");
+
+/** Of a model its graph; of a graph its nodes and weights. */
+const fieldIds = { graph: 7, node: 1, initializer: 5 } as const;
+
+interface DecodedNode {
+  readonly input?: readonly string[];
+  readonly attribute?: readonly { readonly name: string; readonly f?: number }[];
+}
+
+interface DecodedTensor {
+  readonly name: string;
+  readonly rawData?: Uint8Array;
+  readonly externalData?: readonly { readonly key: string; readonly value: string }[];
+}
 
 /** TensorProto.DataType. */
 export const dataTypes = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9, float64: 11 } as const;
@@ -178,21 +194,41 @@ interface NormNode {
  * @returns null when there is no such norm.
  */
 export function normNode(model: Uint8Array, gain: string): NormNode | null {
-  const { graph } = modelProto.toObject(modelProto.decode(model)) as {
-    graph?: {
-      node?: { input?: string[]; attribute?: { name: string; f?: number }[] }[];
-      initializer?: { name: string; rawData?: Uint8Array; externalData?: { key: string; value: string }[] }[];
-    };
-  };
-  const node = graph?.node?.find(({ input = [] }) => input.includes(gain));
-  const weight = graph?.initializer?.find(({ name }) => name === gain);
-  const epsilon = node?.attribute?.find(({ name }) => name === "epsilon")?.f;
-  if (weight === undefined || epsilon === undefined) return null;
-  const { rawData, externalData = [] } = weight;
-  if (rawData !== undefined) return { epsilon, gain: { kind: "inline", bytes: rawData } };
+  let epsilon: number | null = null;
+  let place: OnnxInitializer["data"] | null = null;
+  for (const graph of fieldsOf(model).filter(({ id }) => id === fieldIds.graph)) {
+    for (const { id, bytes } of fieldsOf(graph.bytes)) {
+      // There are thousands: only those that hold the name are decoded.
+      if (!Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(gain)) continue;
+      if (id === fieldIds.node) {
+        const { input, attribute = [] } = nodeProto.toObject(nodeProto.decode(bytes)) as DecodedNode;
+        if (input?.includes(gain)) epsilon = attribute.find(({ name }) => name === "epsilon")?.f ?? null;
+      } else if (id === fieldIds.initializer) {
+        const tensor = tensorProto.toObject(tensorProto.decode(bytes)) as DecodedTensor;
+        if (tensor.name === gain) place = placeOf(tensor);
+      }
+    }
+  }
+  return epsilon === null || place === null ? null : { epsilon, gain: place };
+}
+
+/** Of a message in bytes, the fields that are messages, texts or bytes, as they are. */
+function fieldsOf(message: Uint8Array): readonly { readonly id: number; readonly bytes: Uint8Array }[] {
+  const reader = protobuf.Reader.create(message);
+  const fields: { id: number; bytes: Uint8Array }[] = [];
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    const wireType = tag & 7;
+    if (wireType === 2) fields.push({ id: tag >>> 3, bytes: reader.bytes() });
+    else reader.skipType(wireType);
+  }
+  return fields;
+}
+
+function placeOf({ rawData, externalData = [] }: DecodedTensor): OnnxInitializer["data"] {
+  if (externalData.length === 0) return { kind: "inline", bytes: rawData ?? new Uint8Array() };
   const value = (wanted: string) => externalData.find(({ key }) => key === wanted)?.value ?? "";
-  const [file, offset, bytes] = [value("location"), Number(value("offset")), Number(value("length"))];
-  return { epsilon, gain: { kind: "external", file, offset, bytes } };
+  return { kind: "external", file: value("location"), offset: Number(value("offset")), bytes: Number(value("length")) };
 }
 
 /** A weight in a data file: two may lie at one place. */
@@ -205,7 +241,7 @@ interface ExternalWeight {
 /** Which weights of an `.onnx` file's bytes lie in a data file, where, and how large they are. */
 export function externalWeights(model: Uint8Array): readonly ExternalWeight[] {
   const { graph } = modelProto.toObject(modelProto.decode(model)) as {
-    graph?: { initializer?: { name: string; externalData?: { key: string; value: string }[] }[] };
+    graph?: { initializer?: readonly DecodedTensor[] };
   };
   return (graph?.initializer ?? []).flatMap(({ name, externalData = [] }) => {
     const number = (wanted: string) => Number(externalData.find(({ key }) => key === wanted)?.value);

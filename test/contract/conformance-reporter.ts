@@ -87,6 +87,8 @@ Beyond the rows:
   taken or refused by name ([anthropic-client.test.ts](test/contract/anthropic-client.test.ts)).
 * Ten more clients, agents and wrappers of others, in Python, are tried by a command: [docs/clients.md](docs/clients.md) has a
   section for each.
+* \`/v1/embeddings\` has PyTorch's vectors, plain and steered (cosine over 0.9999 in fp32, over 0.99 in int8), and the official
+  \`openai\` client, the Vercel AI SDK and LangChain read them ([embeddings.test.ts](test/contract/embeddings.test.ts)).
 * 10,000 mutated requests meet no failure of the server's own and leave nothing behind
   ([request-fuzz.test.ts](test/contract/request-fuzz.test.ts)).
 `;

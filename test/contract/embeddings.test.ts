@@ -10,7 +10,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
 import { SafetensorsReader } from "../../src/convert/safetensors-reader.js";
 import { EngineClient } from "../../src/engine/thread/engine-client.js";
+import { ToastError } from "../../src/errors.js";
 import { Golden } from "../convert/golden.js";
+import { buildApp } from "../server/build-app.js";
 import { workerUrl } from "./open-test-model.js";
 import { startTestServer, type TestServer } from "./start-test-server.js";
 
@@ -232,6 +234,42 @@ describe("POST /v1/embeddings", () => {
     leaving.abort();
     await expect(gone).rejects.toThrow();
     await expect.poll(() => server.running.count).toBe(0);
+  });
+});
+
+describe("what the server tells of embeddings", () => {
+  it("counts their tokens, and no input as an answer that took its time", async () => {
+    const { app, engine, lines } = buildApp();
+    engine.script = { texts: ["never said"] };
+    const post = (path: string, body: object) => app.request(path, { method: "POST", body: JSON.stringify(body) });
+    const answer = await post("/v1/embeddings", { model: "tiny:alpaca", input: ["one", "two", "three"] });
+    expect(answer.status).toBe(200);
+    await expect.poll(() => lines).toContainEqual(expect.objectContaining({ model: "tiny:alpaca", finished: [] }));
+    const metrics = await (await app.request("/metrics")).text();
+    expect(metrics).toContain('request_success_total{model_name="tiny:alpaca",finished_reason="length"} 3');
+    expect(metrics).not.toContain("e2e_request_latency_seconds_count{");
+    await (await post("/v1/completions", { model: "tiny", prompt: "Hi" })).text();
+    await expect
+      .poll(async () => (await app.request("/metrics")).text())
+      .toContain('e2e_request_latency_seconds_count{model_name="tiny"} 1');
+  });
+
+  it("refuses them while it shuts down, and fails as the engine fails", async () => {
+    const { app, engine, running, logged } = buildApp();
+    const post = () =>
+      app.request("/v1/embeddings", { method: "POST", body: JSON.stringify({ model: "tiny", input: ["a", "b"] }) });
+    engine.script = { texts: ["x"], failure: { at: 0, error: new ToastError("engine_stopped", "It stopped.") } };
+    const failed = await post();
+    expect([failed.status, failed.headers.has("retry-after")]).toEqual([503, true]);
+    expect(running.count).toBe(0);
+    engine.script = { texts: [], reason: "stop" };
+    expect((await post()).status).toBe(500);
+    // An engine that stopped is logged where it stopped.
+    expect(logged).toHaveLength(1);
+    running.stopAccepting();
+    const draining = await post();
+    expect(draining.status).toBe(503);
+    expect(await draining.text()).toContain("server_draining");
   });
 });
 

@@ -85,6 +85,12 @@ const starts: readonly { readonly path: string; readonly body: object; readonly 
     body: { model: "tiny:alpaca", messages: [{ role: "user", content: "Hi" }], system: "Be brief." },
     lengthField: null,
   },
+  {
+    path: "/v1/embeddings",
+    body: { model: "tiny:alpaca", input: ["Hi", "there"], encoding_format: "base64", steering: { strength: 0.5 } },
+    lengthField: null,
+  },
+  { path: "/v1/embeddings", body: { input: [[1, 5], [9]], pooling: "last", dimensions: null }, lengthField: null },
   { path: "/tokenize", body: { prompt: "Hi", return_token_strs: true }, lengthField: null },
   { path: "/detokenize", body: { tokens: [1, 2, 3] }, lengthField: null },
   { path: "/apply-template", body: { messages: chat.messages }, lengthField: null },

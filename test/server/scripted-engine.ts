@@ -175,7 +175,9 @@ export class ScriptedEngine implements Engine {
           throw script.failure.error;
         }
         if (request.maxTokens !== null && said >= request.maxTokens) {
-          yield { kind: "finished", choice: 0, reason: "length", usage: usage() };
+          const vector = new Float32Array(scriptedModel.hiddenSize).fill(scriptedModel.hiddenSize ** -0.5);
+          const pooled = request.pooling === undefined ? {} : { pooled: vector };
+          yield { kind: "finished", choice: 0, reason: "length", usage: usage(), ...pooled };
           return;
         }
         said += 1;

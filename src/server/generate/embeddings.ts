@@ -6,7 +6,7 @@ import { endedEarly, finishReasonOf } from "../../openai/stream-events.js";
 import { inWireFields } from "../../openai/wire-fields.js";
 import type { Call } from "../route.js";
 
-/** Inputs of one request that are on their way to the engine at a time: others' places in its queue are not taken up. */
+/** Inputs of one request that are with the engine at a time: the others do not take up places in its queue. */
 const atOnce = 8;
 
 /** POST /v1/embeddings: each input is a request for no tokens, behind the edge as every generation is. */
