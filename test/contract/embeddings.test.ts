@@ -39,6 +39,9 @@ beforeAll(async () => {
     await convert({ source, out: folder, quantize, modelId, adapters });
     const engine = new EngineClient({ folder, threads: 1, workerUrl });
     await engine.ready();
+    for (const [index, name] of ["first", "second"].entries()) {
+      await engine.addVector({ name, directions: directionsOf(index) }, "add");
+    }
     return engine;
   };
   engines = [await open("none", "tiny"), await open("int8", "tiny-int8")];
@@ -56,6 +59,18 @@ afterAll(async () => {
   for (const engine of engines) await engine.close();
   await rm(scratch, { recursive: true, force: true });
 });
+
+/** One of the two control vectors that the golden values were made with, by layer. */
+function directionsOf(index: number): ReadonlyMap<number, Float32Array> {
+  const rows = [0, 1].map((layer) => (2 * index + layer) * hiddenSize);
+  const all = golden.floats("vector_directions");
+  return new Map(rows.map((start, layer) => [layer, all.slice(start, start + hiddenSize)]));
+}
+
+const vectors = [
+  { name: "first", strength: 0.8 },
+  { name: "second", strength: -0.5, layers: [1, 1] },
+];
 
 interface EmbeddingList {
   readonly data: { readonly object: string; readonly index: number; readonly embedding: number[] | string }[];
@@ -113,8 +128,11 @@ describe("POST /v1/embeddings", () => {
     ["tiny:alpaca", "steered_logits", {}, 0.9999],
     ["tiny", "half_strength_logits", { steering: { adapter: "alpaca", strength: 0.5 } }, 0.9999],
     ["tiny:alpaca", "bottom_up_logits", { steering: { strength: 0 } }, 0.9999],
+    ["tiny", "vectors_logits", { steering: { vectors } }, 0.9999],
+    ["tiny:alpaca", "steered_vectors_logits", { steering: { vectors } }, 0.9999],
     ["tiny-int8", "bottom_up_logits", {}, 0.99],
     ["tiny-int8:alpaca", "steered_logits", {}, 0.99],
+    ["tiny-int8:alpaca", "steered_vectors_logits", { steering: { vectors } }, 0.99],
   ] as const)("is what PyTorch has, by both poolings: %s, %s, %j", async (model, logits, own, least) => {
     for (const pooling of ["mean", "last"] as const) {
       const vector = await vectorOf({ model, input: prompt, pooling, ...own });
