@@ -113,6 +113,7 @@ export const routes: readonly Route[] = [
     name: "createEmbedding",
     summary: "Vectors of texts: pooled hidden states of the last layer, of the base or steered.",
     request: embeddingRequestSchema,
+    example: { input: ["A cat sat on the mat.", "Kittens sleep."] },
     response: embeddingListSchema,
     failures: generating,
     handle: embed,

@@ -38,6 +38,8 @@ describe.runIf(process.platform === "linux")("the image", () => {
       "package.json",
       "sbom.cdx.json",
     ]);
+    // What is only compared with is as large as the model.
+    expect(readdirSync(within(image, "models"))).toEqual(["smollm2-135m-instruct"]);
     const has = (name: string) => existsSync(within(image, `node_modules/${name}`));
     expect(Object.keys(devDependencies).filter(has)).toEqual([]);
     expect(Object.keys(dependencies).filter((name) => !has(name))).toEqual([]);

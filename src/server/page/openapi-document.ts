@@ -29,6 +29,7 @@ const failureTexts: Readonly<Record<number, string>> = {
 /** What operations are for, and how their paths begin. */
 const groups: readonly (readonly [tag: string, starts: readonly string[]])[] = [
   ["Text", ["/v1/chat/", "/v1/completions", "/v1/responses", "/v1/messages"]],
+  ["Embeddings", ["/v1/embeddings"]],
   ["Models", ["/v1/models", "/models"]],
   ["Tokens", ["/tokenize", "/detokenize", "/apply-template", "/tokenizer_info"]],
   ["Control vectors", ["/v1/vectors"]],
