@@ -32,6 +32,7 @@ describe("the interface at /docs", { retry: 0 }, () => {
     );
     expect(await page.locator(".opblock-tag").allTextContents()).toEqual([
       "Text",
+      "Embeddings",
       "Models",
       "Tokens",
       "Control vectors",
