@@ -112,6 +112,10 @@ export class GraphDriver {
       return new ort.Tensor("float32", past, [rows, kvHeads, slots, headDim]);
     };
     feeds[decoderInputs.blockRows] = int64(blockRows, [rows]);
+    // No row brings guesses.
+    feeds[decoderInputs.openBlocks] = int64([], [0]);
+    feeds[decoderInputs.openSlots] = int64([], [0, tokens, kvHeads, 3]);
+    feeds[decoderInputs.openMask] = new ort.Tensor("float32", new Float32Array(), [0, tokens, slots]);
     for (let part = 0; part < blockOrdersOf(this.#session.inputNames); part++) {
       const order = part === 0 ? [...blockRows.keys()] : [];
       feeds[decoderInputs.blockOrder(part)] = int64(order, [order.length]);
