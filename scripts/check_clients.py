@@ -20,12 +20,12 @@ from toast.tables import markdown_lines, write_table
 DESCRIPTION = """\
 Run clients/*.py against a server: official clients, agents, and what people put around them. Each suite names its
 package at its head and gets an environment of its own, made once under --cache; compatcanary, a scanner from npm, runs
-by npx. With --page FILE the counts, and the reason of whatever does not hold, go where that page says
+by npx. With --out FILE the counts, and the reason of whatever does not hold, go where that page says
 '<!-- table:clients --> … <!-- /table -->'. Exit status 1 when a check does not hold.
 
 example:
   npx toast-serve serve &
-  python check_clients.py --page ../docs/clients.md
+  python check_clients.py --out ../docs/clients.md
 """
 SUITES = Path(__file__).parent / "clients"
 CANARY = "compatcanary@0.2.2"
@@ -53,10 +53,10 @@ def main() -> None:
     parser.add_argument("--model", default="SmolLM2-135M-Instruct", help="a model that chats")
     parser.add_argument("--only", action="append", choices=[*names, "compatcanary"], help="may be given again")
     parser.add_argument("--cache", type=Path, default=Path(".cache/clients"), help="folder for the environments")
-    parser.add_argument("--page", type=Path, help="Markdown page to write the counts into; of all suites only")
+    parser.add_argument("--out", type=Path, help="Markdown page to write the counts into; of all suites only")
     arguments = parser.parse_args()
-    if arguments.page and arguments.only:
-        raise DataError("--page tells of all suites: leave --only out")
+    if arguments.out and arguments.only:
+        raise DataError("--out tells of all suites: leave --only out")
     suites: list[Suite] = []
     for name in tqdm(arguments.only or [*names, "compatcanary"], desc="clients", unit="client"):
         suite = canary(arguments) if name == "compatcanary" else python_suite(SUITES / f"{name}.py", arguments)
@@ -65,8 +65,8 @@ def main() -> None:
         for check, reason in suite.reasons.items():
             if reason is not None:
                 tqdm.write(f"  {check}: {reason}")
-    if arguments.page:
-        write_table(arguments.page, "clients", page_of(suites))
+    if arguments.out:
+        write_table(arguments.out, "clients", page_of(suites))
     if any(suite.passed < len(suite.reasons) for suite in suites):
         raise SystemExit(1)
 
