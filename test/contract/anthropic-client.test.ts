@@ -1,6 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { EngineClient } from "../../src/engine/thread/engine-client.js";
+import { ScriptedEngine, scriptedModel } from "../server/scripted-engine.js";
 import { openToastTiny } from "../support/toast-tiny.js";
 import { type Exchange, startTestServer, type TestServer } from "./start-test-server.js";
 
@@ -412,9 +413,11 @@ describe("errors on Anthropic's routes", () => {
   });
 
   it("break a stream off as an event", async () => {
-    const impatient = await startTestServer([engine], { requestTimeoutMs: 1500 });
+    const slow = new ScriptedEngine();
+    slow.script = { texts: Array(1_000).fill("word "), delayMs: 20 };
+    const impatient = await startTestServer([slow], { requestTimeoutMs: 100 });
     const other = new Anthropic({ baseURL: impatient.url, apiKey: "none", maxRetries: 0 });
-    const stream = other.messages.stream({ ...question, max_tokens: 2_000, ...{ ignore_eos: true } });
+    const stream = other.messages.stream({ ...question, model: scriptedModel.id });
     const failure = await stream.finalMessage().then(
       () => null,
       (error: unknown) => error,
