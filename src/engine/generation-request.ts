@@ -74,3 +74,23 @@ export const ordinaryText = {
   constraint: null,
   report: { logprobs: null, promptLogprobs: null, explain: false },
 } as const satisfies Partial<GenerationRequest>;
+
+/** What a request has that wants nothing drawn: its prompt is computed, and reported or looked into. */
+export const promptAlone = {
+  ...ordinaryText,
+  sampling: {
+    temperature: 0,
+    topP: 1,
+    topK: null,
+    minP: 0,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    repetitionPenalty: 1,
+    logitBias: [],
+    seed: 0,
+  },
+  choices: 1,
+  maxTokens: 0,
+  stopStrings: [],
+  ignoreEos: false,
+} as const satisfies Omit<GenerationRequest, "prompt" | "steering">;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type GenerationRequest, ordinaryText, poolings } from "../engine/generation-request.js";
+import { type GenerationRequest, poolings, promptAlone } from "../engine/generation-request.js";
 import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import { requestSchemas } from "./named-schemas.js";
@@ -40,19 +40,6 @@ export const embeddingRequestSchema = z
 /** A request of POST /v1/embeddings, checked; null stands for "not given". */
 export type EmbeddingRequest = z.output<typeof embeddingRequestSchema>;
 
-/** Nothing is drawn. */
-const sampling = {
-  temperature: 0,
-  topP: 1,
-  topK: null,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: [],
-  seed: 0,
-} as const;
-
 /**
  * @returns one request for no tokens for each input.
  * @throws ToastError `invalid_request` or `unsupported_parameter`, with the `param` at fault.
@@ -81,13 +68,8 @@ export function embeddingGenerationRequests(
     throw new ToastError("unsupported_parameter", message, { param: "steering.explain" });
   }
   const shared = {
-    ...ordinaryText,
+    ...promptAlone,
     steering: resolveSteering(steering, model),
-    sampling,
-    choices: 1,
-    maxTokens: 0,
-    stopStrings: [],
-    ignoreEos: false,
     pooling: request.pooling ?? "mean",
   } as const;
   return input.map((one) => ({ ...shared, prompt: enginePrompt(one, request.add_special_tokens) }));

@@ -6,7 +6,7 @@ import { rotateRows } from "../../model/rotation.js";
 import type { ControlVector } from "../../steering/control-vector.js";
 import { type Steering, vectorsOf } from "../../steering/steering.js";
 import type { ChatTemplate } from "../../text/chat-template.js";
-import { type GenerationRequest, ordinaryText } from "../generation-request.js";
+import { type GenerationRequest, promptAlone } from "../generation-request.js";
 import { type LoadedModel, loadAdapter, loadModel } from "../load-model.js";
 import { type AdmittedRequest, admitBytes, admitLength, checkTokens, type EngineLimits } from "../loop/admission.js";
 import { EngineLoop } from "../loop/engine-loop.js";
@@ -40,26 +40,6 @@ interface LayerRead {
 
 const givenUp = new ToastError("server_draining", "The request was given up before it was prepared.");
 const cancelled = new ToastError("server_draining", "The reading of layer outputs was cancelled.");
-
-/** Nothing but the prompt is computed. */
-const layerRequest = {
-  sampling: {
-    temperature: 0,
-    topP: 1,
-    topK: null,
-    minP: 0,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    repetitionPenalty: 1,
-    logitBias: [],
-    seed: 0,
-  },
-  choices: 1,
-  maxTokens: 0,
-  stopStrings: [],
-  ignoreEos: false,
-  ...ordinaryText,
-} satisfies Omit<GenerationRequest, "prompt" | "steering">;
 
 type GenerateCommand = Extract<EngineCommand, { kind: "generate" }>;
 
@@ -230,7 +210,7 @@ export class EngineWorker {
       const message = `Layer outputs of the last ${lastTokens} tokens were asked for; ask for those of 1 at least.`;
       throw new ToastError("invalid_request", message, { param: "lastTokens" });
     }
-    const request = { ...layerRequest, prompt: { kind: "tokens", ids: promptIds }, steering } as const;
+    const request = { ...promptAlone, prompt: { kind: "tokens", ids: promptIds }, steering } as const;
     const read = new Promise<Float32Array>((resolve, reject) => {
       this.#layerReads.set(requestId, { resolve, reject });
     });

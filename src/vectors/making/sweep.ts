@@ -1,5 +1,5 @@
 import type { GenerationRequest } from "../../engine/generation-request.js";
-import { ordinaryText } from "../../engine/generation-request.js";
+import { promptAlone } from "../../engine/generation-request.js";
 import type { ModelInfo } from "../../engine/model-info.js";
 import type { Prompt } from "../../engine/prompt.js";
 import type { LayerRange, Steering } from "../../steering/steering.js";
@@ -223,13 +223,14 @@ async function writtenIds(
       ...requestOf(ids, steering),
       // As clients get it who ask for nothing in particular.
       sampling: {
-        ...greedy,
+        ...promptAlone.sampling,
         temperature: sampling.temperature ?? 0,
         topP: sampling.top_p ?? 1,
         repetitionPenalty: sampling.repetition_penalty ?? 1,
+        seed: 1,
       },
       maxTokens: tokensPerText,
-      report: { ...ordinaryText.report, logprobs: 0 },
+      report: { ...promptAlone.report, logprobs: 0 },
     },
     signal,
   );
@@ -253,7 +254,7 @@ async function baseLogprobs(
     {
       ...requestOf([...prompt, ...answer], { kind: "plain" }),
       maxTokens: 0,
-      report: { ...ordinaryText.report, promptLogprobs: 0, promptLogprobsFrom: prompt.length },
+      report: { ...promptAlone.report, promptLogprobs: 0, promptLogprobsFrom: prompt.length },
     },
     signal,
   );
@@ -265,28 +266,11 @@ async function baseLogprobs(
   return logprobs.slice(-answer.length);
 }
 
-const greedy: GenerationRequest["sampling"] = {
-  temperature: 0,
-  topP: 1,
-  topK: null,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: [],
-  seed: 1,
-};
-
 function requestOf(ids: readonly number[], steering: Steering): GenerationRequest {
   return {
-    ...ordinaryText,
+    ...promptAlone,
     prompt: { kind: "tokens", ids },
     steering,
-    sampling: greedy,
-    choices: 1,
-    maxTokens: 0,
-    stopStrings: [],
-    ignoreEos: false,
   };
 }
 
