@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
 import { chmod, mkdir, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -60,12 +61,12 @@ async function chromiumOfNpmWithItsLibraries(): Promise<readonly LaunchOptions[]
   return [{ executablePath, env: { ...process.env, ...env } as Record<string, string> }];
 }
 
-/** Unpacked once for each version; under another name first, so that two runs at a time cannot spoil it. */
+/** Unpacked once for each version; under another name first, so that several at a time, of one process or not, cannot spoil it. */
 async function unpackedChromium(): Promise<string> {
   const file = join(cache, `chromium-${packed().version}`);
   if (existsSync(file)) return file;
   await mkdir(cache, { recursive: true });
-  const partial = `${file}.${process.pid}`;
+  const partial = `${file}.${randomUUID()}`;
   try {
     await pipeline(
       createReadStream(join(packed().folder, "chromium.br")),
