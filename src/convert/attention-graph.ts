@@ -15,14 +15,13 @@ export interface AttentionInputs {
   readonly rowShape: Value;
   /** int64 [4]: R, T, -1, Hd */
   readonly headShape: Value;
-  /** float32 [G·T,T]: 0 on and under the diagonal, -Infinity above. */
-  readonly causalMask: Value;
   /** float32 [P,1,1,S] */
   readonly pastMask: Value;
   /** The same as [P,1,1,1,S]. */
   readonly headPastMask: Value;
   readonly blocks: PastBlocks;
   readonly open: OpenBlocks;
+  readonly chunk: Chunk;
   /** bool [1]: every row brings one token. */
   readonly isOneToken: Value;
   /** bool [1]: so it is, and block r is the whole past of row r. */
@@ -49,6 +48,16 @@ interface OpenBlocks {
   readonly mask: Value;
   /** bool [1]: O > 0 */
   readonly isAny: Value;
+}
+
+/** What the chunks of prompts begin and end with: see `chunkKeyValues`. */
+interface Chunk {
+  /** float32 [1,C,KV,F,Hd] of each layer: keys, then values. */
+  readonly before: readonly Value[];
+  /** float32 [C,KV,B−F−T,Hd]: zeros, for the slots that nobody sees. */
+  readonly after: Value;
+  /** float32 [C,1,G·T,B] */
+  readonly mask: Value;
 }
 
 /**
@@ -82,7 +91,6 @@ export function attentionInputs(b: GraphBuilder, config: LlamaConfig, rows: Valu
     sines: rotary("sin"),
     rowShape: joined([rows, tokens, b.int64([-1])], "row_shape"),
     headShape: joined([rows, tokens, b.int64([-1, headDim])], "head_shape"),
-    causalMask: causalMask(b, config, tokens),
     pastMask,
     headPastMask: b.node("Unsqueeze", [pastMask, b.int64([1])], { label: "head_past_mask" }),
     blocks: {
@@ -96,20 +104,36 @@ export function attentionInputs(b: GraphBuilder, config: LlamaConfig, rows: Valu
       mask: b.node("Unsqueeze", [openMask, b.int64([2, 3, 4])], { label: "open_mask" }),
       isAny: b.node("Greater", [b.node("Shape", [openBlocks]), b.int64([0])], { label: "brings_guesses" }),
     },
+    chunk: chunkInputs(b, config, tokens),
     isOneToken,
     isAligned: isAligned(b, isOneToken, rows, blocks, blockRows),
   };
 }
 
-/** tokens: int64 [1], T → float32 [G·T,T] */
-function causalMask(b: GraphBuilder, config: LlamaConfig, tokens: Value): Value {
-  const index = countedTo(b, tokens);
-  const key = b.node("Unsqueeze", [index, b.int64([0])]);
-  const query = b.node("Unsqueeze", [index, b.int64([1])]);
-  const later = b.node("Greater", [key, query]);
-  const mask = b.node("Where", [later, b.float32([Number.NEGATIVE_INFINITY], []), b.float32([0], [])]);
-  const groups = config.heads / config.kvHeads;
-  return b.node("Tile", [mask, b.int64([groups, 1])], { label: "causal_mask" });
+/** tokens: int64 [1], T */
+function chunkInputs(b: GraphBuilder, { layers, heads, kvHeads, headDim }: LlamaConfig, tokens: Value): Chunk {
+  const all = b.input(decoderInputs.chunkKeyValues, "float32", [2 * layers, "C", kvHeads, "F", headDim]);
+  const mask = b.input(decoderInputs.chunkMask, "float32", ["C", "T", "B"]);
+  const before = b.nodeOf(
+    "Split",
+    [all],
+    Array.from({ length: 2 * layers }, (_, index) => `chunk_before.${index}`),
+    { attributes: { axis: { int: 0 }, num_outputs: { int: 2 * layers } } },
+  );
+  const dim = (value: Value, at: number): Value =>
+    b.node("Shape", [value], { attributes: { start: { int: at }, end: { int: at + 1 } } });
+  const unseen = b.node("Sub", [b.node("Sub", [dim(mask, 2), dim(all, 3)]), tokens]);
+  // Where there is no chunk, B and F are 0.
+  const filler = b.node("Max", [unseen, b.int64([0])]);
+  const shape = b.node("Concat", [dim(mask, 0), b.int64([kvHeads]), filler, b.int64([headDim])], {
+    attributes: { axis: { int: 0 } },
+  });
+  const tiled = b.node("Tile", [mask, b.int64([1, heads / kvHeads, 1])]);
+  return {
+    before,
+    after: b.node("Expand", [b.float32([0], []), shape], { label: "chunk_after" }),
+    mask: b.node("Unsqueeze", [tiled, b.int64([1])], { label: "chunk_mask" }),
+  };
 }
 
 /** isOneToken: bool [1]; rows: int64 [1], R; blocks: int64 [1], P; blockRows: int64 [P] → bool [1] */
@@ -148,7 +172,7 @@ type Attended = [mixed: Value, newKey: Value, newValue: Value];
 /**
  * Causal grouped-query attention over the cached and the new tokens.
  *
- * Four ways to the same sums: rows of several tokens, where the heads of a group share one long product; rows of one
+ * Four ways to the same sums: chunks of prompts, where the heads of a group share one long product; rows of one
  * token, where each head has a product of its own (onnxruntime's kernels for one row read keys and values as they lie,
  * those for a few rows copy them first); rows of one token with one block of past each, the commonest, where nothing
  * has to be found or added up; and rows of a token and guesses of those behind it. The last three give the same bits
@@ -214,7 +238,7 @@ export function attention(
         whenFalse: () =>
           b.choose(inputs.open.isAny, outputs("new_key", "new_value"), {
             whenTrue: () => guessedTokens(b, config, projected, inputs),
-            whenFalse: () => severalTokens(b, config, projected, inputs),
+            whenFalse: () => chunkOfPrompt(b, config, projected, inputs, layer),
           }),
       }),
   });
@@ -376,12 +400,16 @@ function addedUp(b: GraphBuilder, { parts }: PastBlocks, rows: Value, pieces: Va
   );
 }
 
-/** Rows of several tokens: the heads of a group are folded into the token axis, and keys serve them all at once. */
-function severalTokens(
+/**
+ * Rows of several tokens of a prompt: the heads of a group are folded into the token axis, and keys serve them all at
+ * once. A token gets the same bits in whatever piece of its chunk it comes.
+ */
+function chunkOfPrompt(
   b: GraphBuilder,
   config: LlamaConfig,
   { queries, keys, values, pastKey, pastValue }: Projected,
-  { blocks, headShape, causalMask, pastMask }: AttentionInputs,
+  { blocks, chunk, headShape, pastMask }: AttentionInputs,
+  layer: number,
 ): Attended {
   const { heads, kvHeads, headDim } = config;
   // [R,T,H,Hd] ↔ [R,H,T,Hd]
@@ -390,21 +418,30 @@ function severalTokens(
   const byHead = (value: Value): Value => swapped(b.node("Reshape", [value, headShape]));
   const newKey = byHead(keys);
   const newValue = byHead(values);
+  // [R,KV,B,Hd]
+  const whole = (index: number, added: Value): Value => {
+    const before = b.node("Squeeze", [chunk.before[index] as Value, b.int64([0])]);
+    return b.node("Concat", [before, added, chunk.after], { attributes: { axis: { int: 2 } }, label: "chunk" });
+  };
   const query = b.node("Reshape", [byHead(queries), b.int64([0, kvHeads, -1, headDim])], { label: "query" });
   const overKeys = b.int64([3]);
-  // Scores against a row's own new tokens, [R,KV,G·T,T], and against each block of past ones, [P,KV,G·T,S].
-  const newScores = b.node("Add", [b.node("FusedMatMul", [query, newKey], transposedB), causalMask]);
+  // Scores against a row's own chunk, [R,KV,G·T,B], and against each block of past tokens, [P,KV,G·T,S].
+  const chunkScores = b.node("Add", [
+    b.node("FusedMatMul", [query, whole(2 * layer, newKey)], transposedB),
+    chunk.mask,
+  ]);
   const blockQuery = b.node("Gather", [query, blocks.rows]);
   const pastScores = b.node("Add", [b.node("FusedMatMul", [blockQuery, pastKey], transposedB), pastMask]);
-  const newLargest = b.node("ReduceMax", [newScores, overKeys]);
-  const largest = largestOf(b, blocks, newLargest, b.node("ReduceMax", [pastScores, overKeys]));
-  const newWeights = b.node("Exp", [b.node("Sub", [newScores, largest])]);
+  const chunkLargest = b.node("ReduceMax", [chunkScores, overKeys]);
+  const largest = largestOf(b, blocks, chunkLargest, b.node("ReduceMax", [pastScores, overKeys]));
+  const chunkWeights = b.node("Exp", [b.node("Sub", [chunkScores, largest])]);
   const pastWeights = b.node("Exp", [b.node("Sub", [pastScores, b.node("Gather", [largest, blocks.rows])])]);
-  const sums = addedUp(b, blocks, b.node("MatMul", [newWeights, newValue]), b.node("MatMul", [pastWeights, pastValue]));
+  const chunkValues = b.node("MatMul", [chunkWeights, whole(2 * layer + 1, newValue)]);
+  const sums = addedUp(b, blocks, chunkValues, b.node("MatMul", [pastWeights, pastValue]));
   const totals = addedUp(
     b,
     blocks,
-    b.node("ReduceSum", [newWeights, overKeys]),
+    b.node("ReduceSum", [chunkWeights, overKeys]),
     b.node("ReduceSum", [pastWeights, overKeys]),
   );
   // [R,KV,G·T,Hd] → [R,H,T,Hd] → [R,T,H,Hd] → [M,H·Hd]

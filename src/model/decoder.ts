@@ -1,4 +1,4 @@
-import { blocksOf, KvCache, type Lane, type LaneKind } from "./kv-cache.js";
+import { blocksOf, blockTokens, KvCache, type Lane, type LaneKind, noChunks } from "./kv-cache.js";
 import type { Architecture } from "./manifest.js";
 import { OnnxSession, type OnnxSessionOptions, type TensorValue } from "./onnx-session.js";
 import { blockOrdersOf, decoderInputs, decoderOutputs } from "./tensor-names.js";
@@ -66,12 +66,14 @@ export class Decoder {
   readonly #outputs: readonly string[];
   readonly #layerOutputs: readonly string[];
   readonly #takesGuesses: boolean;
+  readonly #resumesChunks: boolean;
 
   private constructor(session: OnnxSession, architecture: Architecture) {
     this.#session = session;
     this.architecture = architecture;
     this.cache = new KvCache(architecture, blockOrdersOf(session.inputNames));
     this.#takesGuesses = session.inputNames.includes(decoderInputs.openBlocks);
+    this.#resumesChunks = session.inputNames.includes(decoderInputs.chunkMask);
     const { layers, hiddenSize } = architecture;
     const ofLayers = (name: (layer: number) => string) => Array.from({ length: layers }, (_, layer) => name(layer));
     this.#noAddition = new Float32Array(layers * hiddenSize);
@@ -92,6 +94,14 @@ export class Decoder {
   /** Whether rows may bring guesses: graphs that were converted before there were any cannot tell them from prompts. */
   get takesGuesses(): boolean {
     return this.#takesGuesses;
+  }
+
+  /**
+   * Whether tokens of a prompt get the same bits wherever their chunk is cut in two (pieces of two tokens at least).
+   * Graphs that were converted before they did add up what is cached and what is new apart.
+   */
+  get resumesChunks(): boolean {
+    return this.#resumesChunks;
   }
 
   /** Milliseconds spent in the graph so far. */
@@ -119,7 +129,8 @@ export class Decoder {
     // As their pasts lie in the cache: one block each and no hole between them is what the graph is quickest with.
     const laid = [...rows].sort((one, other) => this.cache.firstBlock(one.lane) - this.cache.firstBlock(other.lane));
     const results = new Map<DecoderRow, RowResult>();
-    for (const group of this.#groups(laid, guesses ? newTokens : 1)) {
+    const chunks = newTokens > 1 && !guesses;
+    for (const group of this.#groups(laid, guesses ? newTokens : 1, chunks && this.#resumesChunks)) {
       for (const [r, result] of (await this.#forward(group, newTokens, guesses)).entries()) {
         results.set(group[r] as DecoderRow, result);
       }
@@ -127,16 +138,23 @@ export class Decoder {
     return rows.map((row) => results.get(row) as RowResult);
   }
 
-  /** Neighbouring rows whose blocks fit one forward. @param summed tokens of a row that add up its blocks */
-  #groups(rows: readonly DecoderRow[], summed: number): readonly (readonly DecoderRow[])[] {
+  /**
+   * Neighbouring rows whose blocks fit one forward.
+   * @param summed tokens of a row that add up its blocks
+   * @param begunAlike whether as many tokens have to lie in the rows' last blocks already.
+   */
+  #groups(rows: readonly DecoderRow[], summed: number, begunAlike: boolean): readonly (readonly DecoderRow[])[] {
     const groups: DecoderRow[][] = [];
     let blocks = Number.POSITIVE_INFINITY;
+    let begun = 0;
     for (const row of rows) {
       const own = blocksOf(row.lane.computed);
+      const ownBegun = row.lane.computed % blockTokens;
       blocks += own;
-      if (blocks > this.cache.maxBlocksPerForward(summed)) {
+      if (blocks > this.cache.maxBlocksPerForward(summed) || (begunAlike && ownBegun !== begun)) {
         groups.push([]);
         blocks = own;
+        begun = ownBegun;
       }
       groups.at(-1)?.push(row);
     }
@@ -150,7 +168,10 @@ export class Decoder {
     const lanes = rows.map((row) => row.lane);
     const fits = lanes.reduce((sum, lane) => sum + blocksOf(lane.computed), 0) <= this.cache.maxBlocksPerForward(1);
     const inPlace = guesses || (newTokens === 1 && fits);
-    const past = inPlace ? this.cache.pastInPlace(lanes, newTokens) : this.cache.pastLaidOut(lanes);
+    const inChunks = newTokens > 1 && !guesses && this.#resumesChunks;
+    const past = inPlace
+      ? this.cache.pastInPlace(lanes, newTokens)
+      : this.cache.pastLaidOut(lanes, inChunks ? "fullBlocks" : "all");
 
     const inputIds = new BigInt64Array(count * newTokens);
     const positionIds = new BigInt64Array(count * newTokens);
@@ -185,6 +206,19 @@ export class Decoder {
       feeds[decoderInputs.openBlocks] = { type: "int64", data: blocks, dims: [open] };
       feeds[decoderInputs.openSlots] = { type: "int64", data: slots, dims: [open, newTokens, kvHeads, 3] };
       feeds[decoderInputs.openMask] = { type: "float32", data: mask, dims: [open, newTokens, past.slots] };
+    }
+    if (this.#resumesChunks) {
+      const chunk = inChunks ? this.cache.chunkPast(lanes, newTokens) : noChunks;
+      feeds[decoderInputs.chunkKeyValues] = {
+        type: "float32",
+        data: chunk.keyValues,
+        dims: [2 * layers, chunk.rows, kvHeads, chunk.tokens, headDim],
+      };
+      feeds[decoderInputs.chunkMask] = {
+        type: "float32",
+        data: chunk.mask,
+        dims: [chunk.rows, newTokens, chunk.slots],
+      };
     }
     for (const [part, order] of past.orders.entries()) {
       feeds[decoderInputs.blockOrder(part)] = { type: "int64", data: order, dims: [order.length] };

@@ -51,6 +51,29 @@ export interface OpenPast {
   readonly mask: Float32Array;
 }
 
+/** What the chunks of prompts of a forward begin with, and what their new tokens see of them. */
+export interface ChunkPast {
+  /** C */
+  readonly rows: number;
+  /** F */
+  readonly tokens: number;
+  /** B */
+  readonly slots: number;
+  /** float32 [2·L,C,KV,F,Hd]; valid until the next call. */
+  readonly keyValues: Float32Array;
+  /** float32 [C,T,B] */
+  readonly mask: Float32Array;
+}
+
+/** In a forward without chunks. */
+export const noChunks: ChunkPast = {
+  rows: 0,
+  tokens: 0,
+  slots: 0,
+  keyValues: new Float32Array(0),
+  mask: new Float32Array(0),
+};
+
 const nothingOpen: OpenPast = {
   blocks: new BigInt64Array(0),
   slots: new BigInt64Array(0),
@@ -78,6 +101,7 @@ export class KvCache {
   #values: Float32Array[] = [];
   /** Where blocks are laid out one behind another for rows of several tokens; [KV,S,Hd] a row and layer. */
   #scratch: { keys: Float32Array[]; values: Float32Array[] } = { keys: [], values: [] };
+  #chunkScratch = new Float32Array(0);
 
   /** @param orderParts how many lists of blocks the graph takes. */
   constructor(architecture: Architecture, orderParts = blockOrderParts(architecture.heads * architecture.headDim)) {
@@ -230,14 +254,16 @@ export class KvCache {
   /**
    * The past of rows that bring several tokens each, or of a row with more blocks than a forward adds up: copied
    * together, one long block a row. Beside the products of so many tokens the copy is small.
+   * @param part all of it, or without the tokens of a block that is not full (see `chunkPast`).
    */
-  pastLaidOut(lanes: readonly Lane[]): Past {
+  pastLaidOut(lanes: readonly Lane[], part: "all" | "fullBlocks" = "all"): Past {
     const owned = lanes.map((lane) => this.#owned(lane));
-    const slots = blocksOf(Math.max(...owned.map((lane) => lane.computed))) * blockTokens;
+    const lengths = owned.map(({ computed }) => (part === "all" ? computed : computed - (computed % blockTokens)));
+    const slots = blocksOf(Math.max(...lengths)) * blockTokens;
     const blocks = slots === 0 ? 0 : owned.length;
     const size = blocks * this.#kvHeads * slots * this.#headDim;
     const mask = new Float32Array(blocks * slots).fill(Number.NEGATIVE_INFINITY);
-    for (const [row, lane] of owned.entries()) mask.fill(0, row * slots, row * slots + lane.computed);
+    for (const [row, length] of lengths.entries()) mask.fill(0, row * slots, row * slots + length);
     for (const arrays of [this.#scratch.keys, this.#scratch.values]) {
       for (let layer = 0; layer < this.#layers; layer++) {
         if ((arrays[layer]?.length ?? -1) < size) arrays[layer] = new Float32Array(size);
@@ -246,7 +272,7 @@ export class KvCache {
     const copied = (from: readonly Float32Array[], to: readonly Float32Array[], layer: number): Float32Array => {
       const target = layerOf(to, layer);
       for (const [row, lane] of owned.entries()) {
-        this.#eachRun(lane, 0, lane.computed, (source, head, token, count) => {
+        this.#eachRun(lane, 0, lengths[row] as number, (source, head, token, count) => {
           const start = ((row * this.#kvHeads + head) * slots + token) * this.#headDim;
           target.set(layerOf(from, layer).subarray(source, source + count * this.#headDim), start);
         });
@@ -266,6 +292,32 @@ export class KvCache {
         value: copied(this.#values, this.#scratch.values, layer),
       }),
     };
+  }
+
+  /**
+   * What the block that `newTokens` more tokens of each lane begin in holds already. A chunk of a prompt sees it as it
+   * would have seen it had all come at once, so its tokens get the same bits.
+   * @param lanes alike in how many tokens that are.
+   */
+  chunkPast(lanes: readonly Lane[], newTokens: number): ChunkPast {
+    const owned = lanes.map((lane) => this.#owned(lane));
+    const tokens = (owned[0]?.computed ?? 0) % blockTokens;
+    const slots = blocksOf(tokens + newTokens) * blockTokens;
+    const rows = owned.length;
+    const mask = new Float32Array(rows * newTokens * slots).fill(Number.NEGATIVE_INFINITY);
+    for (let at = 0; at < rows * newTokens; at++) mask.fill(0, at * slots, at * slots + tokens + (at % newTokens) + 1);
+    const rowSize = this.#kvHeads * tokens * this.#headDim;
+    const size = 2 * this.#layers * rows * rowSize;
+    if (this.#chunkScratch.length < size) this.#chunkScratch = new Float32Array(size);
+    const keyValues = this.#chunkScratch.subarray(0, size);
+    for (const [row, lane] of owned.entries()) {
+      if (lane.computed % blockTokens !== tokens) throw new Error("chunks of one forward begin alike in their blocks");
+      this.#eachCopied(lane, lane.computed - tokens, tokens, (array, inArray, inCopy, length) => {
+        const part = Math.floor(inCopy / rowSize);
+        keyValues.set(array.subarray(inArray, inArray + length), inCopy + (part * (rows - 1) + row) * rowSize);
+      });
+    }
+    return { rows, tokens, slots, keyValues, mask };
   }
 
   /**

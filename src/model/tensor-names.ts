@@ -3,8 +3,8 @@
  * them; they are the whole contract between the two.
  *
  * Letters: R rows in one forward, T new tokens a row, P past blocks, O open ones, S slots a block (in whole vectors of
- * 16), L layers, H query heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits,
- * kv = KV·Hd.
+ * 16), C rows that bring chunks of a prompt, F tokens of a chunk that came before, B slots of a chunk, L layers, H query
+ * heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits, kv = KV·Hd.
  *
  * The past is ragged: a row may own any number of blocks, in any order among those of others, none when it has no past;
  * a block that belongs to no row is passed over.
@@ -14,10 +14,7 @@ export const decoderInputs = {
   inputIds: "input_ids",
   /** int64 [R,T]: the position of each new token in its sequence (rotary). */
   positionIds: "position_ids",
-  /**
-   * float32 [P,1,1,S]: 0 where a past slot holds a computed token, -Infinity elsewhere. New tokens are causal among
-   * themselves.
-   */
+  /** float32 [P,1,1,S]: 0 where a past slot holds a computed token, -Infinity elsewhere. */
   pastMask: "past_mask",
   /** int64 [P]: whose past a block is; any row for a block that belongs to none and is masked as a whole. */
   blockRows: "block_rows",
@@ -38,6 +35,17 @@ export const decoderInputs = {
   openSlots: "open_slots",
   /** float32 [O,T,S]: 0 where a slot of the open block is before the token, -Infinity elsewhere. */
   openMask: "open_mask",
+  /**
+   * float32 [2·L,C,KV,F,Hd]: keys and values, layer by layer, of the tokens that each row's chunk begins with and that
+   * were computed before. C is R where rows bring several tokens of a prompt, and 0 in any other forward. What came
+   * before the chunk is the past: so a token's sums fall apart in the same two parts wherever its chunk was resumed.
+   */
+  chunkKeyValues: "chunk_key_values",
+  /**
+   * float32 [C,T,B]: 0 where a new token sees a slot of its chunk, -Infinity elsewhere. The F tokens come first, then
+   * the T new ones, then slots that nobody sees: with as many slots in all, sums over them are added up in one order.
+   */
+  chunkMask: "chunk_mask",
   /** float32 [L,R,T,kv]: added to the value projection's output of every layer; zeros for a bottom-up row. */
   topDownValues: "top_down_values",
   /**

@@ -116,6 +116,19 @@ export class GraphDriver {
     feeds[decoderInputs.openBlocks] = int64([], [0]);
     feeds[decoderInputs.openSlots] = int64([], [0, tokens, kvHeads, 3]);
     feeds[decoderInputs.openMask] = new ort.Tensor("float32", new Float32Array(), [0, tokens, slots]);
+    // Nor is a chunk resumed: what came before is all past.
+    const chunks = tokens > 1 ? rows : 0;
+    const causal = Array.from({ length: chunks * tokens * tokens }, (_, at) =>
+      at % tokens > Math.floor(at / tokens) % tokens ? Number.NEGATIVE_INFINITY : 0,
+    );
+    feeds[decoderInputs.chunkKeyValues] = new ort.Tensor("float32", new Float32Array(), [
+      2 * layers,
+      chunks,
+      kvHeads,
+      0,
+      headDim,
+    ]);
+    feeds[decoderInputs.chunkMask] = new ort.Tensor("float32", Float32Array.from(causal), [chunks, tokens, tokens]);
     for (let part = 0; part < blockOrdersOf(this.#session.inputNames); part++) {
       const order = part === 0 ? [...blockRows.keys()] : [];
       feeds[decoderInputs.blockOrder(part)] = int64(order, [order.length]);

@@ -80,6 +80,7 @@ async function run(
   const recorder: LoopDecoder = {
     architecture: decoder.architecture,
     takesGuesses: decoder.takesGuesses,
+    resumesChunks: decoder.resumesChunks,
     graphMs: 0,
     cache: decoder.cache,
     step: (rows) => {

@@ -231,6 +231,28 @@ describe.each(["gqa", "head-dim-8", "llama3-rope"])("reports of the model %s", (
       for (const answers of [first, again]) expectNear(told(answers[index] as Answer), told(alone));
     }
   });
+
+  it("gives a prompt the same bits whether others like it were computed before, to within 16 tokens", async () => {
+    const text = [...prompt, ...prompt, ...prompt].slice(0, 90);
+    const rest = [...prompt].reverse().slice(0, 30);
+    const report = { ...everything, promptLogprobs: null };
+    for (const steering of [steered(), { kind: "plain" } as const]) {
+      const { ask } = startLoop({ prefixBytes: 1 << 30, chunkTokens: 128 });
+      await ask({ promptIds: text, steering, maxTokens: 1 });
+      for (const [promptIds, cached] of [
+        [text, 80],
+        [[...text.slice(0, 50), ...rest], 48],
+        [text.slice(0, 65), 48],
+        [[...text, ...rest, ...rest], 80],
+      ] as const) {
+        const request = { promptIds, steering, maxTokens: 12, report };
+        const [warm] = await ask(request);
+        const [cold] = await startLoop({ chunkTokens: 128 }).ask(request);
+        expect(warm?.finished).toEqual([`length, ${cached} cached`]);
+        expect(warm?.reports).toEqual(cold?.reports);
+      }
+    }
+  });
 });
 
 /** Equal in everything but the last bits of numbers: in float32 products depend on what else is in the batch. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { convert } from "../../src/convert/convert.js";
@@ -129,6 +130,81 @@ describe.each(Object.entries(shapes))("an int8 decoder with %s, behind pasts of 
     const guessed = repeated(row(found[1]?.[1] as Lane, 3, 1), 2);
     await expect(decoder.step([prompt, guessed])).rejects.toThrow("share a forward with their like");
   });
+
+  it("computes a chunk of a prompt with the same bits wherever it is cut in two", async () => {
+    for (const length of [18, 50, 127, 128, 160, 333]) {
+      for (const kind of ["bottomUp", "steered"] as const) {
+        const whole = await prompt(kind, length, []);
+        for (const cuts of [[16], [64], [112], [144], [320], [16, 32, 48, 96]]) {
+          if (cuts.some((cut) => cut > length - 2)) continue;
+          expect(await prompt(kind, length, cuts), `${length} ${kind} tokens cut at ${cuts}`).toEqual(whole);
+        }
+      }
+    }
+  });
+
+  it("computes chunks of several rows with the bits of each alone, whatever their blocks hold already", async () => {
+    const alone = [await prompt("steered", 40, []), await prompt("steered", 170, [])];
+    const lanes = [decoder.cache.allocate("steered"), decoder.cache.allocate("steered")] as const;
+    const found: string[][] = [[], []];
+    const [first] = await decoder.step([promptRow(lanes[1], 170, 0, 128)]);
+    if (first !== undefined) found[1]?.push(...digests(first));
+    for (const [from, to] of [
+      [0, 16],
+      [16, 40],
+    ] as const) {
+      const rows = [promptRow(lanes[0], 40, from, to), promptRow(lanes[1], 170, 128 + from, 128 + to)];
+      for (const [index, result] of (await decoder.step(rows)).entries()) found[index]?.push(...digests(result));
+    }
+    expect(found[0]).toEqual(alone[0]?.tokens);
+    expect(found[1]).toEqual(alone[1]?.tokens.slice(0, 168));
+    for (const lane of lanes) decoder.cache.release(lane);
+  });
+
+  interface ComputedPrompt {
+    /** Of each token, what `digests` says. */
+    readonly tokens: readonly string[];
+    readonly keyValues: string;
+  }
+
+  /** A prompt, computed in chunks that are cut at some places. */
+  async function prompt(kind: Lane["kind"], length: number, cuts: readonly number[]): Promise<ComputedPrompt> {
+    const lane = decoder.cache.allocate(kind);
+    const ends = [...cuts, 128, 256, length].filter((end) => end <= length).sort((one, other) => one - other);
+    const tokens: string[] = [];
+    for (const end of new Set(ends)) {
+      const [result] = await decoder.step([promptRow(lane, length, lane.computed, end)]);
+      if (result !== undefined) tokens.push(...digests(result));
+    }
+    const keyValues = digest(decoder.cache.copyOut(lane, 0, length));
+    decoder.cache.release(lane);
+    return { tokens, keyValues };
+  }
+
+  /** Of each token, the bits of its logits and of its hidden state. */
+  function digests(result: { logits: Float32Array; hiddenStates: Float32Array }): string[] {
+    const bits = bitsOf([result]);
+    return Array.from({ length: bits.length / 2 }, (_, t) => digest(...bits.slice(2 * t, 2 * t + 2)));
+  }
+
+  function digest(...bits: readonly (Buffer | Float32Array)[]): string {
+    return bits.reduce((hash, part) => hash.update(part), createHash("sha256")).digest("hex");
+  }
+
+  /** Tokens `from` … `to − 1` of a prompt, in a steered lane with the top-down values and the addition of its own. */
+  function promptRow(lane: Lane, length: number, from: number, to: number): DecoderRow {
+    const { vocabSize, layers, kvHeads, headDim, hiddenSize } = decoder.architecture;
+    const tokenIds = Array.from({ length: to - from }, (_, t) => (3 * 7 + (from + t) * 5) % vocabSize);
+    if (isBottomUp(lane)) return { lane, tokenIds, logits: "all" };
+    const values = Float32Array.from({ length: layers * length * kvHeads * headDim }, randomNormals(length));
+    return {
+      lane: lane as Lane<"steered">,
+      tokenIds,
+      logits: "all",
+      topDown: { values, total: length, from },
+      addition: Float32Array.from({ length: layers * hiddenSize }, randomNormals(length + 1)),
+    };
+  }
 
   /** Two steered lanes of the same tokens. */
   async function pair(past: number): Promise<[Lane, Lane]> {

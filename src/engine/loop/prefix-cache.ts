@@ -30,7 +30,7 @@ interface PrefixBlock {
   readonly keyValues: Float32Array;
   /** float32 [tokens,D] of a bottom-up lane */
   readonly hiddenStates: Float32Array | null;
-  /** A hit may end behind this many of the tokens, or at the end of a full block: see PrefixCache. */
+  /** So many of the tokens were of a prompt; behind them a hit may end anywhere: see PrefixCache. */
   readonly freeFrom: number;
   readonly children: Children;
   lastUsed: number;
@@ -45,20 +45,23 @@ type Root = Children;
  * kind of lane. Entries are copies, so a hit is copied into the new sequence's own lane and nothing is shared while it
  * is written to.
  *
- * A hit matches token ids exactly. It ends where the prompt's chunks do (no chunk goes beyond a block:
- * SequencePrefixes), so that what is left of a repeated prompt is computed with the arithmetic of the first time and
- * gives the same bits; or anywhere in what was generated, which the next turn of a chat goes on from. Those tokens were
- * computed one by one, and a prefill of the same text would differ in the last bits.
+ * A hit matches token ids exactly. In a prompt it ends at a multiple of `grain` tokens, from where a chunk goes on with
+ * the arithmetic of the first time, so that what is left of a repeated prompt gets the same bits; or anywhere in what
+ * was generated, which the next turn of a chat goes on from. Those tokens were computed one by one, and a prefill of the
+ * same text would differ in the last bits.
  */
 export class PrefixCache {
   readonly #cache: KvCache;
+  readonly #grain: number;
   readonly #roots = new Map<PrefixKey, Root>();
   readonly #blocks = new Set<PrefixBlock>();
   #bytes = 0;
   #clock = 0;
 
-  constructor(cache: KvCache) {
+  /** @param grain where in a block of a prompt a hit may end: at its multiples, of which a block's length is one. */
+  constructor(cache: KvCache, grain: number) {
     this.#cache = cache;
+    this.#grain = grain;
   }
 
   /** Held by the copies. */
@@ -66,15 +69,20 @@ export class PrefixCache {
     return this.#bytes;
   }
 
-  /** The longest cached beginning of `tokenIds`, of at most `limit` tokens. */
-  find(key: PrefixKey, tokenIds: readonly number[], limit: number): PrefixHit {
+  /**
+   * The longest cached beginning of a sequence's tokens.
+   * @param prompt tokens of its prompt, which are computed in chunks.
+   * @param limit tokens of the hit at most.
+   */
+  find(key: PrefixKey, { tokenIds, prompt }: Omit<ComputedTokens, "computed">, limit: number): PrefixHit {
     const blocks: PrefixHit["blocks"][number][] = [];
     let children: Children | undefined = this.#roots.get(key);
     let tokens = 0;
     while (children !== undefined && tokens < limit) {
       let best: PrefixHit["blocks"][number] | null = null;
       for (const block of children.get(tokenIds[tokens] ?? -1) ?? []) {
-        const usable = usableTokens(block, commonTokens(block.tokenIds, tokenIds, tokens, limit));
+        const common = commonTokens(block.tokenIds, tokenIds, tokens, limit);
+        const usable = this.#usable(block, common, prompt - tokens);
         if (usable > (best?.tokens ?? 0)) best = { block, tokens: usable };
       }
       if (best === null) break;
@@ -114,16 +122,17 @@ export class PrefixCache {
     this.#roots.set(key, root);
     let parent: PrefixBlock | null = null;
     for (let from = 0; from < computed; from += blockTokens) {
-      const ids = tokenIds.slice(from, Math.min(from + blockTokens, computed));
+      const end = Math.min(from + blockTokens, computed);
+      // Of a last piece of prompt, what a hit can end at.
+      const ids = tokenIds.slice(from, prompt < end ? end : from + this.#wholeGrains(end - from));
+      if (ids.length === 0) return;
       const freeFrom = Math.max(0, Math.min(prompt - from, ids.length));
-      // A last piece of prompt cannot be the end of a hit.
-      if (ids.length < blockTokens && freeFrom === ids.length) return;
       const children: Children = parent?.children ?? root;
       const siblings: PrefixBlock[] = children.get(ids[0] ?? -1) ?? [];
       const known: PrefixBlock | undefined = siblings.find(
         (block) =>
           commonTokens(block.tokenIds, ids, 0, ids.length) === ids.length &&
-          (ids.length === blockTokens || block.freeFrom <= freeFrom),
+          (ids.length === freeFrom || ids.length === blockTokens || block.freeFrom <= freeFrom),
       );
       if (known !== undefined) {
         known.lastUsed = ++this.#clock;
@@ -141,9 +150,10 @@ export class PrefixCache {
         lastUsed: ++this.#clock,
       };
       children.set(ids[0] ?? -1, siblings);
-      // What the new block has more of is of no use any more.
-      for (const old of [...siblings]) if (isPartOf(old, block)) this.#drop(old);
+      const before = [...siblings];
       siblings.push(block);
+      // What the new block has more of is of no use any more.
+      for (const old of before) if (isPartOf(old, block)) this.#drop(old);
       this.#blocks.add(block);
       this.#bytes += bytesOf(block);
       parent = block;
@@ -183,6 +193,20 @@ export class PrefixCache {
     for (const key of [...this.#roots.keys()]) if (isGone(key)) this.#roots.delete(key);
   }
 
+  /**
+   * How many of a block's first `common` tokens a hit may take.
+   * @param ahead tokens of the prompt from the block's first on. Two have to be left of the chunk that goes on from the
+   *   hit: onnxruntime has other kernels for a single row.
+   */
+  #usable({ tokenIds, freeFrom }: PrefixBlock, common: number, ahead: number): number {
+    if (common === blockTokens && tokenIds.length === blockTokens) return common;
+    return common > freeFrom ? common : this.#wholeGrains(Math.max(0, Math.min(common, ahead - 2)));
+  }
+
+  #wholeGrains(tokens: number): number {
+    return tokens - (tokens % this.#grain);
+  }
+
   /** A block without children. */
   #drop(block: PrefixBlock): void {
     const siblings = block.parent?.children ?? block.root;
@@ -195,18 +219,12 @@ export class PrefixCache {
   }
 }
 
-/** How many of a block's first `common` tokens a hit may take. */
-function usableTokens({ tokenIds, freeFrom }: PrefixBlock, common: number): number {
-  if (common === blockTokens && tokenIds.length === blockTokens) return common;
-  return common > freeFrom ? common : 0;
-}
-
 /** Whether `block` has all that childless `old` has. */
 function isPartOf(old: PrefixBlock, block: PrefixBlock): boolean {
   return (
     old.children.size === 0 &&
     old.tokenIds.length <= block.tokenIds.length &&
-    old.freeFrom >= block.freeFrom &&
+    (old.freeFrom === old.tokenIds.length || old.freeFrom >= block.freeFrom) &&
     commonTokens(old.tokenIds, block.tokenIds, 0, old.tokenIds.length) === old.tokenIds.length
   );
 }

@@ -10,7 +10,10 @@ import { SequencePrefixes } from "./sequence-prefixes.js";
 import type { StepPlan } from "./step-plan.js";
 
 /** The parts of the model that the loop drives; scripted in the scheduling tests. */
-export type LoopDecoder = Pick<Decoder, "architecture" | "cache" | "step" | "takesGuesses" | "graphMs">;
+export type LoopDecoder = Pick<
+  Decoder,
+  "architecture" | "cache" | "step" | "takesGuesses" | "resumesChunks" | "graphMs"
+>;
 
 export interface RunningParts {
   readonly decoder: LoopDecoder;
@@ -31,7 +34,7 @@ export class RunningSet {
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
-    this.#prefixes = new SequencePrefixes(parts.decoder.cache, parts.limits);
+    this.#prefixes = new SequencePrefixes(parts.decoder.cache, parts.limits, parts.decoder.resumesChunks);
   }
 
   get size(): number {

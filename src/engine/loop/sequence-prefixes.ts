@@ -5,6 +5,12 @@ import type { AdmittedRequest, EngineLimits } from "./admission.js";
 import { PrefixCache, type PrefixKey } from "./prefix-cache.js";
 import type { RunningSequence } from "./running-sequence.js";
 
+/**
+ * Where a hit may end in the chunk of a prompt, in tokens, so that the rest of the chunk gets the same bits. A multiple
+ * of two, since kernels of 4-bit products take rows in pairs.
+ */
+const resumeTokens = 16;
+
 type PrefixLimits = Pick<EngineLimits, "cacheBytes" | "prefixBytes" | "chunkTokens">;
 
 /** What sequences take over from those before them that began with the same tokens, lane by lane. */
@@ -13,15 +19,16 @@ export class SequencePrefixes {
   readonly #limits: PrefixLimits;
   readonly #prefixes: PrefixCache;
 
-  constructor(cache: KvCache, limits: PrefixLimits) {
+  /** @param resumesChunks see Decoder; where it does not, a hit in a prompt ends with a block. */
+  constructor(cache: KvCache, limits: PrefixLimits, resumesChunks: boolean) {
     const { prefixBytes, chunkTokens } = limits;
-    // A hit ends with a block. What is behind it must be computed as it was the first time: from a chunk's beginning.
+    // What is behind a hit must be computed as it was the first time: in chunks that begin where they did.
     if (prefixBytes > 0 && blockTokens % chunkTokens !== 0) {
       throw new Error(`chunks of ${chunkTokens} tokens do not end where blocks of ${blockTokens} do`);
     }
     this.#cache = cache;
     this.#limits = limits;
-    this.#prefixes = new PrefixCache(cache);
+    this.#prefixes = new PrefixCache(cache, resumesChunks ? resumeTokens : blockTokens);
   }
 
   get bytes(): number {
@@ -45,23 +52,24 @@ export class SequencePrefixes {
    */
   restore({ sequence, lanes, hiddenStates }: RunningSequence): number {
     const { request, tokenIds, group } = sequence;
+    const tokens = { tokenIds, prompt: request.promptIds.length };
     const most = Math.min(group.mostRestored, tokenIds.length - 1);
     switch (lanes.kind) {
       case "plain": {
-        const hit = this.#prefixes.find(bottomUpPrefix, tokenIds, most);
+        const hit = this.#prefixes.find(bottomUpPrefix, tokens, most);
         this.#prefixes.restore(hit, lanes.bottomUp, hiddenStates);
         return hit.tokens;
       }
       case "vectors": {
-        const hit = this.#prefixes.find(vectorsPrefix(lanes.stack), tokenIds, most);
+        const hit = this.#prefixes.find(vectorsPrefix(lanes.stack), tokens, most);
         this.#prefixes.restore(hit, lanes.steered, null);
         return hit.tokens;
       }
       case "steered": {
-        const bottomUp = this.#prefixes.find(bottomUpPrefix, tokenIds, tokenIds.length - 1);
+        const bottomUp = this.#prefixes.find(bottomUpPrefix, tokens, tokenIds.length - 1);
         // A steered lane never is ahead of its bottom-up lane.
         const behind = Math.min(most, bottomUp.tokens);
-        const steered = this.#prefixes.find(steeredPrefix(request, lanes), tokenIds, behind);
+        const steered = this.#prefixes.find(steeredPrefix(request, lanes), tokens, behind);
         this.#prefixes.restore(steered, lanes.steered, null);
         this.#prefixes.restore(bottomUp, lanes.bottomUp, hiddenStates);
         return steered.tokens;

@@ -40,6 +40,7 @@ function mix(a: number, b: number): number {
 class ScriptedDecoder implements LoopDecoder {
   readonly architecture = architecture;
   readonly takesGuesses = true;
+  readonly resumesChunks = true;
   readonly graphMs = 0;
   readonly cache = new KvCache(architecture);
   failNext = false;
@@ -350,17 +351,17 @@ describe("EngineLoop", () => {
     const one: Steering = { kind: "steered", adapter: "one", strength: 1, layers: [0, 1], vectors: [] };
     const two: Steering = { kind: "steered", adapter: "two", strength: 1, layers: [0, 1], vectors: [] };
     expect(await ask("first", one, promptIds)).toBeGreaterThanOrEqual(600);
-    // Two full blocks of 128 in both lanes; then 44 of the prompt and the answer.
-    expect(await ask("again", one, promptIds)).toBeLessThan(2 * (44 + 20) + 20);
+    // Two full blocks of 128 in both lanes and 32 tokens of a third; then 12 of the prompt and the answer.
+    expect(await ask("again", one, promptIds)).toBeLessThan(2 * (12 + 20) + 20);
     // The bottom-up lane is everybody's.
-    expect(await ask("another adapter", two, promptIds)).toBeLessThan(300 + 44 + 2 * 20 + 20);
-    expect(await ask("base", { kind: "plain" }, promptIds)).toBeLessThan(44 + 20 + 1);
+    expect(await ask("another adapter", two, promptIds)).toBeLessThan(300 + 12 + 2 * 20 + 20);
+    expect(await ask("base", { kind: "plain" }, promptIds)).toBeLessThan(12 + 20 + 1);
     expect(outcomes.get("again")).toEqual(outcomes.get("first"));
-    expect(loop.status().prefixTokens).toEqual({ queried: 1200, hit: 256 + 0 + 256 });
+    expect(loop.status().prefixTokens).toEqual({ queried: 1200, hit: 288 + 0 + 288 });
     // Control vectors are one pass, whose keys and values are nobody else's; by content, not by name or order.
     const vectors: Steering = { kind: "vectors", vectors: [happy, sad] };
     expect(await ask("vectors", vectors, promptIds)).toBe(300 + 19);
-    expect(await ask("vectors again", { kind: "vectors", vectors: [sad, happy] }, promptIds)).toBe(44 + 19);
+    expect(await ask("vectors again", { kind: "vectors", vectors: [sad, happy] }, promptIds)).toBe(12 + 19);
     expect(await ask("other strength", { kind: "vectors", vectors: [happy] }, promptIds)).toBe(300 + 19);
     expect(await ask("over an adapter", { ...one, vectors: [happy] }, promptIds)).toBeGreaterThan(300);
     expect(outcomes.get("vectors again")).toEqual(outcomes.get("vectors"));
@@ -551,7 +552,8 @@ describe("EngineLoop", () => {
     expect(await look("all again", 140)).toBe(140);
     expect(means.get("all again")).toEqual(means.get("all"));
     expect(means.get("last")).not.toEqual(means.get("all"));
-    expect(await look("last two blocks", 13)).toBe(140);
+    // Behind 112 tokens: 127 are of no interest, and a chunk is gone on with at multiples of 16.
+    expect(await look("last thirteen", 13)).toBe(28);
   });
 
   it("pools a prompt's hidden states the same in company, under preemption and behind kept prefixes", async () => {
@@ -687,10 +689,10 @@ describe("EngineLoop", () => {
     };
     const promptOf = (requestId: string) => outcomes.get(requestId)?.prompt;
     expect(await ask("cold", 1, null)).toBe(600);
-    expect(await ask("warm", 1, null)).toBe(2 * 44);
+    expect(await ask("warm", 1, null)).toBe(2 * 12);
     expect(promptOf("warm")).toEqual(promptOf("cold"));
     expect(new Set(promptOf("cold")?.map(({ steering }) => steering?.relevance)).size).toBeGreaterThan(50);
-    expect(await ask("scored", 1, 2)).toBe(300 + 44);
+    expect(await ask("scored", 1, 2)).toBe(300 + 12);
     const cold = startLoop({ chunkTokens: 64 });
     const report = { logprobs: null, promptLogprobs: 2, explain: true };
     cold.loop.add({ ...request(1), requestId: "scored", promptIds, maxTokens: 0, minTokens: 0, report });
@@ -701,7 +703,7 @@ describe("EngineLoop", () => {
         ({ steering }, at) => steering?.relevance === promptOf("cold")?.[at]?.steering?.relevance,
       ),
     ).toBe(true);
-    expect(await ask("plain", 0, null)).toBe(44);
+    expect(await ask("plain", 0, null)).toBe(12);
     expect(await ask("plain scored", 0, 2)).toBe(300);
     expect(promptOf("plain")?.every(({ steering }) => steering === null)).toBe(true);
   });
@@ -719,11 +721,11 @@ describe("EngineLoop", () => {
     };
     expect(await ask("whole", 0)).toBe(300);
     const whole = outcomes.get("whole")?.prompt ?? [];
-    // Blocks of 128 tokens are kept, and a token's logits are those of the place before it.
+    // A hit ends at a multiple of 16 tokens, and a token's logits are those of the place before it.
     for (const [from, computed] of [
       [257, 44],
-      [256, 172],
-      [299, 44],
+      [256, 60],
+      [299, 12],
       [0, 300],
     ] as const) {
       expect(await ask(`from ${from}`, 0, from)).toBe(computed);
@@ -732,8 +734,8 @@ describe("EngineLoop", () => {
       expect(told?.slice(0, from).every(({ logprob, top }) => logprob === null && top.length === 0)).toBe(true);
     }
     const steered = await ask("steered", 1);
-    expect(steered).toBe(600 - 256);
-    expect(await ask("steered from 257", 1, 257)).toBe(2 * 44);
+    expect(steered).toBe(600 - 288);
+    expect(await ask("steered from 257", 1, 257)).toBe(44 + 12);
     expect(outcomes.get("steered from 257")?.prompt.slice(257)).toEqual(outcomes.get("steered")?.prompt.slice(257));
   });
 

@@ -12,7 +12,7 @@ let prefixes: PrefixCache;
 
 beforeEach(() => {
   cache = new KvCache(shape);
-  prefixes = new PrefixCache(cache);
+  prefixes = new PrefixCache(cache, 16);
 });
 
 /** Token ids that begin alike for the same first seed and go on differently behind each change of seed. */
@@ -44,29 +44,50 @@ function remember(tokenIds: readonly number[], prompt: number, maxBytes = everyt
   cache.release(lane);
 }
 
-const found = (tokenIds: readonly number[], limit = tokenIds.length): number =>
-  prefixes.find(key, tokenIds, limit).tokens;
+/** Of a request with such a prompt; as the loop asks, the last token is computed in any case. */
+const found = (tokenIds: readonly number[], limit = tokenIds.length - 1): number =>
+  prefixes.find(key, { tokenIds, prompt: tokenIds.length }, limit).tokens;
 
 describe("PrefixCache", () => {
-  it("finds whole blocks of a prompt, none of its last piece, and nothing of another kind of lane", () => {
+  it("finds a prompt to within 16 tokens, and nothing of another kind of lane", () => {
     const prompt = ids([1, 300]);
     remember(prompt, 300);
-    expect(found(prompt)).toBe(2 * blockTokens);
-    expect(found([...prompt, 5, 6])).toBe(2 * blockTokens);
-    expect(found(prompt.slice(0, 200))).toBe(blockTokens);
+    expect(found(prompt)).toBe(288);
+    expect(found([...prompt, 5, 6])).toBe(288);
+    expect(found(prompt.slice(0, 200))).toBe(192);
+    expect(found(ids([1, 150], [2, 100]))).toBe(144);
+    expect(found(prompt.slice(0, 16))).toBe(0);
     expect(found(prompt.slice(1))).toBe(0);
-    expect(prefixes.find("steered one 1 1", prompt, 300).tokens).toBe(0);
+    expect(prefixes.find("steered one 1 1", { tokenIds: prompt, prompt: 300 }, 300).tokens).toBe(0);
   });
 
-  it("ends a hit anywhere in what was generated, and never in the middle of a prompt's chunk", () => {
+  it("finds short prompts, and leaves two tokens at least of a chunk that is gone on with", () => {
+    remember(ids([1, 50]), 50);
+    expect(found(ids([1, 50]))).toBe(48);
+    expect(found(ids([1, 49]))).toBe(32);
+    expect(found(ids([1, 30], [2, 9]))).toBe(16);
+    expect(found(ids([1, 15], [2, 50]))).toBe(0);
+    // Where a block ends, a chunk begins: one token of it is computed as it would have been.
+    remember(ids([3, blockTokens + 1]), blockTokens + 1);
+    expect(found(ids([3, blockTokens + 1]))).toBe(blockTokens);
+  });
+
+  it("finds whole blocks alone of a prompt where chunks cannot be gone on with", () => {
+    prefixes = new PrefixCache(cache, blockTokens);
+    const prompt = ids([1, 300]);
+    remember(prompt, 300);
+    expect([found(prompt), found(prompt.slice(0, 200)), found(prompt.slice(0, 100))]).toEqual([256, 128, 0]);
+  });
+
+  it("ends a hit anywhere in what was generated, and where a chunk can go on in a prompt", () => {
     const turn = ids([1, 140], [2, 60]);
     remember(turn, 140);
     expect(found([...turn, 1, 2])).toBe(200);
     expect(found(ids([1, 140], [2, 30], [3, 50]))).toBe(170);
-    // Another text behind the same 140 tokens: only the full block was computed as its prefill would be.
-    expect(found(ids([1, 140], [4, 60]))).toBe(blockTokens);
+    // Another text behind the same 140 tokens.
+    expect(found(ids([1, 140], [4, 60]))).toBe(128);
     expect(found([...turn, 1, 2], 150)).toBe(150);
-    expect(found([...turn, 1, 2], 139)).toBe(blockTokens);
+    expect(found([...turn, 1, 2], 139)).toBe(128);
   });
 
   it("follows the branch that has most in common where texts part", () => {
@@ -78,11 +99,25 @@ describe("PrefixCache", () => {
     expect(found([...base, ...ids([2, 20], [8, 30])])).toBe(blockTokens + 20);
   });
 
+  it("keeps of a prompt what a hit can end at, once", () => {
+    const tokenBytes = (cache.copySize(1) + shape.hiddenSize) * Float32Array.BYTES_PER_ELEMENT;
+    remember(ids([1, 100]), 100);
+    expect(prefixes.bytes).toBe(96 * tokenBytes);
+    remember(ids([1, 60]), 60);
+    expect(prefixes.bytes).toBe(96 * tokenBytes);
+    remember(ids([1, 120]), 120);
+    expect(prefixes.bytes).toBe(112 * tokenBytes);
+    remember(ids([1, 100], [2, 20]), 100);
+    expect(prefixes.bytes).toBe((112 + 120) * tokenBytes);
+    remember(ids([7, 15]), 15);
+    expect(prefixes.bytes).toBe((112 + 120) * tokenBytes);
+  });
+
   it("restores the numbers that were computed, and the hidden states with them", () => {
     const tokenIds = ids([1, 140], [2, 60]);
     const { lane, hiddenStates } = laneOf(tokenIds);
     prefixes.remember(key, { tokenIds, prompt: 140, computed: 200 }, lane, hiddenStates, everything);
-    const hit = prefixes.find(key, tokenIds, 171);
+    const hit = prefixes.find(key, { tokenIds, prompt: 140 }, 171);
     const restored = cache.allocate("bottomUp");
     const states = new HiddenStates(shape.hiddenSize);
     prefixes.restore(hit, restored, states);
@@ -102,6 +137,7 @@ describe("PrefixCache", () => {
     remember(ids([1, 140], [2, 60]), 140);
     const tokenBytes = (cache.copySize(1) + shape.hiddenSize) * Float32Array.BYTES_PER_ELEMENT;
     expect(prefixes.bytes).toBe(200 * tokenBytes);
+    expect(found(ids([1, 140], [2, 60], [3, 5]))).toBe(200);
   });
 
   it("drops what was used longest ago, a text's end before its beginning", () => {
@@ -109,9 +145,10 @@ describe("PrefixCache", () => {
     remember(old, 256);
     remember(recent, 256);
     const block = prefixes.bytes / 4;
-    expect(found(old)).toBe(256);
+    const whole = (tokenIds: readonly number[]) => found([...tokenIds, 1]);
+    expect(whole(old)).toBe(256);
     expect(prefixes.shrinkTo(3 * block)).toBe(true);
-    expect([found(old), found(recent)]).toEqual([256, blockTokens]);
+    expect([whole(old), whole(recent)]).toEqual([256, blockTokens]);
     expect(prefixes.shrinkTo(0)).toBe(true);
     expect([prefixes.bytes, found(old), found(recent)]).toEqual([0, 0, 0]);
   });
@@ -121,15 +158,15 @@ describe("PrefixCache", () => {
     const block = prefixes.bytes / 4;
     remember(ids([2, 512]), 512, 2.5 * block);
     expect(prefixes.bytes).toBeLessThanOrEqual(2.5 * block);
-    expect(found(ids([2, 512])) + found(ids([1, 512]))).toBe(2 * blockTokens);
-    expect(found(ids([2, 512]))).toBe(2 * blockTokens);
+    expect(found([...ids([2, 512]), 1]) + found([...ids([1, 512]), 1])).toBe(2 * blockTokens);
+    expect(found([...ids([2, 512]), 1])).toBe(2 * blockTokens);
   });
 
   it("forgets whole kinds of lanes", () => {
     remember(ids([1, 256]), 256);
     prefixes.forget((one) => one !== key);
-    expect(found(ids([1, 256]))).toBe(256);
+    expect(found(ids([1, 257]))).toBe(256);
     prefixes.forget((one) => one === key);
-    expect([found(ids([1, 256])), prefixes.bytes]).toEqual([0, 0]);
+    expect([found(ids([1, 257])), prefixes.bytes]).toEqual([0, 0]);
   });
 });

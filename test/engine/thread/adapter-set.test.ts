@@ -96,7 +96,7 @@ describe("steered prefixes", () => {
   it("are dropped with their adapter, and no others", () => {
     const shape = { layers: 2, hiddenSize: 1, heads: 1, kvHeads: 1, headDim: 1, vocabSize: 8, contextLength: 512 };
     const cache = new KvCache(shape);
-    const prefixes = new PrefixCache(cache);
+    const prefixes = new PrefixCache(cache, 16);
     const lane = cache.allocate("steered");
     const tokenIds = Array.from({ length: 256 }, (_, at) => at % 7);
     cache.copyIn(lane, new Float32Array(shape.layers * 2 * 256), 256, 256);
@@ -106,7 +106,7 @@ describe("steered prefixes", () => {
     const third = prefixes.bytes / 3;
     prefixes.forget((key) => isSteeredBy(key, "poet@a.0"));
     expect(prefixes.bytes).toBe(third);
-    expect([mine, half, other].map((key) => prefixes.find(key, tokenIds, 256).tokens)).toEqual([0, 0, 256]);
+    expect([mine, half, other].map((key) => prefixes.find(key, computed, 256).tokens)).toEqual([0, 0, 256]);
     prefixes.shrinkTo(0);
     expect(prefixes.bytes).toBe(0);
     cache.release(lane);
