@@ -3,8 +3,8 @@
  * them; they are the whole contract between the two.
  *
  * Letters: R rows in one forward, T new tokens a row, P past blocks, O open ones, S slots a block (in whole vectors of
- * 16), C rows that bring chunks of a prompt, F tokens of a chunk that came before, B slots of a chunk, L layers, H query
- * heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits, kv = KV·Hd.
+ * 16), C rows that bring chunks of a prompt, F tokens of a chunk that came before, B slots of a chunk, L layers, H
+ * query heads, KV key/value heads, Hd head dim, D hidden, V vocabulary, N rows that asked for logits, kv = KV·Hd.
  *
  * The past is ragged: a row may own any number of blocks, in any order among those of others, none when it has no past;
  * a block that belongs to no row is passed over.

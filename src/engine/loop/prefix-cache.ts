@@ -47,8 +47,8 @@ type Root = Children;
  *
  * A hit matches token ids exactly. In a prompt it ends at a multiple of `grain` tokens, from where a chunk goes on with
  * the arithmetic of the first time, so that what is left of a repeated prompt gets the same bits; or anywhere in what
- * was generated, which the next turn of a chat goes on from. Those tokens were computed one by one, and a prefill of the
- * same text would differ in the last bits.
+ * was generated, which the next turn of a chat goes on from. Those tokens were computed one by one, and a prefill of
+ * the same text would differ in the last bits.
  */
 export class PrefixCache {
   readonly #cache: KvCache;
