@@ -1,10 +1,17 @@
 import { useState } from "preact/hooks";
 import { announcement } from "../session.js";
 
-export function CopyButton({ text, label = "Copy" }: { readonly text: string; readonly label?: string }) {
+/** @param text written at the click where it takes work. */
+export function CopyButton({
+  text,
+  label = "Copy",
+}: {
+  readonly text: string | (() => string);
+  readonly label?: string;
+}) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
-    const worked = await writeClipboard(text);
+    const worked = await writeClipboard(typeof text === "string" ? text : text());
     announcement.value = worked ? "Copied." : "The browser did not allow copying.";
     setCopied(worked);
     setTimeout(() => setCopied(false), 2_000);

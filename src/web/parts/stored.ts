@@ -18,6 +18,15 @@ export function storedSignal<Value>(key: string, read: (stored: unknown) => Valu
   return value;
 }
 
+/** A stored signal that has what other tabs of this browser make of it, too. */
+export function sharedSignal<Value>(key: string, read: (stored: unknown) => Value): Signal<Value> {
+  const value = storedSignal(key, read, localStorage);
+  addEventListener("storage", (event) => {
+    if (event.key === key && event.storageArea === localStorage) value.value = read(parseOrNull(localStorage, key));
+  });
+  return value;
+}
+
 function parseOrNull(storage: Storage, key: string): unknown {
   try {
     return JSON.parse(storage.getItem(key) ?? "null");
