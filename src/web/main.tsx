@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { startAddresses } from "./chat/chat-address.js";
-import { followOtherTabs } from "./chat/chat-state.js";
+import { followOtherTabs } from "./chat/history/conversations.js";
 import { startSharedLinks } from "./chat/shared-link.js";
 import { Page } from "./page.js";
 import { startSession } from "./session.js";

@@ -1,6 +1,6 @@
 import { effect } from "@preact/signals";
 import { place } from "../session.js";
-import { conversations, currentId } from "./chat-state.js";
+import { conversations, currentId } from "./history/conversations.js";
 
 /** Each conversation has an address of its own: a reload opens it again, and the browser's Back returns to it. */
 

@@ -4,7 +4,10 @@ import { VectorSliders } from "../parts/vector-sliders.js";
 import { readSettings, settings } from "../sampling.js";
 import { type SamplingName, samplingFields } from "../sampling-fields.js";
 import { access, forgetKey, keyWanted } from "../session.js";
-import { chosenModel } from "./chat-state.js";
+import { chosenModel, contextInUse } from "./chat-state.js";
+import { PresetChoice } from "./presets/preset-choice.js";
+import { SavePreset } from "./presets/save-preset.js";
+import { isHelpOpen } from "./shortcuts/shortcuts.js";
 import "./chat-settings.css";
 
 const common: readonly SamplingName[] = ["temperature", "top_p", "max_tokens", "seed"];
@@ -15,11 +18,13 @@ export function ChatSettings() {
   return (
     <div class="settings">
       {model === null || isNarrow.value ? null : <VectorSliders root={model.root} />}
+      <PresetChoice />
       <div class="field">
         <label for="system-prompt">System prompt</label>
         <textarea
           id="system-prompt"
           rows={3}
+          dir="auto"
           placeholder="None"
           value={settings.value.systemPrompt}
           onInput={({ currentTarget }) => {
@@ -33,6 +38,7 @@ export function ChatSettings() {
         <SamplingForm names={rare} idPrefix="chat" model={model} />
       </details>
       <div class="row">
+        <SavePreset />
         <button
           type="button"
           class="quiet"
@@ -41,6 +47,15 @@ export function ChatSettings() {
           }}
         >
           Reset settings
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            isHelpOpen.value = true;
+          }}
+        >
+          Keyboard shortcuts
         </button>
         {access.value.apiKey !== "" && keyWanted.value === null ? (
           <button type="button" class="quiet" onClick={forgetKey}>
@@ -51,7 +66,7 @@ export function ChatSettings() {
       {model === null ? null : (
         <dl class="facts">
           <dt>Context</dt>
-          <dd>{model.contextLength === null ? "unknown" : `${model.contextLength} tokens`}</dd>
+          <dd>{contextWords(model.contextLength, contextInUse.value)}</dd>
           <dt>Layers</dt>
           <dd>{model.layers}</dd>
           <dt>Licence</dt>
@@ -64,4 +79,9 @@ export function ChatSettings() {
       )}
     </div>
   );
+}
+
+function contextWords(length: number | null, used: number | null): string {
+  if (length === null) return "unknown";
+  return used === null ? `${length} tokens` : `${used} of ${length} tokens in use`;
 }

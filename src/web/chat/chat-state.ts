@@ -6,29 +6,37 @@ import { knownOf, steeringBody, type VectorStack } from "../vector-stack.js";
 import { type Answer, paceOf } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
+import type { Attachment } from "./attachments/attachment.js";
 import {
   type AssistantMessage,
   type Conversation,
   type Message,
-  merged,
+  threadOf,
   titleOf,
   type UserMessage,
   wireMessages,
   withAnswerOf,
+  withMessage,
+  withNewest,
+  withShown,
 } from "./conversation.js";
-import { HistoryStore, isConversationKey } from "./history-store.js";
+import { conversations, current, currentId, isPageLeft, keep, newId, show, takeOut } from "./history/conversations.js";
 
-const store = new HistoryStore(localStorage);
-
-export const conversations = signal<readonly Conversation[]>(store.all());
-export const currentId = signal<string | null>(null);
-export const current = computed(() => conversations.value.find(({ id }) => id === currentId.value) ?? null);
+/** What is shown of the open conversation, from its first message to its last. */
+export const thread = computed<readonly Message[]>(() => (current.value === null ? [] : threadOf(current.value)));
 
 /** The answer that is being written; one at a time. */
-export const running = signal<{ readonly conversation: string; readonly stop: AbortController } | null>(null);
+export const running = signal<{
+  readonly conversation: string;
+  readonly answer: string;
+  readonly stop: AbortController;
+} | null>(null);
 
-/** A sentence when the browser has no room for the history. */
-export const storageProblem = signal<string | null>(null);
+/** The question that is being put in other words, by its id. */
+export const editing = signal<string | null>(null);
+
+/** How often something was asked here: whoever asks wants to see the answer. */
+export const timesAsked = signal(0);
 
 /** The model that the next answer will be of; null while none is known. */
 export const chosenModel = computed<ModelEntry | null>(
@@ -41,71 +49,113 @@ export function newConversation(): void {
 }
 
 /** @param seed null: as set, or drawn. */
-export async function send(text: string, seed: number | null = null): Promise<void> {
+export async function send(
+  text: string,
+  seed: number | null = null,
+  attachments: readonly Attachment[] = [],
+): Promise<void> {
   const content = text.trim();
-  if (content === "" || running.value !== null) return;
-  const known = current.value;
-  const conversation: Conversation = known ?? {
+  if ((content === "" && attachments.length === 0) || running.value !== null) return;
+  const conversation: Conversation = current.value ?? {
     id: newId(),
-    title: titleOf(content),
+    title: titleOf(content === "" ? (attachments[0]?.name ?? "") : content),
     updatedAt: Date.now(),
     messages: [],
-    begin: null,
-    removed: [],
+    shown: {},
+    cuts: [],
   };
   currentId.value = conversation.id;
-  const asked = { ...conversation, messages: [...conversation.messages, questionOf(content)] };
-  await answerTo(asked, seed === null ? null : { seed, before: null });
+  const id = newId();
+  const parent = threadOf(conversation).at(-1)?.id ?? null;
+  const question: UserMessage = { role: "user", id, parent, turn: id, content, attachments };
+  await answerTo(withMessage(conversation, question), question, seed === null ? {} : { seed });
 }
 
-/** Asks again for the last answer, failed or not. */
-export async function regenerate(): Promise<void> {
+/** Asks for an answer once more; the one that is there stays as another version. */
+export async function regenerate(answer: AssistantMessage): Promise<void> {
+  await answerInPlaceOf(answer, {});
+}
+
+/** Asks for an answer again as it is steered now, from its own seed, to be compared with what it said. */
+export async function answerAgain(answer: AssistantMessage): Promise<void> {
+  await answerInPlaceOf(answer, { seed: answer.seed, before: answer.content === "" ? null : answer.id });
+}
+
+/** Goes on with an answer where it was cut off. */
+export async function continueAnswer(answer: AssistantMessage): Promise<void> {
+  const { id, seed, before, content } = answer;
+  await answerInPlaceOf(answer, { id, seed, before, content });
+}
+
+async function answerInPlaceOf(answer: AssistantMessage, given: Given): Promise<void> {
   const conversation = current.value;
-  if (conversation === null || running.value !== null) return;
-  const { messages } = conversation;
-  await answerTo({
-    ...conversation,
-    messages: messages.at(-1)?.role === "assistant" ? messages.slice(0, -1) : messages,
-  });
+  const question = conversation?.messages.find(({ id }) => id === answer.parent);
+  if (!conversation || question?.role !== "user" || running.value !== null) return;
+  // What never had text is no version to come back to.
+  await answerTo(conversation, question, answer.content === "" ? { ...given, id: answer.id } : given);
 }
 
-function questionOf(content: string): UserMessage {
-  return { role: "user", content, turn: newId() };
+/** The question of the last answer again, without all that stands above it. */
+export async function answerFromHere(answer: AssistantMessage): Promise<void> {
+  const question = thread.value.findIndex(({ id }) => id === answer.parent);
+  const above = thread.value[question - 1];
+  if (above !== undefined) cutBehind(above.id);
+  await regenerate(answer);
 }
 
-/**
- * Leaves what came before a turn out of what is sent from now on; it stays to be read.
- * @param turn null: all is sent.
- */
-export function beginFrom(turn: string | null): void {
+/** Leaves all that is shown out of what is sent from now on; it stays to be read. */
+export function beginAnew(): void {
+  const last = thread.value.at(-1);
+  if (last !== undefined) cutBehind(last.id);
+}
+
+function cutBehind(id: string): void {
+  const conversation = current.value;
+  if (conversation !== null) keep({ ...conversation, cuts: [...conversation.cuts, id], updatedAt: Date.now() });
+}
+
+/** Sends again what was left out of what is shown. */
+export function sendAll(): void {
   const conversation = current.value;
   if (conversation === null) return;
-  const changed = { ...conversation, begin: turn, updatedAt: Date.now() };
-  show(changed);
-  save(changed);
+  const shown = new Set(thread.value.map(({ id }) => id));
+  keep({ ...conversation, cuts: conversation.cuts.filter((id) => !shown.has(id)), updatedAt: Date.now() });
 }
 
-/** A turn that is still to come, to begin with. */
-export function nextTurn(): string {
-  return newId();
-}
-
-/** Sends another text in place of a user's message; what came after it is dropped. */
-export async function resend(at: number, text: string): Promise<void> {
+/** Sends another text in place of a question's; the old one, with all that followed it, stays as another version. */
+export async function resend(question: UserMessage, text: string, attachments: readonly Attachment[]): Promise<void> {
   const conversation = current.value;
   const content = text.trim();
-  if (conversation === null || running.value !== null || content === "") return;
-  const title = at === 0 ? titleOf(content) : conversation.title;
-  const question = questionOf(content);
-  const dropped = new Set(conversation.messages.slice(at).map(({ turn }) => turn));
-  const { begin } = conversation;
-  await answerTo({
-    ...conversation,
-    title,
-    messages: [...conversation.messages.slice(0, at), question],
-    begin: begin !== null && dropped.has(begin) ? question.turn : begin,
-    removed: [...conversation.removed, ...dropped],
-  });
+  if (conversation === null || running.value !== null || (content === "" && attachments.length === 0)) return;
+  const edited: UserMessage = { ...question, id: newId(), content, attachments };
+  // A title that somebody chose stays.
+  const isFirst = question.parent === null && conversation.title === titleOf(question.content);
+  const title = isFirst && content !== "" ? titleOf(content) : conversation.title;
+  await answerTo(withNewest(withMessage({ ...conversation, title }, edited), edited), edited, {});
+}
+
+/** The message that is to be brought into sight, by its id. */
+export const sought = signal<string | null>(null);
+
+/** Opens a conversation with a message of it in sight, on whatever branch that stands. */
+export function reveal(id: string, messageId: string | null): void {
+  currentId.value = id;
+  const conversation = current.value;
+  if (conversation === null || messageId === null) return;
+  const known = new Map(conversation.messages.map((message) => [message.id, message]));
+  let changed = conversation;
+  for (let at = known.get(messageId); at !== undefined; at = known.get(at.parent ?? "")) {
+    if (!threadOf(changed).includes(at)) changed = withShown(changed, at);
+  }
+  if (changed !== conversation) keep(changed);
+  sought.value = messageId;
+}
+
+/** Shows another version of a message, and what followed that one. */
+export function showVersion(id: string): void {
+  const conversation = current.value;
+  const message = conversation?.messages.find((one) => one.id === id);
+  if (conversation && message !== undefined) keep(withShown(conversation, message));
 }
 
 /** The control vectors that the next answer of a model will have. */
@@ -116,10 +166,17 @@ export function chosenStack({ root }: ModelEntry): VectorStack {
   );
 }
 
-/** The last answer of the open conversation, once it has ended; null where there is none. */
+/** The last answer of what is shown, once it has ended; null where there is none. */
 export const lastAnswer = computed<AssistantMessage | null>(() => {
-  const last = current.value?.messages.at(-1);
+  const last = thread.value.at(-1);
   return last?.role === "assistant" && last.state !== "running" ? last : null;
+});
+
+/** Tokens that the messages sent so far and the last answer take; null where it is not known, or nothing is sent. */
+export const contextInUse = computed<number | null>(() => {
+  const last = lastAnswer.value;
+  if (last === null || last.promptTokens === null || current.value?.cuts.includes(last.id)) return null;
+  return last.promptTokens + (last.tokens ?? 0);
 });
 
 /** Whether the next answer would be steered otherwise than the last one was. */
@@ -138,38 +195,22 @@ export const isSteeredAnew = computed(() => {
   return key(chosen) !== key({ id: last.model, strength: last.strength, stack: last.vectors });
 });
 
-/** Asks for the last answer again as it is steered now, from its own seed, and keeps what it said beside it. */
-export async function answerAgain(): Promise<void> {
-  const conversation = current.value;
-  const last = lastAnswer.value;
-  if (conversation === null || last === null || running.value !== null) return;
-  const { content, model, strength, vectors } = last;
-  await answerTo(
-    { ...conversation, messages: conversation.messages.slice(0, -1) },
-    { seed: last.seed, before: content === "" ? null : { content, model, strength, vectors } },
-  );
-}
-
-/** Goes on with the last answer where it was cut off. */
-export async function continueAnswer(): Promise<void> {
-  const conversation = current.value;
-  const last = lastAnswer.value;
-  if (conversation === null || last === null || running.value !== null) return;
-  const { seed, before, content } = last;
-  await answerTo({ ...conversation, messages: conversation.messages.slice(0, -1) }, { seed, before, content });
-}
-
-/** Opens a conversation as somebody else had it, to go on with. */
+/** Opens a conversation as somebody else had it, to go on with; a new one where nothing was said in it. */
 export function openWith(messages: Conversation["messages"]): void {
   const [first] = messages;
   if (first === undefined) {
     newConversation();
     return;
   }
-  const updatedAt = Date.now();
-  const conversation = { id: newId(), title: titleOf(first.content), updatedAt, messages, begin: null, removed: [] };
-  show(conversation);
-  save(conversation);
+  const conversation: Conversation = {
+    id: newId(),
+    title: titleOf(first.content),
+    updatedAt: Date.now(),
+    messages,
+    shown: {},
+    cuts: [],
+  };
+  keep(conversation);
   currentId.value = conversation.id;
 }
 
@@ -177,22 +218,30 @@ export function stop(): void {
   running.value?.stop.abort();
 }
 
-async function answerTo(
-  conversation: Conversation,
-  again: (Pick<AssistantMessage, "seed" | "before"> & { readonly content?: string }) | null = null,
-): Promise<void> {
+/** What of an answer does not follow from the settings. */
+interface Given {
+  /** Of the version that is replaced; a new one otherwise. */
+  readonly id?: string;
+  readonly seed?: number;
+  readonly before?: string | null;
+  /** Its beginning, to go on with. */
+  readonly content?: string;
+}
+
+async function answerTo(conversation: Conversation, question: UserMessage, given: Given): Promise<void> {
   const model = chosenModel.value;
   if (model === null) return;
   const { systemPrompt, sampling } = settings.value;
   const strength = strengthOf(model, settings.value.strength);
-  const begun = again?.content ?? "";
-  const turn = conversation.messages.at(-1)?.turn ?? newId();
+  const begun = given.content ?? "";
   const stack = chosenStack(model);
-  const seed = again?.seed ?? sampling.seed ?? drawSeed();
+  const seed = given.seed ?? sampling.seed ?? drawSeed();
   const message: AssistantMessage = {
     role: "assistant",
+    id: given.id ?? newId(),
+    parent: question.id,
+    turn: question.turn,
     content: begun,
-    turn,
     askedAt: Date.now(),
     model: model.id,
     strength,
@@ -201,7 +250,7 @@ async function answerTo(
     sampling,
     seed,
     isContinued: begun !== "",
-    before: again?.before ?? null,
+    before: given.before ?? null,
     state: "running",
     problem: null,
     isTooLong: false,
@@ -210,39 +259,44 @@ async function answerTo(
     tokensPerSecond: null,
     firstTextMs: null,
   };
-  const asked: Conversation = { ...conversation, updatedAt: Date.now(), messages: [...conversation.messages, message] };
-  const own = { conversation: asked.id, stop: new AbortController() };
+  const asked = withNewest(withMessage({ ...conversation, updatedAt: Date.now() }, message), message);
+  const own = { conversation: asked.id, answer: message.id, stop: new AbortController() };
   running.value = own;
   announcement.value = "";
-  show(asked);
-  save(asked);
+  keep(asked);
+  timesAsked.value++;
+  const shown = threadOf(asked);
+  const end = shown.findIndex(({ id }) => id === (begun === "" ? question.id : message.id));
   const body = {
     model: model.id,
-    messages: wireMessages(systemPrompt, begun === "" ? conversation : asked),
+    messages: wireMessages(systemPrompt, shown.slice(0, end + 1), asked.cuts),
     ...(begun === "" ? {} : { continue_final_message: true, add_generation_prompt: false }),
     ...samplingBody(sampling, seed),
     ...steeringBody(strength === null ? null : { strength }, stack),
   };
   const answer = await askChat(access.value, body, own.stop.signal, (grown) => {
-    show(grownBy(asked.id, turn, begun, grown));
+    const changed = grownBy(own, begun, grown);
+    if (changed !== null) show(changed);
   });
   running.value = null;
   // The stream broke because the page is left; what there was of the answer has been stored.
-  if (isLeaving) return;
-  const ended = grownBy(asked.id, turn, begun, answer);
+  if (isPageLeft()) return;
+  const ended = grownBy(own, begun, answer);
   // Deleted while it ran: it stays so.
-  if (ended !== null) save(ended);
+  if (ended !== null) keep(ended);
   announcement.value = announcementOf(answer);
   if (answer.problem !== null) heedProblem(answer.problem);
 }
 
-function grownBy(id: string, turn: string, begun: string, answer: Answer): Conversation | null {
-  const conversation = conversations.value.find((one) => one.id === id);
-  if (conversation === undefined) return null;
-  return {
-    ...conversation,
-    messages: withAnswerOf(conversation.messages, turn, (own) => withAnswer(own, begun, answer)),
-  };
+function grownBy(
+  own: { readonly conversation: string; readonly answer: string },
+  begun: string,
+  answer: Answer,
+): Conversation | null {
+  const conversation = conversations.value.find(({ id }) => id === own.conversation);
+  return conversation === undefined
+    ? null
+    : withAnswerOf(conversation, own.answer, (message) => withAnswer(message, begun, answer));
 }
 
 function withAnswer(message: AssistantMessage, begun: string, answer: Answer): AssistantMessage {
@@ -283,79 +337,8 @@ function announcementOf({ phase }: Answer): string {
   }
 }
 
-function show(conversation: Conversation | null): void {
-  if (conversation === null) return;
-  const others = conversations.value.filter(({ id }) => id !== conversation.id);
-  conversations.value = [conversation, ...others].toSorted((a, b) => b.updatedAt - a.updatedAt);
-}
-
-/** With what another tab has put into it meanwhile. */
-function save(conversation: Conversation): void {
-  const other = store.get(conversation.id);
-  const whole = other === null ? conversation : merged(conversation, other);
-  if (other !== null) show(whole);
-  storageProblem.value = store.put(whole)
-    ? null
-    : "The browser has no room left for this conversation: it will be gone when the page closes. Delete older ones, or export this one.";
-}
-
-export function rename(id: string, title: string): void {
-  const conversation = conversations.value.find((one) => one.id === id);
-  if (conversation === undefined || title.trim() === "") return;
-  const renamed = { ...conversation, title: title.trim() };
-  show(renamed);
-  save(renamed);
-}
-
-export function remove(id: string): void {
-  if (running.value?.conversation === id) stop();
-  store.remove(id);
-  conversations.value = conversations.value.filter((one) => one.id !== id);
-  if (currentId.value === id) currentId.value = null;
-}
-
-let isLeaving = false;
-
-/** Called once: other tabs write to the same history, and this one may be left in the middle of an answer. */
-export function followOtherTabs(): void {
-  addEventListener("storage", ({ key }) => {
-    if (isConversationKey(key)) takeIn(store.all());
-  });
-  addEventListener("pagehide", () => {
-    const conversation = conversations.value.find(({ id }) => id === running.value?.conversation);
-    isLeaving = true;
-    if (conversation !== undefined) save(conversation);
-  });
-  addEventListener("pageshow", () => {
-    isLeaving = false;
-  });
-}
-
-/** What is stored now, with what only this tab knows: two may have written at once, and one of them was too late. */
-function takeIn(stored: readonly Conversation[]): void {
-  conversations.value = stored.map((other) => {
-    const own = conversations.value.find(({ id }) => id === other.id);
-    if (own === undefined) return other;
-    const whole = merged(own, other);
-    if (holdsMore(whole, other)) store.put(whole);
-    return whole;
-  });
-}
-
-/** Whether a turn of the one is not in the other, or has ended here while it is cut off there. */
-function holdsMore(one: Conversation, other: Conversation): boolean {
-  return one.messages.some((message) => {
-    const there = other.messages.find(({ turn, role }) => turn === message.turn && role === message.role);
-    if (there === undefined) return true;
-    return isCutOff(there) && !isCutOff(message) && message.role === "assistant" && message.state !== "running";
-  });
-}
-
-function isCutOff(message: Message): boolean {
-  return message.role === "assistant" && message.state === "interrupted";
-}
-
-/** Sorts by the time it was made. Not crypto.randomUUID: on a plain-http address of the local network there is none. */
-function newId(): string {
-  return `${Date.now().toString(36)}-${drawSeed().toString(36)}`;
+/** Deletes conversations; what is being written in one of them ends. It can be undone, until others are deleted. */
+export function remove(ids: readonly string[]): void {
+  if (running.value !== null && ids.includes(running.value.conversation)) stop();
+  takeOut(ids);
 }

@@ -3,14 +3,18 @@ import { Fragment } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { SpokenText } from "../parts/announcer.js";
 import { Sheet } from "../parts/sheet.js";
+import { attach } from "./attachments/attach.js";
 import { ChatSettings } from "./chat-settings.js";
-import { beginFrom, current, currentId, running, storageProblem } from "./chat-state.js";
+import { running, sendAll, sought, thread, timesAsked } from "./chat-state.js";
 import { Composer } from "./composer.js";
-import type { Conversation, Message } from "./conversation.js";
-import { ConversationList } from "./conversation-list.js";
-import { MessageView } from "./message-view.js";
+import { type AssistantMessage, beginningOf, type Message, placeOf, versionsOf } from "./conversation.js";
+import { ConversationList } from "./history/conversation-list.js";
+import { current, currentId, storageProblem } from "./history/conversations.js";
+import { MessageView } from "./message/message-view.js";
 import { shared } from "./shared-link.js";
 import { SharedNotice } from "./shared-notice.js";
+import { runShortcut } from "./shortcuts/shortcuts.js";
+import { ShortcutsSheet } from "./shortcuts/shortcuts-sheet.js";
 import { Welcome } from "./welcome.js";
 import "./chat-view.css";
 
@@ -19,14 +23,42 @@ const closeSheet = () => {
   openSheet.value = "none";
 };
 
+/** Whether files are held over the conversation. */
+const isOver = signal(false);
+
 /** Conversations, the one that is open, and what shapes its answers. On a narrow page the outer two are sheets. */
 export function ChatView() {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (runShortcut(event, { showHistory: () => (openSheet.value = "history") })) event.preventDefault();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, []);
   return (
     <div class="chat">
       <Sheet name="Conversations" side="left" open={openSheet.value === "history"} onClose={closeSheet}>
         <ConversationList onChosen={closeSheet} />
       </Sheet>
-      <section class="thread" aria-label="Conversation">
+      <section
+        class={isOver.value ? "thread drop" : "thread"}
+        aria-label="Conversation"
+        onDragOver={(event) => {
+          if (!event.dataTransfer?.types.includes("Files")) return;
+          event.preventDefault();
+          isOver.value = true;
+        }}
+        onDragLeave={({ currentTarget, relatedTarget }) => {
+          if (!(relatedTarget instanceof Node && currentTarget.contains(relatedTarget))) isOver.value = false;
+        }}
+        onDrop={(event) => {
+          isOver.value = false;
+          const files = [...(event.dataTransfer?.files ?? [])];
+          if (files.length === 0) return;
+          event.preventDefault();
+          void attach(files);
+        }}
+      >
         <div class="thread-tools">
           <button type="button" class="quiet" onClick={() => (openSheet.value = "history")}>
             Conversations
@@ -41,6 +73,7 @@ export function ChatView() {
       <Sheet name="Settings" side="right" open={openSheet.value === "settings"} onClose={closeSheet}>
         <ChatSettings />
       </Sheet>
+      <ShortcutsSheet />
     </div>
   );
 }
@@ -80,18 +113,27 @@ function Thread() {
     return () => watch.disconnect();
   }, []);
   const touchedAt = useRef(0);
-  const last = conversation?.messages.at(-1);
+  const shown = thread.value;
+  const last = shown.at(-1);
   useEffect(() => {
     // Follows the text, unless the reader has scrolled away from it.
     if (last === undefined) return;
     if (follows.current) box.current?.scrollTo({ top: box.current.scrollHeight });
     else look();
-  }, [last?.content, last?.role === "assistant" ? last.state : "", conversation?.messages.length]);
+  }, [last?.content, last?.role === "assistant" ? last.state : "", shown.length]);
   useEffect(() => {
     // Another conversation, or another question in it: what was sent is what one wants to see.
     if (last !== undefined) follow();
     else box.current?.scrollTo({ top: 0 });
-  }, [currentId.value, last?.turn]);
+  }, [currentId.value, timesAsked.value]);
+  useEffect(() => {
+    if (sought.value === null) return;
+    const found = box.current?.querySelector(`[data-message="${CSS.escape(sought.value)}"]`);
+    sought.value = null;
+    if (!found) return;
+    follows.current = false;
+    found.scrollIntoView({ block: "start" });
+  }, [sought.value]);
   return (
     <section
       class="messages"
@@ -119,15 +161,7 @@ function Thread() {
       ) : (
         <>
           <h1 class="visually-hidden">{conversation.title}</h1>
-          <ol class="message-list">
-            {conversation.messages.map((message, at) => (
-              <Fragment key={`${conversation.id}-${message.turn}-${message.role}`}>
-                {isBeginning(conversation, at) ? <Beginning /> : null}
-                <MessageView message={message} at={at} isLast={message === last} />
-              </Fragment>
-            ))}
-            {conversation.begin !== null && (last?.turn ?? "") < conversation.begin ? <Beginning /> : null}
-          </ol>
+          <Messages messages={conversation.messages} shown={shown} cuts={conversation.cuts} />
         </>
       )}
       {storageProblem.value === null ? null : (
@@ -141,7 +175,7 @@ function Thread() {
         </button>
       ) : null}
       <SpokenText
-        name={`${currentId.value}-${conversation?.messages.length ?? 0}`}
+        name={last?.id ?? ""}
         text={last?.role === "assistant" ? last.content : ""}
         complete={running.value === null || running.value.conversation !== currentId.value}
       />
@@ -154,17 +188,47 @@ function distanceToEnd({ scrollHeight, scrollTop, clientHeight }: HTMLElement): 
   return scrollHeight - scrollTop - clientHeight;
 }
 
-/** Whether the messages that are sent begin with this one, and others stand above it. */
-function isBeginning({ messages, begin }: Conversation, at: number): boolean {
-  const isSent = (message: Message | undefined) => message !== undefined && (begin === null || message.turn >= begin);
-  return at > 0 && isSent(messages[at]) && !isSent(messages[at - 1]);
+function Messages({
+  messages,
+  shown,
+  cuts,
+}: {
+  readonly messages: readonly Message[];
+  readonly shown: readonly Message[];
+  readonly cuts: readonly string[];
+}) {
+  const versions = versionsOf(messages);
+  const begin = beginningOf(shown, cuts);
+  return (
+    <ol class="message-list">
+      {shown.map((message, at) => (
+        // By its place: another version takes the same one, and who goes through them keeps the button under his finger.
+        <Fragment key={placeOf(message)}>
+          {at > 0 && at === begin ? <Beginning /> : null}
+          <MessageView
+            message={message}
+            versions={(versions.get(placeOf(message)) ?? []).map(({ id }) => id)}
+            compared={comparedWith(message, messages)}
+            isLast={at === shown.length - 1}
+          />
+        </Fragment>
+      ))}
+      {shown.length > 0 && begin === shown.length ? <Beginning /> : null}
+    </ol>
+  );
+}
+
+function comparedWith(message: Message, messages: readonly Message[]): AssistantMessage | null {
+  if (message.role === "user" || message.before === null) return null;
+  const other = messages.find(({ id }) => id === message.before);
+  return other?.role === "assistant" ? other : null;
 }
 
 function Beginning() {
   return (
     <li class="begins">
       <span>The model no longer sees what stands above.</span>
-      <button type="button" class="link" disabled={running.value !== null} onClick={() => beginFrom(null)}>
+      <button type="button" class="link" disabled={running.value !== null} onClick={sendAll}>
         Send it again
       </button>
     </li>

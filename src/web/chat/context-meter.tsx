@@ -1,4 +1,4 @@
-import { beginFrom, chosenModel, current, lastAnswer, nextTurn } from "./chat-state.js";
+import { beginAnew, chosenModel, contextInUse } from "./chat-state.js";
 import "./context-meter.css";
 
 /** From here on it is said, and a way out is offered. */
@@ -7,20 +7,15 @@ const nearlyFull = 0.75;
 /** How much of the model's context the conversation fills; nothing while there is plenty. */
 export function ContextMeter() {
   const length = chosenModel.value?.contextLength ?? null;
-  const last = lastAnswer.value;
-  const begin = current.value?.begin ?? null;
-  if (length === null || last === null || last.promptTokens === null) return null;
-  // Nothing of it is sent any more.
-  if (begin !== null && last.turn < begin) return null;
-  const used = last.promptTokens + (last.tokens ?? 0);
-  if (used < nearlyFull * length) return null;
+  const used = contextInUse.value;
+  if (length === null || used === null || used < nearlyFull * length) return null;
   return (
     <div class="context-meter">
       <meter id="context" min={0} max={length} value={used} aria-label="Context in use" />
       <p>
         {used} of {length} tokens of context are in use. When it is full, nothing more can be asked.
       </p>
-      <button type="button" onClick={() => beginFrom(nextTurn())}>
+      <button type="button" onClick={beginAnew}>
         Begin anew from here
       </button>
     </div>

@@ -1,29 +1,36 @@
 import type { Sampling } from "../sampling-fields.js";
 import { stackWords, type VectorStack } from "../vector-stack.js";
+import { type Attachment, fenced } from "./attachments/attachment.js";
 
-/** A conversation as the browser keeps it. */
+/** A conversation as the browser keeps it: a tree, since what was asked or answered again keeps what stood there. */
 export interface Conversation {
   readonly id: string;
   readonly title: string;
   /** Milliseconds since 1970. */
   readonly updatedAt: number;
+  /** All that was said on every branch, a message behind the one that it follows. */
   readonly messages: readonly Message[];
-  /** The turn with which the messages sent begin; null: all are sent. */
-  readonly begin: string | null;
-  /** Turns that were taken out here; another tab's older copy may still hold them. */
-  readonly removed: readonly string[];
+  /** Which version is shown where there are several, by {@link placeOf}; the newest where this does not say. */
+  readonly shown: Readonly<Record<string, string>>;
+  /** Messages behind which the model no longer sees what stands above. */
+  readonly cuts: readonly string[];
 }
 
 export type Message = UserMessage | AssistantMessage;
 
-interface InTurn {
-  /** Which question this is or answers; turns sort as they were begun, whatever tab began them. */
+interface InTree {
+  /** Sorts by the time it was made. */
+  readonly id: string;
+  /** The message that it follows; null: none. */
+  readonly parent: string | null;
+  /** Which question this is or answers, in whatever words; turns sort as they were begun, whatever tab began them. */
   readonly turn: string;
 }
 
-export interface UserMessage extends InTurn {
+export interface UserMessage extends InTree {
   readonly role: "user";
   readonly content: string;
+  readonly attachments: readonly Attachment[];
 }
 
 /** A text, and what it was steered by. */
@@ -35,14 +42,14 @@ export interface SteeredText {
   readonly vectors: VectorStack;
 }
 
-export interface AssistantMessage extends SteeredText, InTurn {
+export interface AssistantMessage extends SteeredText, InTree {
   readonly role: "assistant";
   readonly systemPrompt: string;
   /** Null: of a page that did not keep it. */
   readonly sampling: Sampling | null;
   readonly seed: number;
-  /** What stood here before it was answered again, otherwise steered, from the same seed. */
-  readonly before: SteeredText | null;
+  /** The version that this is to be compared with: from the same seed, otherwise steered; null: none. */
+  readonly before: string | null;
   /** Milliseconds since 1970. */
   readonly askedAt: number;
   /** Whether it was cut off and gone on with: no one request has this text. */
@@ -72,26 +79,108 @@ export function titleOf(firstMessage: string): string {
   return `${(space > longestTitle / 2 ? cut.slice(0, space) : cut).trimEnd()}…`;
 }
 
-type Said = Pick<Conversation, "messages" | "begin">;
+/** Where in a conversation a message stands: versions of one thing share their place. */
+export function placeOf({ role, turn, parent }: Pick<Message, "role" | "turn" | "parent">): string {
+  return role === "user" ? `${parent ?? ""} ${turn}` : `${parent ?? ""} answer`;
+}
 
-/** Messages as the wire takes them: system text first. */
-export function wireMessages(systemPrompt: string, conversation: Said): readonly object[] {
-  return [
-    ...(systemPrompt.trim() === "" ? [] : [{ role: "system", content: systemPrompt }]),
-    ...sentMessages(conversation),
-  ];
+/** @returns the messages of each place, the oldest version first. */
+export function versionsOf(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
+  const versions = new Map<string, Message[]>();
+  for (const message of messages.toSorted((one, next) => compare(one.id, next.id))) {
+    const place = placeOf(message);
+    const others = versions.get(place);
+    if (others === undefined) versions.set(place, [message]);
+    else others.push(message);
+  }
+  return versions;
 }
 
 /**
- * The messages that are sent: those from `begin` on; no answer that never had text, and no question that was refused,
- * or it would have all later ones refused too.
+ * The messages that are shown, from the first to the last: of each place one version. Where two tabs asked at once,
+ * both questions follow the same message; both are shown, in the order in which they were begun.
  */
-export function sentMessages({ messages, begin }: Said): readonly Pick<Message, "role" | "content">[] {
-  const said = messages.filter((message, at) => {
-    if (begin !== null && message.turn < begin) return false;
-    return message.role === "user" ? !isRefused(messages[at + 1]) : message.content !== "";
+export function threadOf({ messages, shown }: Pick<Conversation, "messages" | "shown">): readonly Message[] {
+  const chosen = new Map<string | null, Map<string, Message>>();
+  for (const message of messages) {
+    const places = chosen.get(message.parent) ?? new Map<string, Message>();
+    chosen.set(message.parent, places);
+    const place = placeOf(message);
+    const other = places.get(place);
+    if (other === undefined || isPreferred(message, other, shown[place])) places.set(place, message);
+  }
+  const thread: Message[] = [];
+  const open: (string | null)[] = [null];
+  for (let parent = open.pop(); parent !== undefined; parent = open.pop()) {
+    for (const message of chosen.get(parent)?.values() ?? []) {
+      thread.push(message);
+      open.push(message.id);
+    }
+  }
+  return thread.toSorted((one, next) => compare(one.turn, next.turn) || -compare(one.role, next.role));
+}
+
+function isPreferred(message: Message, other: Message, shown: string | undefined): boolean {
+  if (other.id === shown) return false;
+  return message.id === shown || message.id > other.id;
+}
+
+/** @returns the conversation with a version shown in its place. */
+export function withShown(conversation: Conversation, message: Message): Conversation {
+  return { ...conversation, shown: { ...conversation.shown, [placeOf(message)]: message.id } };
+}
+
+/** @returns the conversation with the newest version shown, where another was chosen before. */
+export function withNewest(conversation: Conversation, message: Message): Conversation {
+  return conversation.shown[placeOf(message)] === undefined ? conversation : withShown(conversation, message);
+}
+
+/** @returns the conversation with a message put in, or in place of the one of its id. */
+export function withMessage(conversation: Conversation, message: Message): Conversation {
+  const isKnown = conversation.messages.some(({ id }) => id === message.id);
+  const messages = isKnown
+    ? conversation.messages.map((other) => (other.id === message.id ? message : other))
+    : [...conversation.messages, message];
+  return { ...conversation, messages };
+}
+
+/** Messages as the wire takes them: system text first. */
+export function wireMessages(
+  systemPrompt: string,
+  thread: readonly Message[],
+  cuts: readonly string[],
+): readonly object[] {
+  return [
+    ...(systemPrompt.trim() === "" ? [] : [{ role: "system", content: systemPrompt }]),
+    ...sentMessages(thread, cuts),
+  ];
+}
+
+/** @returns the place in a thread from which on messages are sent. */
+export function beginningOf(thread: readonly Message[], cuts: readonly string[]): number {
+  return thread.findLastIndex(({ id }) => cuts.includes(id)) + 1;
+}
+
+/**
+ * The messages of a thread that are sent: those behind its last cut; no answer that never had text, and no question
+ * that was refused, or it would have all later ones refused too.
+ */
+export function sentMessages(
+  thread: readonly Message[],
+  cuts: readonly string[],
+): readonly Pick<Message, "role" | "content">[] {
+  const begin = beginningOf(thread, cuts);
+  const said = thread.filter((message, at) => {
+    if (at < begin) return false;
+    return message.role === "user" ? !isRefused(thread[at + 1]) : message.content !== "";
   });
-  return said.map(({ role, content }) => ({ role, content }));
+  return said.map((message) => ({ role: message.role, content: contentOf(message) }));
+}
+
+/** What a message says to the model: of a question, its files too, and the question behind them. */
+export function contentOf(message: Message): string {
+  if (message.role === "assistant") return message.content;
+  return [...message.attachments.map(fenced), message.content].filter((part) => part !== "").join("\n\n");
 }
 
 /** Whether nothing came of a question. */
@@ -99,33 +188,30 @@ function isRefused(answer: Message | undefined): boolean {
   return answer?.role === "assistant" && answer.state === "failed" && answer.content === "";
 }
 
-/** @returns the messages with a turn's answer replaced; unchanged when there is none. */
+/** @returns the conversation with an answer changed; unchanged when it is not there. */
 export function withAnswerOf(
-  messages: readonly Message[],
-  turn: string,
+  conversation: Conversation,
+  id: string,
   change: (answer: AssistantMessage) => AssistantMessage,
-): readonly Message[] {
-  return messages.map((message) => (message.role === "assistant" && message.turn === turn ? change(message) : message));
+): Conversation {
+  const messages = conversation.messages.map((message) =>
+    message.role === "assistant" && message.id === id ? change(message) : message,
+  );
+  return { ...conversation, messages };
 }
 
 /**
- * Two tabs' copies of one conversation as one: the turns of both, but those that either took out; of an answer that
- * both have, the one asked for later, or the one that has come further.
+ * Two copies of one conversation, of two tabs or of a file, as one: what was said in both; of an answer that both have,
+ * the one asked for later, or the one that has come further. What is shown stays as it is in the own one.
  */
 export function merged(own: Conversation, other: Conversation): Conversation {
   const newer = own.updatedAt >= other.updatedAt ? own : other;
-  const removed = [...new Set([...other.removed, ...own.removed])];
   const all = new Map<string, Message>();
   for (const message of [...other.messages, ...own.messages]) {
-    if (removed.includes(message.turn)) continue;
-    const key = `${message.turn} ${message.role}`;
-    const known = all.get(key);
-    all.set(key, known === undefined ? message : furtherOf(message, known));
+    const known = all.get(message.id);
+    all.set(message.id, known === undefined ? message : furtherOf(message, known));
   }
-  const messages = [...all.values()].toSorted(
-    (one, next) => compare(one.turn, next.turn) || -compare(one.role, next.role),
-  );
-  return { ...newer, messages, removed };
+  return { ...newer, messages: [...all.values()], shown: own.shown };
 }
 
 function compare(one: string, other: string): number {
@@ -140,13 +226,16 @@ function furtherOf(own: Message, other: Message): Message {
   return own.state === "interrupted" ? other : own;
 }
 
-/** A conversation as a Markdown text for people. */
-export function toMarkdown({ title, messages }: Conversation): string {
-  const parts = messages.map((message) => {
+/** What is shown of a conversation as a Markdown text for people. */
+export function toMarkdown(conversation: Conversation): string {
+  const all = versionsOf(conversation.messages);
+  const parts = threadOf(conversation).map((message) => {
     const who = message.role === "user" ? "You" : modelLine(message);
-    return `**${who}**\n\n${message.content}`;
+    const versions = all.get(placeOf(message)) ?? [message];
+    const which = versions.length === 1 ? "" : ` (${versions.indexOf(message) + 1} of ${versions.length})`;
+    return `**${who}**${which}\n\n${contentOf(message)}`;
   });
-  return `# ${title}\n\n${parts.join("\n\n")}\n`;
+  return `# ${conversation.title}\n\n${parts.join("\n\n")}\n`;
 }
 
 /** All that the text follows from, so that it can be had again. */

@@ -6,9 +6,10 @@ import { readShareFragment, type SharedPrompt, shareFragment } from "../share-li
 import { number } from "../wire/read.js";
 import type { ModelEntry } from "../wire/server.js";
 import { chatAddress } from "./chat-address.js";
-import { current, currentId, openWith, running } from "./chat-state.js";
+import { openWith, running, thread } from "./chat-state.js";
 import { draft } from "./composer-draft.js";
 import { type AssistantMessage, type Message, sentMessages } from "./conversation.js";
+import { current, currentId } from "./history/conversations.js";
 
 interface Shared {
   readonly prompt: SharedPrompt;
@@ -84,13 +85,15 @@ export function putBack(): void {
 }
 
 function messageOf({ role, content }: SharedPrompt["messages"][number], at: number, prompt: SharedPrompt): Message {
-  const turn = `0-${String(at).padStart(6, "0")}`;
-  if (role === "user") return { role, content, turn };
+  const turnOf = (place: number) => `0-${String(place).padStart(6, "0")}`;
+  const turn = turnOf(at);
+  const tree = { id: turn, parent: at === 0 ? null : turnOf(at - 1), turn };
+  if (role === "user") return { ...tree, role, content, attachments: [] };
   const { model, strength, systemPrompt, vectors } = prompt;
   return {
+    ...tree,
     role,
     content,
-    turn,
     askedAt: 0,
     isContinued: false,
     model,
@@ -111,17 +114,20 @@ function messageOf({ role, content }: SharedPrompt["messages"][number], at: numb
   };
 }
 
-/** @returns a link to the answer at this place of the open conversation; null where not all is known that made it. */
-export function linkTo(at: number): string | null {
-  const messages = current.value?.messages ?? [];
-  const answer = messages[at];
-  if (answer?.role !== "assistant" || answer.sampling === null || answer.isContinued) return null;
+/**
+ * @returns what writes a link to an answer that is shown in the open conversation; null where not all is known that made
+ * it: it came by a link itself, in pieces, or of a model that is gone.
+ */
+export function linkTo(answer: AssistantMessage): (() => string) | null {
+  const { sampling } = answer;
   const model = modelOf(answer.model);
-  // Those that were sent, and no others: refused questions and what came before the beginning made no difference.
-  const before = sentMessages({ messages: messages.slice(0, at), begin: current.value?.begin ?? null });
-  if (model === null || before.at(-1)?.role !== "user") return null;
-  const fragment = shareFragment({ ...promptOf(answer, answer.sampling, model), messages: before });
-  return `${location.origin}${location.pathname}${fragment}`;
+  if (sampling === null || answer.isContinued || model === null) return null;
+  return () => {
+    // Those that were sent, and no others: refused questions and what came before the beginning made no difference.
+    const above = thread.value.slice(0, thread.value.indexOf(answer));
+    const messages = sentMessages(above, current.value?.cuts ?? []);
+    return `${location.origin}${location.pathname}${shareFragment({ ...promptOf(answer, sampling, model), messages })}`;
+  };
 }
 
 function promptOf(

@@ -4,8 +4,9 @@ import { runBoth } from "../first/take-over.js";
 import { lowerFirst } from "../parts/format.js";
 import { vectorsOfRoot } from "../session.js";
 import type { ModelEntry, VectorEntry } from "../wire/server.js";
-import { chosenModel, conversations, send } from "./chat-state.js";
+import { chosenModel, send } from "./chat-state.js";
 import { draft } from "./composer-draft.js";
+import { conversations } from "./history/conversations.js";
 import "./welcome.css";
 
 /** Prompts that a small model answers well. */

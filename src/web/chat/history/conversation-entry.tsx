@@ -1,90 +1,32 @@
 import { useState } from "preact/hooks";
-import { download } from "../parts/download.js";
-import { takeFocus } from "../parts/take-focus.js";
-import { conversations, current, currentId, newConversation, remove, rename, running } from "./chat-state.js";
-import { type Conversation, toMarkdown } from "./conversation.js";
-import "./conversation-list.css";
+import { download } from "../../parts/download.js";
+import { takeFocus } from "../../parts/take-focus.js";
+import { running } from "../chat-state.js";
+import { type Conversation, toMarkdown } from "../conversation.js";
+import { currentId, rename } from "./conversations.js";
+import { deleteWithUndo } from "./deletion-notice.js";
 
-export function ConversationList({ onChosen }: { readonly onChosen: () => void }) {
-  const all = conversations.value;
-  return (
-    <div class="history">
-      <button
-        type="button"
-        class="new"
-        onClick={() => {
-          newConversation();
-          onChosen();
-          document.getElementById("message")?.focus();
-        }}
-      >
-        New conversation
-      </button>
-      {all.length === 0 ? <p class="hint">What you ask will be listed here.</p> : null}
-      <ul>
-        {all.map((conversation) => (
-          <Entry key={conversation.id} conversation={conversation} onChosen={onChosen} />
-        ))}
-      </ul>
-      {all.length === 0 ? null : (
-        <button
-          type="button"
-          class="quiet"
-          onClick={() => download("conversations.json", "application/json", JSON.stringify(all, null, 2))}
-        >
-          Export all
-        </button>
-      )}
-    </div>
-  );
-}
-
-function Entry({ conversation, onChosen }: { readonly conversation: Conversation; readonly onChosen: () => void }) {
-  const [mode, setMode] = useState<"shown" | "renaming" | "deleting">("shown");
+export function Entry({
+  conversation,
+  onOpen,
+}: {
+  readonly conversation: Conversation;
+  readonly onOpen: (id: string) => void;
+}) {
+  const [isRenaming, setRenaming] = useState(false);
   const { id, title } = conversation;
-  const isCurrent = current.value?.id === id;
-  if (mode === "renaming") return <Renaming conversation={conversation} onEnd={() => setMode("shown")} />;
-  if (mode === "deleting") {
-    return (
-      <li
-        class="entry asking"
-        onKeyDown={({ key }) => {
-          if (key === "Escape") setMode("shown");
-        }}
-      >
-        <span>Delete “{title}”?</span>
-        <span class="row">
-          <button
-            type="button"
-            class="danger"
-            ref={takeFocus}
-            onClick={() => {
-              remove(id);
-              // Its own place is gone.
-              newButton()?.focus();
-            }}
-          >
-            Delete
-          </button>
-          <button type="button" class="quiet" onClick={() => setMode("shown")}>
-            Keep
-          </button>
-        </span>
-      </li>
-    );
-  }
+  const isCurrent = currentId.value === id;
+  if (isRenaming) return <Renaming conversation={conversation} onEnd={() => setRenaming(false)} />;
   return (
     <li class={isCurrent ? "entry current" : "entry"}>
       <button
         type="button"
         class="entry-title"
         aria-current={isCurrent ? "true" : undefined}
-        onClick={() => {
-          currentId.value = id;
-          onChosen();
-        }}
+        title={title}
+        onClick={() => onOpen(id)}
       >
-        {title}
+        <bdi>{title}</bdi>
         {running.value?.conversation === id ? <span class="hint"> (writing)</span> : null}
       </button>
       <details
@@ -108,7 +50,7 @@ function Entry({ conversation, onChosen }: { readonly conversation: Conversation
       >
         <summary aria-label={`More for ${title}`}>⋯</summary>
         <div class="menu-items">
-          <button type="button" onClick={() => setMode("renaming")}>
+          <button type="button" onClick={() => setRenaming(true)}>
             Rename
           </button>
           <button
@@ -125,7 +67,7 @@ function Entry({ conversation, onChosen }: { readonly conversation: Conversation
           >
             Export as JSON
           </button>
-          <button type="button" onClick={() => setMode("deleting")}>
+          <button type="button" class="danger" onClick={() => deleteWithUndo([id])}>
             Delete
           </button>
         </div>
@@ -150,6 +92,7 @@ function Renaming({ conversation, onEnd }: { readonly conversation: Conversation
         </label>
         <input
           id={`title-${conversation.id}`}
+          dir="auto"
           value={title}
           ref={takeFocus}
           onInput={(event) => setTitle(event.currentTarget.value)}
@@ -163,10 +106,6 @@ function Renaming({ conversation, onEnd }: { readonly conversation: Conversation
       </form>
     </li>
   );
-}
-
-function newButton(): HTMLElement | null {
-  return document.querySelector(".history .new");
 }
 
 function fileName(title: string): string {

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { ask, eventually, lastAnswer, ScriptedPage, sideways } from "./scripted-page.js";
+import { ask, eventually, lastAnswer, ScriptedPage, sideways } from "../scripted-page.js";
 
 // The chat of the built page with answers, refusals and tabs that no model has on demand.
 
@@ -59,14 +59,13 @@ describe("an answer that is wider than the page", again, () => {
 });
 
 describe("Markdown", again, () => {
-  it("shows what was written: lists that go on, tasks done and not, alignment, formulas, right-to-left text", async () => {
+  it("shows what was written: lists that go on, tasks done and not, alignment, right-to-left text", async () => {
     const text = [
       "1. a\n```\ncode\n```\n2. b",
       "A word between.",
       "7. seven",
       "- [x] done\n- [ ] to do",
       "| l | r |\n| --- | ---: |\n| 1 | 2 |",
-      "With \\(a_1 + b_1\\) and \\[x \\\\ y\\].",
       "مرحبا بالعالم.",
     ];
     scripted.engine.script = { texts: [text.join("\n\n")] };
@@ -80,7 +79,6 @@ describe("Markdown", again, () => {
       .evaluateAll((all) => all.map((one) => [one.getAttribute("type"), one.hasAttribute("checked")].join()));
     expect(boxes).toEqual(["checkbox,true", "checkbox,false"]);
     expect(await shown.locator("td").nth(1).getAttribute("align")).toBe("right");
-    expect(await shown.textContent()).toContain("\\(a_1 + b_1\\) and \\[x \\\\ y\\]");
     const arabic = shown.getByText("مرحبا");
     expect(await arabic.evaluate((block) => getComputedStyle(block).direction)).toBe("rtl");
     await page.context().close();
