@@ -6,3 +6,9 @@ export function takeFocus(element: HTMLElement | null): void {
   element?.focus();
   if (element instanceof HTMLInputElement) element.select();
 }
+
+/** Puts the focus on what is about to be shown, in a sheet that is about to open perhaps. */
+export function focusSoon(id: string): void {
+  // A frame for what is rendered, another one for effects, which open sheets.
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => document.getElementById(id)?.focus())));
+}

@@ -1,3 +1,4 @@
+import { focusSoon } from "../../parts/take-focus.js";
 import { remove } from "../chat-state.js";
 import { deleted, undoDeletion } from "./conversations.js";
 
@@ -43,9 +44,4 @@ export function DeletionNotice() {
       </span>
     </div>
   );
-}
-
-/** When it is there. */
-function focusSoon(id: string): void {
-  requestAnimationFrame(() => document.getElementById(id)?.focus());
 }

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { takeFocus } from "../../parts/take-focus.js";
+import { focusSoon, takeFocus } from "../../parts/take-focus.js";
 import { choosePreset, chosenPreset, deletePreset, presets, putPreset } from "./presets.js";
 import type { Preset } from "./presets-format.js";
 
@@ -58,7 +58,7 @@ export function PresetChoice() {
             onClick={() => {
               putPreset(deleted);
               setDeleted(null);
-              requestAnimationFrame(() => document.getElementById("preset")?.focus());
+              focusSoon("preset");
             }}
           >
             Undo

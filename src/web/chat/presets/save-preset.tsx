@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { takeFocus } from "../../parts/take-focus.js";
+import { focusSoon, takeFocus } from "../../parts/take-focus.js";
 import { chosenPreset, mostPresets, presets, savePreset } from "./presets.js";
 import { longestName } from "./presets-format.js";
 
@@ -29,8 +29,7 @@ function NameForm({ onEnd }: { readonly onEnd: () => void }) {
   const isTaken = presets.value.some((preset) => preset.name === name.trim());
   const end = (next: string) => {
     onEnd();
-    // When it is there again.
-    requestAnimationFrame(() => document.getElementById(next)?.focus());
+    focusSoon(next);
   };
   return (
     <form

@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { focusSoon } from "../../parts/take-focus.js";
 import { editing, newConversation, running, thread } from "../chat-state.js";
 import { currentId } from "../history/conversations.js";
 import { deleteWithUndo } from "../history/deletion-notice.js";
@@ -109,9 +110,4 @@ export function runShortcut(event: KeyboardEvent, page: PageActions): boolean {
 export function editLastQuestion(): void {
   const question = thread.value.findLast(({ role }) => role === "user");
   if (question !== undefined && running.value === null) editing.value = question.id;
-}
-
-/** When what it stands in is there. */
-function focusSoon(id: string): void {
-  requestAnimationFrame(() => document.getElementById(id)?.focus());
 }

@@ -81,6 +81,12 @@ function headingsIn(tokens: readonly Token[]): readonly Tokens.Heading[] {
   return headings;
 }
 
+const rightToLeft = /^[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+
+function startsRightToLeft(text: string): boolean {
+  return rightToLeft.test(/\p{L}/u.exec(text)?.[0] ?? "");
+}
+
 export function renderBlock(token: Token): DocumentFragment {
   const fragment = sanitized(marked.parser([token]));
   for (const link of fragment.querySelectorAll("a")) {
@@ -89,8 +95,10 @@ export function renderBlock(token: Token): DocumentFragment {
   }
   for (const box of fragment.querySelectorAll("input")) box.setAttribute("aria-label", "task");
   // Each block by its own first letters: an answer may hold Arabic beside English.
-  for (const block of fragment.querySelectorAll("p, ul, ol, li, blockquote, h3, h4, h5, h6, td, th")) {
-    block.setAttribute("dir", "auto");
+  for (const block of fragment.querySelectorAll("p, h3, h4, h5, h6, td, th")) block.setAttribute("dir", "auto");
+  // `auto` passes over what has a direction of its own, which is all that these hold.
+  for (const box of fragment.querySelectorAll("ul, ol, li, blockquote, table")) {
+    box.setAttribute("dir", startsRightToLeft(box.textContent) ? "rtl" : "ltr");
   }
   // Code is none of them: its lines begin on the left, and are reached by keyboard where they are too long.
   for (const code of fragment.querySelectorAll("pre, code")) code.setAttribute("dir", "ltr");
