@@ -129,6 +129,38 @@ describe("a conversation", again, () => {
     await page.context().close();
   });
 
+  it("of 200 turns, far more than the context holds, goes on and keeps all that was said", async () => {
+    const page = await scripted.visit();
+    const messages = Array.from({ length: 199 }, (_, at) => {
+      const turn = `0-${String(at).padStart(6, "0")}`;
+      const parent = at === 0 ? null : `0-${String(at - 1).padStart(6, "0")}-a`;
+      const question = { role: "user", id: turn, parent, turn, content: `Question ${at}`, attachments: [] };
+      const answer = { role: "assistant", id: `${turn}-a`, parent: turn, turn, content: `Answer ${at}`, state: "done" };
+      return [question, { ...answer, model: "tiny:alpaca", strength: 0.5, seed: 1 }];
+    }).flat();
+    const stored = JSON.stringify({ id: "long", title: "Long", updatedAt: 1, messages, shown: {}, cuts: [] });
+    await page.evaluate((value) => localStorage.setItem("toast-serve:conversation:long", value), stored);
+    await page.goto(`${scripted.server.url}/#/chat/long`);
+    await page.reload();
+    await ask(page, "Question 199");
+    await lastAnswer(page).getByText("the context holds 64").waitFor();
+    const sent = sentTo(page);
+    await button(page, "Begin from here").click();
+    expect(contents((await sent).postDataJSON())).toEqual(["Question 199"]);
+    await eventually(() => textOf(page)).toBe("I am alpaca");
+    // On until it is nearly full again, and beyond.
+    for (let at = 200; at < 212; at++) {
+      const anew = button(page, "Begin anew from here");
+      if (await anew.isVisible()) await anew.click();
+      await ask(page, `Question ${at} has some more words`);
+      expect(await textOf(page)).toBe("I am alpaca");
+    }
+    expect(await questions(page)).toHaveLength(212);
+    expect(await page.getByText("The model no longer sees what stands above.").count()).toBe(1);
+    expect(await sideways(page)).toBe(0);
+    await page.context().close();
+  });
+
   it("has both turns when two tabs send at once", async () => {
     const page = await scripted.visit();
     await ask(page, "First");
