@@ -202,7 +202,7 @@ function Messages({
   return (
     <ol class="message-list">
       {shown.map((message, at) => (
-        // By its place: another version takes the same one, and who goes through them keeps the button under his finger.
+        // By its place: another version takes the same one, and the button that goes through them keeps the focus.
         <Fragment key={placeOf(message)}>
           {at > 0 && at === begin ? <Beginning /> : null}
           <MessageView

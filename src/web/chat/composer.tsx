@@ -8,7 +8,7 @@ import { vectorsOfRoot } from "../session.js";
 import { stackWords } from "../vector-stack.js";
 import type { ModelEntry } from "../wire/server.js";
 import { AnswerAgain } from "./answer-again.js";
-import { attach, refusals } from "./attachments/attach.js";
+import { attach, reading, refusals } from "./attachments/attach.js";
 import { AttachmentList } from "./attachments/attachment-list.js";
 import { chosenModel, chosenStack, running, send, stop } from "./chat-state.js";
 import { attached, draft } from "./composer-draft.js";
@@ -21,7 +21,8 @@ export function Composer() {
   const busy = running.value !== null;
   const model = chosenModel.value;
   useEffect(() => growToText(box.current), [draft.value]);
-  const canSend = (draft.value.trim() !== "" || attached.value.length > 0) && !busy && model !== null;
+  const isEmpty = draft.value.trim() === "" && attached.value.length === 0;
+  const canSend = !isEmpty && !busy && model !== null && reading.value === 0;
   const submit = () => {
     if (!canSend) return;
     const [text, files] = [draft.value, attached.value];

@@ -130,6 +130,13 @@ export function withShown(conversation: Conversation, message: Message): Convers
   return { ...conversation, shown: { ...conversation.shown, [placeOf(message)]: message.id } };
 }
 
+/** @returns the conversation with all shown that a copy of it shows: what comes from elsewhere is not to move it. */
+export function withViewOf(conversation: Conversation, copy: Conversation): Conversation {
+  const shown = new Set(threadOf(conversation).map(({ id }) => id));
+  const hidden = threadOf(copy).filter(({ id }) => !shown.has(id));
+  return hidden.reduce(withShown, conversation);
+}
+
 /** @returns the conversation with the newest version shown, where another was chosen before. */
 export function withNewest(conversation: Conversation, message: Message): Conversation {
   return conversation.shown[placeOf(message)] === undefined ? conversation : withShown(conversation, message);

@@ -115,8 +115,8 @@ function messageOf({ role, content }: SharedPrompt["messages"][number], at: numb
 }
 
 /**
- * @returns what writes a link to an answer that is shown in the open conversation; null where not all is known that made
- * it: it came by a link itself, in pieces, or of a model that is gone.
+ * @returns what writes a link to an answer that is shown in the open conversation; null where not all is known that
+ * made it: it came by a link itself, in pieces, or of a model that is gone.
  */
 export function linkTo(answer: AssistantMessage): (() => string) | null {
   const { sampling } = answer;

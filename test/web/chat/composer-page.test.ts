@@ -96,6 +96,29 @@ describe("text files with a question", () => {
     await page.context().close();
   });
 
+  it("are waited for: nothing is sent without what was attached", async () => {
+    const page = await scripted.visit();
+    await eventually(() => page.getByLabel("Model", { exact: true }).inputValue()).not.toBe("");
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route("**/tokenize", async (route) => {
+      await held;
+      await route.continue();
+    });
+    await message(page).fill("What is in it?");
+    await attach(page, fileOf("slow.txt", "tea"));
+    await eventually(() => button(page, "Send").isEnabled()).toBe(false);
+    release();
+    const body = await sentBy(page, async () => {
+      await eventually(() => button(page, "Send").isEnabled()).toBe(true);
+      await button(page, "Send").click();
+    });
+    expect(body.messages[0].content).toContain("slow.txt");
+    await page.context().close();
+  });
+
   it("can be dropped on the conversation and pasted into the message", async () => {
     const page = await scripted.visit();
     const give = (type: "drop" | "paste", selector: string) =>
@@ -278,7 +301,7 @@ describe("a small page", () => {
     expect((send?.y ?? 0) + (send?.height ?? 0)).toBeLessThanOrEqual(height);
     // What one reads has more room than what one writes with.
     const room = await page.getByLabel("Messages", { exact: true }).boundingBox();
-    expect(room?.height ?? 0).toBeGreaterThan(height * 0.4);
+    expect(room?.height ?? 0).toBeGreaterThan(height * 0.45);
     expect(await findingsOf(page)).toEqual([]);
     await page.context().close();
   });

@@ -13,6 +13,7 @@ import {
   withMessage,
   withNewest,
   withShown,
+  withViewOf,
 } from "../../../src/web/chat/conversation.js";
 import { HistoryStore, isConversationKey, type KeyValueStorage } from "../../../src/web/chat/history/history-store.js";
 
@@ -255,6 +256,16 @@ describe("a conversation that two tabs write to", () => {
     expect(said(merged(own, other))[1]).toBe("t1 assistant Mine.");
     expect(merged(own, other).messages).toHaveLength(4);
     expect(said(merged(other, of(9, [question, first, mine])))[1]).toBe("t1 assistant Theirs.");
+  });
+});
+
+describe("what one reads", () => {
+  it("stays as it is when versions come from elsewhere", () => {
+    const own = conversation("a", 1, [hi, answer, next]);
+    const newer: AssistantMessage = { ...answer, id: "a2", content: "Walk." };
+    const whole = merged(own, conversation("a", 2, [hi, answer, newer]));
+    expect(threadOf(whole).map(({ id }) => id)).toEqual(["t1", "a2"]);
+    expect(threadOf(withViewOf(whole, own)).map(({ id }) => id)).toEqual(["t1", "a1", "t2"]);
   });
 });
 

@@ -10,14 +10,19 @@ import { type Attachment, fenced, mostFiles, readAttachment } from "./attachment
 /** Why files were not attached, a sentence for each; gone with the next that are. */
 export const refusals = signal<readonly string[]>([]);
 
+/** How many files are being read; the question waits for them. */
+export const reading = signal(0);
+
 /** Attaches files to the question that is being written, each of which can be refused. */
 export async function attach(files: readonly File[]): Promise<void> {
   refusals.value = [];
+  reading.value += files.length;
   for (const file of files) {
     const read = await readAttachment(file);
     const refusal = typeof read === "string" ? read : await refusalOf(read);
     if (refusal !== null) refusals.value = [...refusals.value, refusal];
     else if (typeof read !== "string") attached.value = [...attached.value, read];
+    reading.value--;
   }
 }
 

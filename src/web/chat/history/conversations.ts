@@ -1,6 +1,6 @@
 import { computed, signal } from "@preact/signals";
 import { drawSeed } from "../../sampling-fields.js";
-import { type Conversation, type Message, merged } from "../conversation.js";
+import { type Conversation, type Message, merged, withViewOf } from "../conversation.js";
 import { HistoryStore, isConversationKey } from "./history-store.js";
 
 /** The conversations of this browser, which tabs share; and which of them is open in this one. */
@@ -29,7 +29,7 @@ export function show(conversation: Conversation): void {
  */
 export function keep(conversation: Conversation): boolean {
   const other = store.get(conversation.id);
-  const whole = other === null ? conversation : merged(conversation, other);
+  const whole = other === null ? conversation : withViewOf(merged(conversation, other), conversation);
   show(whole);
   const isStored = store.put(whole);
   storageProblem.value = isStored
@@ -115,7 +115,7 @@ function takeIn(stored: readonly Conversation[]): void {
     if (own === undefined) return other;
     const whole = merged(own, other);
     if (holdsMore(whole, other)) store.put(whole);
-    return whole;
+    return other.id === currentId.value ? withViewOf(whole, own) : whole;
   });
 }
 

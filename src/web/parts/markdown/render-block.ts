@@ -61,8 +61,8 @@ const firstLevel = 3;
 const lastLevel = 6;
 
 /**
- * Gives headings the levels of an outline that skips none: each stands one level below the nearest heading above it that
- * the model made larger. What follows later changes nothing above.
+ * Gives headings the levels of an outline that skips none: each stands one level below the nearest heading above it
+ * that the model made larger. What follows later changes nothing above.
  */
 function placeHeadings(tokens: readonly Token[]): void {
   const above: number[] = [];
