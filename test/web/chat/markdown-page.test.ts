@@ -71,6 +71,24 @@ describe("code in an answer", () => {
     await page.context().close();
   });
 
+  it("breaks its long lines where that is wanted, in every block and after a reload", async () => {
+    const page = await answeredWith(fenced("text", "word ".repeat(60)));
+    const overflow = () =>
+      shown(page)
+        .locator("pre")
+        .evaluate((pre) => pre.scrollWidth - pre.clientWidth);
+    expect(await overflow()).toBeGreaterThan(100);
+    const wrap = shown(page).getByRole("button", { name: "Wrap lines" });
+    await wrap.click();
+    expect([await overflow(), await wrap.getAttribute("aria-pressed")]).toEqual([0, "true"]);
+    await page.reload();
+    await wrap.waitFor();
+    expect(await overflow()).toBe(0);
+    await wrap.click();
+    expect(await overflow()).toBeGreaterThan(100);
+    await page.context().close();
+  });
+
   it("runs nothing that its words or its language's name could be taken for", async () => {
     const evil = '"><img src=x onerror=alert(1)>';
     const page = await answeredWith(`${fenced(evil, evil)}\n\n${fenced("html", evil)}`);
