@@ -54,8 +54,10 @@ function buildServer() {
   });
   if (status !== 0) process.exit(status ?? 1);
   chmodSync(join(dist, "main.js"), 0o755);
-  // Reports have the leaderboard's styles in them.
-  cpSync(join(root, "src", "leaderboard", "leaderboard.css"), join(dist, "leaderboard", "leaderboard.css"));
+  // Reports have the page's colours and the leaderboard's styles in them.
+  for (const file of ["colours.css", "leaderboard.css"]) {
+    cpSync(join(root, "src", "leaderboard", file), join(dist, "leaderboard", file));
+  }
 }
 
 /** Swagger UI with its licence; src/server/page serves it at /docs. */

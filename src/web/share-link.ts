@@ -1,5 +1,5 @@
 import { readSampling, type Sampling, samplingFields } from "./sampling-fields.js";
-import { dialOf, type VectorDial } from "./vector-stack.js";
+import { dialOf, type LayerRange, type VectorDial } from "./vector-stack.js";
 
 /** All that an answer follows from, as a link carries it: whoever opens it on a server with the same gets its text. */
 export interface SharedPrompt {
@@ -26,7 +26,15 @@ export interface SharedMessage {
   readonly content: string;
 }
 
-const start = "#/chat?";
+/** What a link to the Steering view carries: the prompt, and which of the adapter's layers steer. */
+export interface SharedSteering {
+  readonly prompt: SharedPrompt;
+  /** Null: all. */
+  readonly layers: LayerRange | null;
+}
+
+const chatStart = "#/chat?";
+const steeringStart = "#/steering?";
 
 /** The server's own bound of an adapter's strength. */
 const mostStrength = 4;
@@ -35,7 +43,23 @@ const mostStrength = 4;
  * A fragment, which browsers keep to themselves: what was asked reaches no server by following the link. Words and
  * numbers as a query has them, so that a person can read and change them.
  */
-export function shareFragment({ model, strength, vectors, systemPrompt, sampling, messages }: SharedPrompt): string {
+export function shareFragment(prompt: SharedPrompt): string {
+  return `${chatStart}${queryOf(prompt)}`;
+}
+
+/** The same for the Steering view, which answers twice when it is opened. */
+export function steeringFragment({ prompt, layers }: SharedSteering): string {
+  const query = queryOf(prompt);
+  if (layers !== null) query.set("layers", layers.join("-"));
+  return `${steeringStart}${query}`;
+}
+
+/** A link to an answer of the chat, as one that shows in the Steering view how it came about. */
+export function inSteeringView(link: string): string {
+  return link.replace(chatStart, steeringStart);
+}
+
+function queryOf({ model, strength, vectors, systemPrompt, sampling, messages }: SharedPrompt): URLSearchParams {
   const query = new URLSearchParams({ model });
   if (strength !== null) query.set("strength", String(strength));
   for (const { name, strength, layers, fingerprint } of vectors) {
@@ -44,13 +68,25 @@ export function shareFragment({ model, strength, vectors, systemPrompt, sampling
   for (const [name, value] of Object.entries(sampling)) if (value !== null) query.set(name, String(value));
   if (systemPrompt.trim() !== "") query.set("system", systemPrompt);
   for (const { role, content } of messages) query.append(role, content);
-  return `${start}${query}`;
+  return query;
 }
 
 /** @returns null for a fragment that carries no prompt. */
 export function readShareFragment(fragment: string): SharedPrompt | null {
-  if (!fragment.startsWith(start)) return null;
-  const query = new URLSearchParams(fragment.slice(start.length));
+  return fragment.startsWith(chatStart) ? readQuery(new URLSearchParams(fragment.slice(chatStart.length))) : null;
+}
+
+/** @returns null for a fragment that carries no prompt. */
+export function readSteeringFragment(fragment: string): SharedSteering | null {
+  if (!fragment.startsWith(steeringStart)) return null;
+  const query = new URLSearchParams(fragment.slice(steeringStart.length));
+  const prompt = readQuery(query);
+  if (prompt === null) return null;
+  const [from, to] = rangeOf(query.get("layers") ?? "");
+  return { prompt, layers: from === undefined || to === undefined ? null : [from, to] };
+}
+
+function readQuery(query: URLSearchParams): SharedPrompt | null {
   const messages = [...query].flatMap(([role, content]): SharedMessage[] =>
     role === "user" || role === "assistant" ? [{ role, content }] : [],
   );
@@ -75,8 +111,12 @@ function readVector(words: string): readonly SharedVector[] {
   const [name = "", strength, layers = "", fingerprint = ""] = words.split("*");
   const value = numberOf(strength ?? null);
   if (name === "" || value === null || value === 0) return [];
-  const range = /^(\d+)-(\d+)$/.exec(layers)?.slice(1).map(Number) ?? [];
-  return [{ name, ...dialOf(value, range), fingerprint: fingerprint === "" ? null : fingerprint }];
+  return [{ name, ...dialOf(value, rangeOf(layers)), fingerprint: fingerprint === "" ? null : fingerprint }];
+}
+
+/** @returns both ends of `8-12`; nothing for what is no range. */
+function rangeOf(words: string): readonly number[] {
+  return /^(\d+)-(\d+)$/.exec(words)?.slice(1).map(Number) ?? [];
 }
 
 function numberOf(words: string | null): number | null {

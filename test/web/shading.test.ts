@@ -2,13 +2,13 @@ import { describe, expect, it } from "vitest";
 import {
   countDrafts,
   largestGains,
+  largestProjections,
   meanGains,
   noGains,
   overallGain,
   partsOf,
   scaleTo,
   shadedValue,
-  signedScale,
 } from "../../src/web/steering/shading.js";
 import { tokenRuns } from "../../src/web/steering/token-runs.js";
 import type { ExplainedToken } from "../../src/web/wire/answer.js";
@@ -35,14 +35,17 @@ describe("shades", () => {
 });
 
 describe("shades on both sides of 0", () => {
-  it("are as dark below as above, and one huge value does not bleach the others", () => {
-    const values = [...Array.from({ length: 39 }, (_, at) => (at % 2 === 0 ? 1 : -1) * (at + 1)), -4000];
-    const scale = signedScale(values);
-    expect(scale.max).toBe(38);
-    expect(scale.shade(-19)).toBe(0.5);
-    expect(scale.shade(19)).toBe(0.5);
-    expect(scale.shade(-4000)).toBe(1);
-    expect(signedScale([null]).shade(null)).toBe(0);
+  it("along a vector are drawn up to what its largest strength will make of them, outliers apart", () => {
+    const along = (before: number, after: number) =>
+      token([97], { vectors: [{ name: "happy", before: [before, 0], after: [after, 0] }] });
+    const tokens = [along(0, 4000), ...Array.from({ length: 40 }, () => along(-2, 1))];
+    // 2 before, and 3 that is added at half of the largest strength.
+    const sizes = largestProjections(tokens, "happy", 2, noGains);
+    expect(sizes).toEqual({ layer: 8, token: 4 });
+    expect(largestProjections([along(0, 1)], "happy", 1, sizes)).toEqual(sizes);
+    expect(largestProjections(tokens, "nobody", 2, noGains)).toEqual(noGains);
+    expect(scaleTo(sizes.token).shade(-2)).toBe(0.5);
+    expect(scaleTo(sizes.token).shade(4000)).toBe(1);
   });
 
   it("are of the side and the vector that were chosen, as a mean of its layers", () => {

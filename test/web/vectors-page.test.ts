@@ -437,7 +437,7 @@ describe("the steering view", again, () => {
     const page = await visit("#/steering", { settings });
     await button(page, "Run both").click();
     await page.getByRole("listbox", { name: "Tokens of the steered answer" }).waitFor();
-    await eventually(() => page.getByRole("group", { name: "Shade tokens by" }).getByRole("radio").count()).toBe(4);
+    await eventually(() => page.getByRole("group", { name: "Shade tokens by" }).getByRole("radio").count()).toBe(3);
     await page.getByRole("radio", { name: "loud", exact: true }).check();
     await page.getByLabel("before the addition").waitFor();
     await page.getByRole("radio", { name: "Relevance" }).check();

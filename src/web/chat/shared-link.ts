@@ -30,7 +30,8 @@ export const sharedProblems = computed<readonly string[]>(() => {
   return problemsOf(shared.value.prompt);
 });
 
-function problemsOf({ model, vectors: wanted }: SharedPrompt): readonly string[] {
+/** @returns what of a link's prompt this server lacks, and so would answer otherwise. */
+export function problemsOf({ model, vectors: wanted }: SharedPrompt): readonly string[] {
   const served = modelOf(model);
   if (served === null) {
     return [`The link is for the model '${model}', which is not served here. Another model writes another text.`];

@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
 import { settings, strengthOf } from "../sampling.js";
 import { drawSeed, samplingBody } from "../sampling-fields.js";
-import { access, announcement, heedProblem, modelOf, models } from "../session.js";
+import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
 import { steeringBody } from "../vector-stack.js";
 import { type Answer, emptyAnswer, isRunning, reduceAnswer } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
@@ -40,8 +40,11 @@ export const shown = signal<Readonly<Record<Side, Head>> & { readonly seed: numb
 
 interface Head {
   readonly title: string;
-  readonly kind: "base" | "steered";
+  readonly kind: "base" | "steered" | "other";
 }
+
+/** Whether answers are shown as what their Markdown means, or as it was written, with the mark where they part. */
+export const textForm = signal<"formatted" | "written">("formatted");
 
 const remote = signal<readonly Contestant[]>([]);
 export const contestants = computed<readonly Contestant[]>(() => [
@@ -171,9 +174,13 @@ function steeringOf(side: Side, id: string): object {
   return steeringBody(strength === null ? null : { strength }, {});
 }
 
+/** Whether something that steers is served for this very model; any other is a rival. */
+function isSteeredBase(id: string): boolean {
+  return models.value.some(({ root, adapter }) => root === id && adapter !== null) || vectorsOfRoot(id).length > 0;
+}
+
 function headOf(side: Side, { id, label }: Contestant): Head {
   const strength = strengthAt(side, id);
-  return strength === null
-    ? { title: label, kind: "base" }
-    : { title: `${label}, strength ${strength.toFixed(2)}`, kind: "steered" };
+  if (strength === null) return { title: label, kind: isSteeredBase(id) ? "base" : "other" };
+  return { title: `${label}, strength ${strength.toFixed(2)}`, kind: strength === 0 ? "base" : "steered" };
 }

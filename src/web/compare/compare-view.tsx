@@ -1,8 +1,11 @@
 import { useEffect } from "preact/hooks";
 import { AnswerColumn, ForkedText } from "../parts/answer-column.js";
 import { firstDifference } from "../parts/first-difference.js";
+import { Icon } from "../parts/icon.js";
+import { Markdown } from "../parts/markdown.js";
 import { PromptField } from "../parts/prompt-field.js";
 import { SamplingForm } from "../parts/sampling-form.js";
+import { Segments } from "../parts/segments.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
 import { settings } from "../sampling.js";
 import { access, modelOf } from "../session.js";
@@ -19,6 +22,7 @@ import {
   run,
   shown,
   stop,
+  textForm,
 } from "./compare-state.js";
 import "../parts/wide-view.css";
 import "./compare-view.css";
@@ -40,13 +44,29 @@ export function CompareView() {
       {isComparable.value ? <Question /> : <Alone />}
       {left === null && right === null ? null : (
         <>
+          <Segments
+            name="compare-form"
+            legend="Show the answers"
+            isLegendSeen={false}
+            options={[
+              { value: "formatted", label: "Formatted" },
+              { value: "written", label: "As written, with the mark where they part" },
+            ]}
+            value={textForm.value}
+            onChoose={(form) => {
+              textForm.value = form;
+            }}
+          />
           <div class="columns">
-            <AnswerColumn {...shown.value.left} answer={left}>
-              <ForkedText text={left?.text ?? ""} forkAt={forkAt} />
-            </AnswerColumn>
-            <AnswerColumn {...shown.value.right} answer={right}>
-              <ForkedText text={right?.text ?? ""} forkAt={forkAt} />
-            </AnswerColumn>
+            {(["left", "right"] as const).map((side) => (
+              <AnswerColumn key={side} {...shown.value[side]} answer={answers.value[side]}>
+                {textForm.value === "formatted" ? (
+                  <Markdown text={answers.value[side]?.text ?? ""} />
+                ) : (
+                  <ForkedText text={answers.value[side]?.text ?? ""} forkAt={forkAt} />
+                )}
+              </AnswerColumn>
+            ))}
           </div>
           <p class="facts-line">Both from seed {shown.value.seed}.</p>
         </>
@@ -92,10 +112,12 @@ function Question() {
         </details>
         {isBusy.value ? (
           <button key="stop" type="button" class="primary stop" onClick={stop}>
+            <Icon of="stop" />
             Stop
           </button>
         ) : (
           <button type="submit" class="primary" disabled={contestants.value.length === 0 || prompt.value.trim() === ""}>
+            <Icon of="run" />
             Compare
           </button>
         )}

@@ -27,10 +27,11 @@ export async function showTokens(shown: Demonstration, strength: number): Promis
 
 /** A prompt answered twice, plain and as the page steers now. The view's script comes with it. */
 export async function runBoth(asked: string, fromSeed: number): Promise<void> {
-  const { layers, prompt, run, seed } = await import("../steering/steering-state.js");
+  const { given, layers, prompt, run, seed } = await import("../steering/steering-state.js");
   prompt.value = asked;
   seed.value = fromSeed;
   layers.value = null;
+  given.value = null;
   location.hash = "#/steering";
   await run();
 }

@@ -11,8 +11,8 @@ export function AnswerColumn({
   facts = true,
   children,
 }: {
-  /** Colours the column: the base's own, or what is held against it. */
-  readonly kind: "base" | "steered";
+  /** Colours the column: the base as it is, steered, or another model. */
+  readonly kind: "base" | "steered" | "other";
   readonly title: string;
   readonly answer: Answer | null;
   /** Whether length and pace are told; of many at once they say little. */

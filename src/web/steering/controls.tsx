@@ -1,12 +1,15 @@
 import { useEffect, useRef } from "preact/hooks";
+import { Icon } from "../parts/icon.js";
 import { PromptField } from "../parts/prompt-field.js";
 import { StrengthSlider } from "../parts/strength-slider.js";
 import { VectorSliders } from "../parts/vector-sliders.js";
 import { settings } from "../sampling.js";
 import { vectorsOfRoot } from "../session.js";
 import { stackWords } from "../vector-stack.js";
+import { linkProblems, putBack } from "./steering-link.js";
 import {
   drawAnotherSeed,
+  given,
   isBusy,
   layers,
   prompt,
@@ -49,6 +52,7 @@ export function Controls() {
         void run();
       }}
     >
+      <Given />
       <PromptField id="steering-prompt" value={prompt} onSend={() => void run()} />
       <StrengthSlider
         id="steering-strength"
@@ -120,6 +124,7 @@ export function Controls() {
                 soon();
               }}
             >
+              <Icon of="dice" />
               Draw another
             </button>
           </span>
@@ -127,15 +132,57 @@ export function Controls() {
         <span class="grow" />
         {isBusy.value ? (
           <button key="stop" type="button" class="primary stop" onClick={stop}>
+            <Icon of="stop" />
             Stop
           </button>
         ) : (
           <button type="submit" class="primary" disabled={model === null || prompt.value.trim() === ""}>
+            <Icon of="run" />
             Run both
           </button>
         )}
       </div>
     </form>
+  );
+}
+
+/** What stands before the prompt, and is asked otherwise than the settings say: of a link, or of an answer of the chat. */
+function Given() {
+  if (given.value === null) return null;
+  const { history, systemPrompt, sampling } = given.value;
+  const told = Object.entries(sampling).flatMap(([name, value]) =>
+    value === null || name === "seed" ? [] : [`${name.replaceAll("_", " ")} ${value}`],
+  );
+  return (
+    <section class="given" aria-label="From a link">
+      {linkProblems().map((sentence) => (
+        <p class="problem-line" role="alert" key={sentence}>
+          {sentence}
+        </p>
+      ))}
+      <p class="hint">Asked as the link says: {told.join(", ")}.</p>
+      {systemPrompt.trim() === "" ? null : (
+        <details>
+          <summary>System prompt</summary>
+          <p class="given-text">{systemPrompt}</p>
+        </details>
+      )}
+      {history.length === 0 ? null : (
+        <details>
+          <summary>
+            {history.length} earlier {history.length === 1 ? "message" : "messages"}
+          </summary>
+          {history.map(({ role, content }, at) => (
+            <p class="given-text" key={at}>
+              <b>{role === "user" ? "You" : "Answer"}</b> {content}
+            </p>
+          ))}
+        </details>
+      )}
+      <button type="button" class="quiet" onClick={putBack}>
+        Put my own settings back
+      </button>
+    </section>
   );
 }
 

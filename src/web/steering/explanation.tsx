@@ -1,26 +1,32 @@
-import { short } from "../parts/format.js";
+import { percent, short } from "../parts/format.js";
+import { isRunning } from "../wire/answer.js";
 import { GainsChart } from "./gains-chart.js";
+import { likeliestAt, tokenFork, tokenOfRun } from "./likeliest.js";
+import { LikeliestTokens } from "./likeliest-tokens.js";
 import { ProjectionChart } from "./projection-chart.js";
-import { isVectorShade, meanGains, meanOf, partsOf, projectionOf, type ShadeBy } from "./shading.js";
+import { countDrafts, isVectorShade, meanGains, meanOf, partsOf, projectionOf, type ShadeBy } from "./shading.js";
 import {
+  base,
   chooseShading,
   firstLayer,
   gainAxis,
-  scaleOf,
+  projectionAxis,
+  scaleNow,
   select,
   selected,
   selectedIn,
   shadeBy,
   shadings,
+  steered,
 } from "./steering-state.js";
-import type { TokenRun } from "./token-runs.js";
+import type { ShownRuns, TokenRun } from "./token-runs.js";
 import { describe, TokenText } from "./token-text.js";
 import "../parts/segments.css";
 import "./explanation.css";
 
-const labels = { relevance: "Relevance", gain: "Gain", draft: "Drafts" } as const;
+const labels = { relevance: "Relevance", gain: "Gain" } as const;
 
-function meaningOf(by: ShadeBy): string {
+function meaningOf(by: Exclude<ShadeBy, "draft">): string {
   if (!isVectorShade(by)) return meanings[by];
   const { side, name } = partsOf(by);
   const when = side === "before" ? "before anything was added to it" : "with what the vectors add";
@@ -33,13 +39,12 @@ const meanings = {
   draft: "The base pass guesses each next token. A guess that the steered pass confirms is accepted and saves a step.",
 } as const;
 
-interface Runs {
-  readonly runs: readonly TokenRun[];
-  readonly promptRuns: readonly TokenRun[];
-}
-
-/** What each token was given by the steering, by layer and in shades: it stays in sight beside the text. */
-export function Inspector({ runs, promptRuns }: Runs) {
+/**
+ * What each token was given by the steering, by layer and in shades, and what else was likely: it stays in sight beside
+ * the text.
+ */
+export function Inspector({ runs, promptRuns }: ShownRuns) {
+  if (runs.length === 0 && promptRuns.length === 0) return null;
   const by = shadeBy.value;
   const place = selected.value;
   const chosen = place === null ? null : ((place.where === "output" ? runs : promptRuns)[place.at] ?? null);
@@ -50,6 +55,7 @@ export function Inspector({ runs, promptRuns }: Runs) {
       ) : (
         <GainsDetail runs={runs} chosen={chosen} />
       )}
+      <Likeliest runs={runs} />
       <section aria-label="Shading" class="legend">
         <fieldset class="segments">
           <legend>Shade tokens by</legend>
@@ -61,22 +67,51 @@ export function Inspector({ runs, promptRuns }: Runs) {
           ))}
         </fieldset>
         {isVectorShade(by) ? <SideOfAddition by={by} /> : null}
-        <p class="hint">{meaningOf(by)}</p>
-        {by === "draft" ? (
-          <p class="swatches">
-            <span class="token draft-accepted">accepted</span> <span class="token draft-refused">refused</span>{" "}
-            <span class="token">no draft</span>
-          </p>
-        ) : (
-          <Ramp isSigned={isVectorShade(by)} most={scaleOf([...runs, ...promptRuns]).max} />
-        )}
+        {by === "draft" ? null : <p class="hint">{meaningOf(by)}</p>}
+        {by === "draft" ? null : <Ramp isSigned={isVectorShade(by)} most={scaleNow().max} />}
+        <Engine />
       </section>
     </aside>
   );
 }
 
+/** At the token that is pointed at, else where the two answers part. */
+function Likeliest({ runs }: Pick<ShownRuns, "runs">) {
+  const [left, right] = [base.value, steered.value];
+  if (left === null || right === null) return null;
+  const place = selectedIn("output");
+  const fork = tokenFork(left.ranked, right.ranked, !isRunning(left) && !isRunning(right));
+  const at = place === null ? null : tokenOfRun(runs, place);
+  return <LikeliestTokens likeliest={likeliestAt(at, fork, left.ranked, right.ranked)} />;
+}
+
+/** How the answer was computed is of no weight for what it says. */
+function Engine() {
+  const { accepted, proposed } = countDrafts(steered.value?.tokens ?? []);
+  if (proposed === 0) return null;
+  const isMarked = shadeBy.value === "draft";
+  return (
+    <details class="engine">
+      <summary>Engine</summary>
+      <p class="hint">
+        {meanings.draft} {accepted} of {proposed} drafts accepted ({percent(accepted / proposed)}).
+      </p>
+      <label class="check">
+        <input type="checkbox" checked={isMarked} onChange={() => chooseShading(isMarked ? "relevance" : "draft")} />
+        Mark drafts in the text
+      </label>
+      {isMarked ? (
+        <p class="swatches">
+          <span class="token draft-accepted">accepted</span> <span class="token draft-refused">refused</span>{" "}
+          <span class="token">no draft</span>
+        </p>
+      ) : null}
+    </details>
+  );
+}
+
 /** The prompt as tokens, in the shades of the answer. */
-export function PromptTokens({ runs, promptRuns }: Runs) {
+export function PromptTokens({ promptRuns }: Pick<ShownRuns, "promptRuns">) {
   if (promptRuns.length === 0) return null;
   return (
     <section aria-label="The prompt" class="prompt-tokens">
@@ -85,7 +120,7 @@ export function PromptTokens({ runs, promptRuns }: Runs) {
         label="Tokens of the prompt"
         runs={promptRuns}
         by={shadeBy.value}
-        scale={scaleOf([...runs, ...promptRuns])}
+        scale={scaleNow()}
         forkAt={null}
         selected={selectedIn("prompt")}
         onSelect={(at) => select("prompt", at)}
@@ -105,6 +140,7 @@ interface Kind {
 function kinds(): readonly Kind[] {
   const by = shadeBy.value;
   return shadings.value.flatMap((shading): readonly Kind[] => {
+    if (shading === "draft") return [];
     if (!isVectorShade(shading)) return [{ label: labels[shading], by: shading, isChosen: by === shading }];
     const { side, name } = partsOf(shading);
     const isChosen = isVectorShade(by) && partsOf(by).name === name;
@@ -151,7 +187,9 @@ interface DetailProps {
 function TokenFacts({ chosen }: Pick<DetailProps, "chosen">) {
   return (
     <p class="token-facts">
-      {chosen === null ? "Point at a token, or walk with the arrow keys, for its own numbers." : describe(chosen)}
+      {chosen === null
+        ? "Point at a token, or walk with the arrow keys, for its own numbers."
+        : describe(chosen, shadeBy.value)}
     </p>
   );
 }
@@ -191,7 +229,14 @@ function ProjectionDetail({ name, runs, chosen }: DetailProps & { readonly name:
       {after.length === 0 ? (
         <p class="hint">No steered pass read this token.</p>
       ) : (
-        <ProjectionChart name={name} before={before} after={after} first={firstLayer(name)} subject={subject} />
+        <ProjectionChart
+          name={name}
+          before={before}
+          after={after}
+          first={firstLayer(name)}
+          subject={subject}
+          most={projectionAxis(name)}
+        />
       )}
     </section>
   );

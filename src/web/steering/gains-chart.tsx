@@ -20,13 +20,16 @@ export function GainsChart({
 }: {
   readonly gains: readonly number[];
   readonly mean: readonly number[];
-  /** What the axis ends at: the same for every strength and token, so that a bar's height is its gain. */
+  /**
+   * What the axis ends at: the same for every strength and token, so that a bar's height is its gain. Longer bars are
+   * cut there.
+   */
   readonly most: number;
   readonly subject: string;
 }) {
-  const max = Math.max(most, ...gains, ...mean, 1e-9);
+  const max = Math.max(most, 1e-9);
   const slot = width / gains.length;
-  const y = (gain: number) => top + (1 - gain / max) * (height - top - bottom);
+  const y = (gain: number) => top + (1 - Math.min(1, gain / max)) * (height - top - bottom);
   const words = gains.map((gain, layer) => `layer ${layer}: ${short(gain)}`).join(", ");
   const every = Math.ceil(gains.length / 16);
   return (
@@ -59,6 +62,11 @@ export function GainsChart({
             {meanOfLayer === undefined ? null : (
               <line x1={x + slot * 0.1} x2={x + slot * 0.9} y1={y(meanOfLayer)} y2={y(meanOfLayer)} class="gain-mean" />
             )}
+            {gain > max ? (
+              <text x={x + slot / 2} y={top + 9} class="gain-cut">
+                ▴
+              </text>
+            ) : null}
             {gains.length > mostNumbers ? null : (
               <text x={x + slot / 2} y={Math.min(y(gain), y(meanOfLayer ?? gain)) - 5} class="gain-number">
                 {short(gain)}

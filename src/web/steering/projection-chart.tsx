@@ -3,7 +3,7 @@ import "./projection-chart.css";
 
 const width = 360;
 const height = 150;
-const top = 6;
+const top = 16;
 const bottom = 20;
 
 /** Bars on both sides of 0: how far the stream lies along a vector behind each layer, before the addition and after. */
@@ -13,6 +13,7 @@ export function ProjectionChart({
   after,
   first,
   subject,
+  most,
 }: {
   readonly name: string;
   readonly before: readonly number[];
@@ -20,12 +21,11 @@ export function ProjectionChart({
   /** The layer of the first value. */
   readonly first: number;
   readonly subject: string;
+  /** What the axis ends at on both sides: the same for every strength and token. Longer bars are cut there. */
+  readonly most: number;
 }) {
-  const values = [...before, ...after];
-  const most = Math.max(0, ...values);
-  const least = Math.min(0, ...values);
-  const span = Math.max(most - least, 1e-9);
-  const y = (value: number) => top + ((most - value) / span) * (height - top - bottom);
+  const end = Math.max(most, 1e-9);
+  const y = (value: number) => top + ((end - clamped(value, end)) / (2 * end)) * (height - top - bottom);
   const slot = width / after.length;
   const every = Math.ceil(after.length / 16);
   const words = after.map(
@@ -43,6 +43,11 @@ export function ProjectionChart({
           <g key={at}>
             <Bar x={at * slot + slot * 0.12} width={slot * 0.36} zero={y(0)} end={y(before[at] ?? 0)} kind="before" />
             <Bar x={at * slot + slot * 0.52} width={slot * 0.36} zero={y(0)} end={y(value)} kind="after" />
+            {Math.abs(value) > end ? (
+              <text x={(at + 0.7) * slot} y={value > 0 ? top + 8 : height - bottom - 1} class="projection-cut">
+                {value > 0 ? "▴" : "▾"}
+              </text>
+            ) : null}
             {at % every === 0 ? (
               <text x={(at + 0.5) * slot} y={height - 5} class="projection-layer">
                 {first + at}
@@ -52,13 +57,22 @@ export function ProjectionChart({
           </g>
         ))}
         <line x1={0} x2={width} y1={y(0)} y2={y(0)} class="axis" />
+        <line x1={0} x2={width} y1={top} y2={top} class="axis-end" />
+        <line x1={0} x2={width} y1={height - bottom} y2={height - bottom} class="axis-end" />
+        <text x={width} y={top - 4} class="projection-end">
+          {short(most)}
+        </text>
       </svg>
       <p class="hint projection-legend">
-        <span class="key before" aria-hidden="true" /> before <span class="key after" aria-hidden="true" /> after; from{" "}
-        {short(least)} to {short(most)}
+        <span class="key before" aria-hidden="true" /> before <span class="key after" aria-hidden="true" /> after; the
+        axis ends at ±{short(most)}
       </p>
     </>
   );
+}
+
+function clamped(value: number, end: number): number {
+  return Math.min(end, Math.max(-end, value));
 }
 
 function Bar({

@@ -12,15 +12,6 @@ export interface ShadingScale {
 const smallestMax = 1e-6;
 
 /**
- * A scale for values on both sides of 0. The darkest shade is what one value in twenty passes: the first token of a
- * text is a place where models put numbers a hundred times larger than anywhere else.
- */
-export function signedScale(values: readonly (number | null)[]): ShadingScale {
-  const sizes = values.flatMap((value) => (value === null ? [] : [Math.abs(value)])).toSorted((a, b) => a - b);
-  return scaleTo(sizes[Math.floor((sizes.length - 1) * 0.95)] ?? 0);
-}
-
-/**
  * A scale from 0 to what is given, linear: twice the value is twice the shade. 0 is always unshaded, so that "not
  * relevant" looks like it.
  */
@@ -59,7 +50,10 @@ export function overallGain(gains: readonly number[]): number | null {
   return Math.sqrt(gains.reduce((sum, gain) => sum + gain * gain, 0) / gains.length);
 }
 
-/** The largest gains of an answer at strength 1: of one layer at one token, and of a token over all layers. */
+/**
+ * The largest sizes of an answer: of one layer at one token, and of a token over all layers. Of a layer's values it is
+ * what one in twenty passes: a single one would leave the others no height.
+ */
 export interface GainSizes {
   readonly layer: number;
   readonly token: number;
@@ -77,9 +71,42 @@ export function largestGains(
   known: GainSizes,
 ): GainSizes {
   if (strength <= 0) return known;
-  const layer = tokens.reduce((most, { gains }) => Math.max(most, ...gains), 0) / strength;
+  const layers = Math.max(0, ...tokens.map(({ gains }) => gains.length));
+  const ofLayer = (layer: number) => nearlyLargest(tokens.flatMap(({ gains }) => gains[layer] ?? []));
+  const layer = Math.max(0, ...Array.from({ length: layers }, (_, at) => ofLayer(at))) / strength;
   const token = tokens.reduce((most, { gains }) => Math.max(most, overallGain(gains) ?? 0), 0) / strength;
   return { layer: Math.max(known.layer, layer), token: Math.max(known.token, token) };
+}
+
+/**
+ * How far the stream lies along a vector, on both sides of 0, of one layer at one token and of a token over all layers.
+ * The size is what one value in twenty passes: the first token of a text is a place where models put numbers a hundred
+ * times larger than anywhere else. What is added grows in proportion to the strength, what was there before does not.
+ * @param grows how many times as strong the vector may become.
+ * @param known of other runs, which stay within what is returned.
+ */
+export function largestProjections(
+  tokens: readonly TokenRun["tokens"][number][],
+  name: string,
+  grows: number,
+  known: GainSizes,
+): GainSizes {
+  const sides = tokens.map(
+    (token) => [projectionOf(token, name, "before"), projectionOf(token, name, "after")] as const,
+  );
+  const most = (before: number, after: number) => Math.abs(before) + Math.max(1, grows) * Math.abs(after - before);
+  const layers = sides.flatMap(([before, after]) => after.map((value, layer) => most(before[layer] ?? 0, value)));
+  const means = sides.flatMap(([before, after]) => (after.length === 0 ? [] : [most(mean(before), mean(after))]));
+  return { layer: Math.max(known.layer, nearlyLargest(layers)), token: Math.max(known.token, nearlyLargest(means)) };
+}
+
+function nearlyLargest(sizes: readonly number[]): number {
+  const sorted = sizes.toSorted((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) * 0.95)] ?? 0;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }
 
 /** A vector's name behind the side of its addition that is looked at; names have no colon. */
@@ -107,7 +134,7 @@ function valueOfToken(token: TokenRun["tokens"][number], by: ShadeBy): number | 
   if (!isVectorShade(by)) return token.relevance;
   const { side, name } = partsOf(by);
   const along = projectionOf(token, name, side);
-  return along.length === 0 ? null : along.reduce((sum, value) => sum + value, 0) / along.length;
+  return along.length === 0 ? null : mean(along);
 }
 
 export interface DraftCount {

@@ -1,39 +1,55 @@
 import { computed, signal } from "@preact/signals";
 import { maxStrength, settings, strengthOf } from "../sampling.js";
-import { drawSeed, samplingBody } from "../sampling-fields.js";
+import { drawSeed, type Sampling, samplingBody, samplingFields } from "../sampling-fields.js";
 import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
-import { knownOf, type LayerRange, steeringBody, type VectorStack } from "../vector-stack.js";
+import type { SharedMessage, SharedSteering } from "../share-link.js";
+import { knownOf, type LayerRange, maxVectorStrength, steeringBody, type VectorStack } from "../vector-stack.js";
 import { type Answer, isRunning } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
+import { number } from "../wire/read.js";
 import { defaultModel, type ModelEntry } from "../wire/server.js";
+import { mostLikely } from "./likeliest.js";
 import {
   type GainSizes,
   isVectorShade,
   largestGains,
+  largestProjections,
   noGains,
+  partsOf,
   type ShadeBy,
   type ShadingScale,
   scaleTo,
-  shadedValue,
-  signedScale,
 } from "./shading.js";
-import type { TokenRun } from "./token-runs.js";
 
 export const prompt = signal("Give three tips for staying healthy.");
 /** Steered layers, both ends included; null: all. */
 export const layers = signal<LayerRange | null>(null);
 /** Kept from one run to the next, so that only the strength differs. */
 export const seed = signal(1);
+/** What a link, or an answer of the chat, was asked with; null: as the chat's settings say. */
+export const given = signal<Given | null>(null);
 export const base = signal<Answer | null>(null);
 export const steered = signal<Answer | null>(null);
 /** What {@link steered} was asked with. */
-export const shown = signal<Shown>({ strength: 1, stack: {} });
+export const shown = signal<Shown>({ strength: 1, stack: {}, asked: null });
+
+interface Given {
+  /** The conversation before the prompt. */
+  readonly history: readonly SharedMessage[];
+  readonly systemPrompt: string;
+  readonly sampling: Sampling;
+}
 
 interface Shown {
   /** Of the adapter; null without one. */
   readonly strength: number | null;
   readonly stack: VectorStack;
+  /** All that both answers follow from; null before the first run. */
+  readonly asked: SharedSteering | null;
 }
+
+/** Whether answers are shown as the tokens they are made of, or as what their Markdown means. */
+export const textForm = signal<"tokens" | "formatted">("tokens");
 
 const chosenShading = signal<ShadeBy>("relevance");
 
@@ -61,6 +77,27 @@ export const gainAxis = computed(() => gainSizes.value.sizes.layer * maxStrength
 function heedGains({ tokens, promptExplanation }: Answer, model: string, strength: number): void {
   const known = gainSizes.value.model === model ? gainSizes.value.sizes : noGains;
   gainSizes.value = { model, sizes: largestGains([...tokens, ...promptExplanation], strength, known) };
+}
+
+/** The same for how far the stream lies along each vector: at the vectors' largest strength. */
+const projectionSizes = signal<{ readonly model: string; readonly sizes: Readonly<Record<string, GainSizes>> }>({
+  model: "",
+  sizes: {},
+});
+
+/** What values along a vector are drawn up to, on both sides of 0. */
+export function projectionAxis(name: string): number {
+  return projectionSizes.value.sizes[name]?.layer ?? 0;
+}
+
+function heedProjections({ tokens, promptExplanation }: Answer, model: string, used: VectorStack): void {
+  const known = projectionSizes.value.model === model ? projectionSizes.value.sizes : {};
+  const explained = [...promptExplanation, ...tokens];
+  const grown = Object.entries(used).map(([name, { strength }]) => [
+    name,
+    largestProjections(explained, name, maxVectorStrength / Math.abs(strength), known[name] ?? noGains),
+  ]);
+  projectionSizes.value = { model, sizes: { ...known, ...Object.fromEntries(grown) } };
 }
 
 /** The token whose own numbers are shown. */
@@ -107,17 +144,17 @@ export async function run(): Promise<void> {
   stopping.abort();
   const own = new AbortController();
   stopping = own;
-  const { sampling, systemPrompt } = settings.value;
+  const asked = askedNow(model, text);
+  const { systemPrompt, sampling, messages } = asked.prompt;
   const question = {
     model: model.id,
-    messages: [
-      ...(systemPrompt.trim() === "" ? [] : [{ role: "system", content: systemPrompt }]),
-      { role: "user", content: text },
-    ],
+    messages: [...(systemPrompt.trim() === "" ? [] : [{ role: "system", content: systemPrompt }]), ...messages],
     ...samplingBody(sampling, seed.value),
+    logprobs: true,
+    top_logprobs: mostLikely,
   };
   const adapterStrength = strengthOf(model, settings.value.strength);
-  shown.value = { strength: adapterStrength, stack: stack.value };
+  shown.value = { strength: adapterStrength, stack: stack.value, asked };
   announcement.value = "";
   const show = (target: typeof base) => (answer: Answer) => {
     if (stopping === own) target.value = answer;
@@ -128,13 +165,49 @@ export async function run(): Promise<void> {
   const steering = steeringBody(adapter, stack.value, isSteered);
   const askSteered = askChat(access.value, { ...question, ...steering }, own.signal, (answer) => {
     show(steered)(answer);
-    if (stopping === own) heedGains(answer, model.id, adapterStrength ?? 0);
+    if (stopping !== own) return;
+    heedGains(answer, model.id, adapterStrength ?? 0);
+    if (!isRunning(answer)) heedProjections(answer, model.root, shown.value.stack);
   });
   const answers = await Promise.all([askSteered, askBase(question, model, own.signal, show(base))]);
   if (stopping !== own) return;
   const problem = answers.find((answer) => answer.problem !== null)?.problem ?? null;
   if (problem !== null) heedProblem(problem);
   else announcement.value = own.signal.aborted ? "Stopped." : "Both answers are complete.";
+}
+
+/** Sampling with nothing left to the server: that is what its model recommends, and another may have other words. */
+function resolved(sampling: Sampling, model: ModelEntry): Sampling {
+  const values = samplingFields.map(({ name }) => [name, sampling[name] ?? number(model.sampling[name])] as const);
+  return { ...(Object.fromEntries(values) as Sampling), seed: seed.value };
+}
+
+/** Whether what a link has given is what the settings say by themselves, as after a reload. */
+export function isGivenAsSet(): boolean {
+  const model = watched.value;
+  if (given.value === null || model === null) return false;
+  const { history, systemPrompt, sampling } = given.value;
+  const [one, other] = [sampling, settings.value.sampling].map((values) => JSON.stringify(resolved(values, model)));
+  return history.length === 0 && systemPrompt.trim() === settings.value.systemPrompt.trim() && one === other;
+}
+
+/** What the next run asks, whole. */
+function askedNow(model: ModelEntry, text: string): SharedSteering {
+  const { systemPrompt, sampling, history } = given.value ?? { ...settings.value, history: [] };
+  const own = vectorsOfRoot(model.root);
+  const prompt = {
+    model: model.id,
+    strength: strengthOf(model, settings.value.strength),
+    vectors: Object.entries(stack.value).map(([name, dial]) => ({
+      ...dial,
+      name,
+      fingerprint: own.find((vector) => vector.name === name)?.fingerprint ?? null,
+    })),
+    systemPrompt,
+    sampling: resolved(sampling, model),
+    messages: [...history, { role: "user", content: text } as const],
+  };
+  return { prompt, layers: model.adapter === null ? null : layers.value };
 }
 
 async function askBase(
@@ -170,9 +243,9 @@ export function select(where: "prompt" | "output", at: number | null): void {
   selected.value = at === null ? null : { where, at };
 }
 
-/** One scale for prompt and answer, and, but for vectors, for every strength: the same shade is the same value. */
-export function scaleOf(runs: readonly TokenRun[]): ShadingScale {
+/** One scale for prompt, answer and every strength: the same shade is the same value. */
+export function scaleNow(): ShadingScale {
   const by = shadeBy.value;
-  if (isVectorShade(by)) return signedScale(runs.map((run) => shadedValue(run, by)));
+  if (isVectorShade(by)) return scaleTo(projectionSizes.value.sizes[partsOf(by).name]?.token ?? 0);
   return scaleTo(by === "gain" ? gainSizes.value.sizes.token * maxStrength : 1);
 }

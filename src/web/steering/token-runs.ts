@@ -6,6 +6,12 @@ export interface TokenRun {
   readonly tokens: readonly ExplainedToken[];
 }
 
+/** Tokens as they are shown: those of the answer, and of the prompt. */
+export interface ShownRuns {
+  readonly runs: readonly TokenRun[];
+  readonly promptRuns: readonly TokenRun[];
+}
+
 /**
  * Groups tokens so that each group's bytes are whole UTF-8 characters. Tokens without bytes (an end of sequence) join
  * none and are groups of empty text.

@@ -1,13 +1,13 @@
 import { useId, useState } from "preact/hooks";
-import { percent, short } from "../parts/format.js";
+import { short } from "../parts/format.js";
 import type { ExplainedToken } from "../wire/answer.js";
 import { type ShadeBy, type ShadingScale, shadedValue } from "./shading.js";
 import type { TokenRun } from "./token-runs.js";
 import "../parts/answer-column.css";
 import "./token-text.css";
 
-/** @returns all that is known of a token, in words. */
-export function describe({ text, tokens }: TokenRun): string {
+/** @returns all that is known of a token, in words; of the engine's work where that is looked at. */
+export function describe({ text, tokens }: TokenRun, by: ShadeBy): string {
   const relevance = shadedValue({ text, tokens }, "relevance");
   const gain = shadedValue({ text, tokens }, "gain");
   const vectors = (tokens[0]?.vectors ?? []).map(({ name }) => {
@@ -21,7 +21,7 @@ export function describe({ text, tokens }: TokenRun): string {
     relevance === null ? null : `relevance ${short(relevance)}`,
     gain === null ? null : `gain ${short(gain)}`,
     ...vectors,
-    draftWords(tokens),
+    by === "draft" ? draftWords(tokens) : null,
   ].filter((fact) => fact !== null);
   const name = text === "" ? `special token ${tokens[0]?.id ?? ""}` : `“${visible(text).trim() || " "}”`;
   return `${name}: ${facts.join(", ")}`;
@@ -94,7 +94,7 @@ export function TokenText({
           // The list's own arrow keys reach it.
           tabIndex={-1}
           aria-selected={at === selected}
-          aria-label={`${describe(run)}${at === forkAt ? ". Here the two texts first differ" : ""}`}
+          aria-label={`${describe(run, by)}${at === forkAt ? ". Here the two texts first differ" : ""}`}
           class={classOf(run, by, at === forkAt, at === selected)}
           data-sign={(shadedValue(run, by) ?? 0) < 0 ? "against" : undefined}
           style={{ "--shade": by === "draft" ? 0 : Number(scale.shade(shadedValue(run, by)).toFixed(3)) }}
@@ -121,10 +121,6 @@ function classOf({ tokens }: TokenRun, by: ShadeBy, isFork: boolean, isSelected:
 /**
  * Line breaks and tokens without text (the beginning, the end) are tokens too, and have to be seen to be pointed at.
  */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text === "" ? "◦" : text.replaceAll("\n", "⏎\n");
-}
-
-export function draftShare(accepted: number, proposed: number): string {
-  return `${accepted} of ${proposed} drafts accepted (${percent(accepted / proposed)})`;
 }

@@ -23,6 +23,20 @@ export interface VectorProjection {
   readonly after: readonly number[];
 }
 
+/** A token that was written, or might have been. */
+export interface LikelyToken {
+  readonly text: string;
+  readonly bytes: readonly number[];
+  /** Natural, of the model's own distribution: before temperature, penalties and what else draws. */
+  readonly logprob: number;
+}
+
+/** A written token with what was likeliest in its place. */
+export interface RankedToken extends LikelyToken {
+  /** Likeliest first. */
+  readonly top: readonly LikelyToken[];
+}
+
 /** One streamed answer, as far as it has come. Times are milliseconds of one clock. */
 export interface Answer {
   readonly phase: "waiting" | "streaming" | "done" | "stopped" | "failed";
@@ -33,6 +47,8 @@ export interface Answer {
   readonly cachedTokens: number | null;
   readonly tokens: readonly ExplainedToken[];
   readonly promptExplanation: readonly ExplainedToken[];
+  /** For each token, where that was asked for. */
+  readonly ranked: readonly RankedToken[];
   readonly problem: Problem | null;
   readonly startedAt: number;
   readonly firstTextAt: number | null;
@@ -57,6 +73,7 @@ export function emptyAnswer(startedAt: number): Answer {
     cachedTokens: null,
     tokens: [],
     promptExplanation: [],
+    ranked: [],
     problem: null,
     startedAt,
     firstTextAt: null,
@@ -100,6 +117,7 @@ function withChunk(answer: Answer, chunk: unknown, at: number): Answer {
   const content = text(field(choice, "delta", "content")) ?? "";
   const tokens = explainedTokens(field(choice, "explanation", "tokens"));
   const promptExplanation = explainedTokens(field(body, "prompt_explanation", "tokens"));
+  const ranked = rankedTokens(field(choice, "logprobs", "content"));
   return {
     ...answer,
     phase: content === "" ? answer.phase : "streaming",
@@ -111,6 +129,7 @@ function withChunk(answer: Answer, chunk: unknown, at: number): Answer {
     cachedTokens: number(field(usage, "prompt_tokens_details", "cached_tokens")) ?? answer.cachedTokens,
     tokens: tokens.length === 0 ? answer.tokens : [...answer.tokens, ...tokens],
     promptExplanation: promptExplanation.length === 0 ? answer.promptExplanation : promptExplanation,
+    ranked: ranked.length === 0 ? answer.ranked : [...answer.ranked, ...ranked],
   };
 }
 
@@ -132,6 +151,21 @@ function explainedTokens(value: unknown): readonly ExplainedToken[] {
       draft: draft === "accepted" || draft === "refused" ? draft : "none",
     };
   });
+}
+
+function rankedTokens(value: unknown): readonly RankedToken[] {
+  return list(value).map((item) => ({
+    ...likelyToken(item),
+    top: list(field(item, "top_logprobs")).map(likelyToken),
+  }));
+}
+
+function likelyToken(value: unknown): LikelyToken {
+  return {
+    text: text(field(value, "token")) ?? "",
+    bytes: numbers(field(value, "bytes")),
+    logprob: number(field(value, "logprob")) ?? Number.NEGATIVE_INFINITY,
+  };
 }
 
 export interface Pace {
