@@ -179,7 +179,7 @@ async function openArena(config: ServeConfig, own: OwnServer, environment: NodeJ
   // Boards have a thread of their own: a vote waits for none.
   const boards = new ArenaThread(config);
   const arena = new Arena(
-    new Roster(entries, own),
+    new Roster(entries, own, steeringChoice),
     () => openThreadStore(config),
     (filter) => boards.call("board", filter),
   );

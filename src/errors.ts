@@ -19,6 +19,7 @@ export type ErrorCode =
   | "battle_not_found"
   | "ballot_invalid"
   | "already_voted"
+  | "battle_changed"
   | "store_failed"
   // who asks
   | "invalid_api_key"

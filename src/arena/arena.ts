@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto";
 import { ToastError } from "../errors.js";
-import { type BattleRecord, type BattleSide, storableText } from "./battle-record.js";
+import { type BattleRecord, type BattleSide, conversationOf, type SideName, storableText } from "./battle-record.js";
 import { ballotFits, newBallot } from "./battles/ballot.js";
-import type { Pair } from "./battles/two-answers.js";
+import { type Pair, sideNames } from "./battles/two-answers.js";
 import { type ArenaBoard, Boards } from "./boards.js";
 import type { Contestant, Question } from "./contestants/contestant.js";
 import type { Roster } from "./contestants/roster.js";
@@ -63,6 +63,7 @@ export class Arena {
         parameters: { temperature, topP, maxTokens },
         seed,
         ...shown.answers,
+        turns: [],
       },
       hash,
     );
@@ -70,25 +71,68 @@ export class Arena {
   }
 
   /**
+   * @returns a battle that is shown and waits for its vote, to go on with.
+   * @throws ToastError `battle_not_found`, `ballot_invalid`, `already_voted`, `invalid_request`
+   */
+  async goOn(id: string, ballot: string): Promise<OpenBattle> {
+    const record = await this.#found(id, ballot);
+    if (record.vote !== null) {
+      throw new ToastError("already_voted", "This battle has its vote already: it takes no further turn.");
+    }
+    if (record.turns.length + 1 >= mostTurns) {
+      const message = `This battle has ${mostTurns} turns, which is as many as one takes. Vote, and begin another.`;
+      throw new ToastError("invalid_request", message);
+    }
+    return { record, number: record.turns.length + 2 };
+  }
+
+  /**
+   * The two of an open battle, and what each is asked: its own conversation, and one message more.
+   * @throws ToastError `contestant_not_found` when one of them has left meanwhile.
+   */
+  nextQuestions({ record }: OpenBattle, prompt: string) {
+    const { temperature, topP, maxTokens } = record.parameters;
+    if (temperature === null || topP === null || maxTokens === null || record.seed === null) {
+      throw new Error("A battle with a ballot was shown here, and has all that it was asked with.");
+    }
+    const sampling = { temperature, topP, maxTokens, seed: record.seed };
+    const question = (side: SideName): Question => ({
+      messages: [...conversationOf(record, side), { role: "user", content: prompt }],
+      ...sampling,
+    });
+    return {
+      contestants: {
+        left: this.roster.find(record.left.contestant),
+        right: this.roster.find(record.right.contestant),
+      },
+      questions: { left: question("left"), right: question("right") },
+    };
+  }
+
+  /**
+   * Stores a further turn that was shown.
+   * @throws ToastError `contestant_failed` when one of them is of other weights by now, `already_voted`, `battle_changed`
+   */
+  async keepTurn({ record, number }: OpenBattle, turn: ShownTurn): Promise<void> {
+    for (const side of sideNames) {
+      if (weightsOf(record[side]) === weightsOf(turn.answers[side])) continue;
+      const message = `${record[side].contestant} is of other weights than when this battle began.`;
+      throw new ToastError("contestant_failed", message);
+    }
+    const { createdAt, prompt, answers } = turn;
+    await (await this.#opened()).addTurn(record.id, number, { createdAt, prompt, ...answers });
+  }
+
+  /**
    * @returns the battle with its vote, which is on disk.
    * @throws ToastError `battle_not_found`, `ballot_invalid`, `already_voted`
    */
   async vote(id: string, ballot: string, winner: Winner): Promise<BattleRecord> {
-    const store = await this.#opened();
-    // No database takes U+0000, which an address may well hold.
-    const found = await store.find(storableText(id));
-    if (found === null) {
-      throw new ToastError("battle_not_found", "There is no such battle, or it was never shown to its end.");
-    }
-    if (!ballotFits(ballot, found.ballotHash)) {
-      const message =
-        "The ballot is not this battle's. It comes with the battle's last frame, once both answers were shown.";
-      throw new ToastError("ballot_invalid", message, { param: "ballot" });
-    }
+    const record = await this.#found(id, ballot);
     const vote = { winner, judge: "human", votedAt: new Date(), details: null };
-    await store.addVote(id, vote);
+    await (await this.#opened()).addVote(record.id, vote);
     this.#boards.outdate();
-    return { ...found.record, vote };
+    return { ...record, vote };
   }
 
   /** @throws ToastError `store_failed`, `server_overloaded` */
@@ -109,6 +153,20 @@ export class Arena {
   async close(): Promise<void> {
     const store = await this.#store?.catch(() => null);
     await store?.close();
+  }
+
+  async #found(id: string, ballot: string): Promise<BattleRecord> {
+    // No database takes U+0000, which an address may well hold.
+    const found = await (await this.#opened()).find(storableText(id));
+    if (found === null) {
+      throw new ToastError("battle_not_found", "There is no such battle, or it was never shown to its end.");
+    }
+    if (!ballotFits(ballot, found.ballotHash)) {
+      const message =
+        "The ballot is not this battle's. It comes with the battle's last frame, once both answers were shown.";
+      throw new ToastError("ballot_invalid", message, { param: "ballot" });
+    }
+    return found.record;
   }
 
   #opened(): Promise<BattleStore> {
@@ -136,6 +194,27 @@ export class Arena {
     }
     return [first, second];
   }
+}
+
+/** Of one battle: more than people judge as one, fewer than a record has room for. */
+const mostTurns = 20;
+
+function weightsOf({ weightsHash, adapterHash, vectorHashes }: BattleSide): string {
+  return JSON.stringify([weightsHash, adapterHash, vectorHashes]);
+}
+
+/** A battle that waits for its vote, or for a further turn. */
+export interface OpenBattle {
+  readonly record: BattleRecord;
+  /** Of the turn to come. */
+  readonly number: number;
+}
+
+/** A further turn that was shown to its end. */
+export interface ShownTurn {
+  readonly createdAt: Date;
+  readonly prompt: string;
+  readonly answers: Pair<BattleSide>;
 }
 
 /** A battle that was shown to its end. */

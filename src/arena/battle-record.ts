@@ -78,6 +78,14 @@ const voteSchema = z.object({
     .transform((value) => (value === undefined ? null : storableJson(value))),
 });
 
+/** What was said after the first answers: one message to both, each of whom goes on with its own conversation. */
+const turnSchema = z.object({
+  createdAt: date,
+  prompt: storable,
+  left: sideSchema,
+  right: sideSchema,
+});
+
 export const recordSchema = z.object({
   id: z.string().regex(/^[\w.:-]{1,100}$/, "must be 1 to 100 letters, digits or one of . : _ -"),
   source: z.enum(["arena", "batch", "import"]).default("import"),
@@ -88,12 +96,15 @@ export const recordSchema = z.object({
   seed: nullable(z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)),
   left: sideSchema,
   right: sideSchema,
+  /** Turns behind the first one, in their order; the vote is on all of them together. */
+  turns: z.array(turnSchema).default([]),
   vote: nullable(voteSchema),
 });
 
 export type BattleSide = z.output<typeof sideSchema>;
 export type BattleParameters = z.output<typeof parametersSchema>;
 export type BattleVote = z.output<typeof voteSchema>;
+export type BattleTurn = z.output<typeof turnSchema>;
 export type BattleRecord = z.output<typeof recordSchema>;
 export type Battle = Omit<BattleRecord, "vote">;
 export type BattleSource = BattleRecord["source"];
@@ -102,6 +113,25 @@ export type SideName = "left" | "right";
 /** Length of an answer as length control counts it: characters, as AlpacaEval. */
 export function charactersOf({ text }: BattleSide): number | null {
   return text === null ? null : text.length;
+}
+
+/** Length of all that one side said; null where a part of it is not known. */
+export function charactersOfAll(record: Pick<Battle, SideName | "turns">, side: SideName): number | null {
+  const lengths = [record, ...record.turns].map((said) => charactersOf(said[side]));
+  return lengths.reduce((sum, length) => (sum === null || length === null ? null : sum + length), 0);
+}
+
+/** The conversation that one side has had, as its contestant is asked to go on with it. */
+export function conversationOf(
+  record: Pick<Battle, SideName | "messages" | "turns">,
+  side: SideName,
+): Battle["messages"] {
+  const answer = (said: Pick<Battle, SideName>) => ({ role: "assistant" as const, content: said[side].text ?? "" });
+  return [
+    ...record.messages,
+    answer(record),
+    ...record.turns.flatMap((turn) => [{ role: "user" as const, content: turn.prompt }, answer(turn)]),
+  ];
 }
 
 /** @throws ToastError `invalid_request`, naming the key at fault as the file has it. */

@@ -9,7 +9,7 @@ import { leaderboardOf } from "../arena/ratings/leaderboard.js";
 import { reportHtml, verdictSentence } from "../arena/report/report-html.js";
 import { openStore } from "../arena/store/open-store.js";
 import { ToastError } from "../errors.js";
-import { percent, pValue } from "../leaderboard/board.js";
+import { percent, places, pValue } from "../leaderboard/board.js";
 import { writeWholeFile } from "../write-whole-file.js";
 import { openContestants } from "./ab-contestants.js";
 import { positiveInteger } from "./positive-integer.js";
@@ -223,7 +223,7 @@ function tableOf(items: readonly RatedItem[]): readonly string[] {
   const longest = Math.max(...board.standings.map(({ contestant }) => contestant.length), 10);
   const rows = board.standings.map((one) =>
     [
-      String(one.rank).padStart(4),
+      places(one).padStart(5),
       one.contestant.padEnd(longest),
       one.rating.toFixed(0).padStart(6),
       `${one.low.toFixed(0)}–${one.high.toFixed(0)}`.padStart(11),
@@ -233,7 +233,7 @@ function tableOf(items: readonly RatedItem[]): readonly string[] {
     ].join("  "),
   );
   const head = [
-    "rank",
+    " rank",
     "contestant".padEnd(longest),
     "rating",
     "95 %".padStart(11),

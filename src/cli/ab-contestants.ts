@@ -80,7 +80,7 @@ export async function openContestants(
     if (engines.length > 0) await vectors.start();
     const registry = new EngineRegistry(engines);
     const own = ownServer(registry, (_, error) => terminal.err(String(error)));
-    const everybody = new Roster(roster, own);
+    const everybody = new Roster(roster, own, steeringChoice);
     const opened: BatchContestant[] = [];
     for (const one of named) opened.push(await open(one, everybody, engines, registry, own, terminal.environment));
     return { opened, close };

@@ -17,6 +17,8 @@ export interface Leaderboard {
 export interface Standing {
   readonly contestant: string;
   readonly rank: number;
+  /** Not below `rank`: the votes leave it any place between. */
+  readonly lastRank: number;
   readonly rating: number | null;
   readonly low: number | null;
   readonly high: number | null;
@@ -71,6 +73,11 @@ export function ticks(low: number, high: number, count: number): readonly number
 
 export function whole(value: number | null): string {
   return value === null ? "–" : String(Math.round(value));
+}
+
+/** @returns the places that the votes leave a contestant: "2", or "1–5". */
+export function places({ rank, lastRank }: Pick<Standing, "rank" | "lastRank">): string {
+  return lastRank > rank ? `${rank}–${lastRank}` : String(rank);
 }
 
 export function percent(share: number | null): string {

@@ -1,4 +1,4 @@
-import { percent, type Standing, whole } from "./board.js";
+import { percent, places, type Standing, whole } from "./board.js";
 import { ScrollBox } from "./scroll-box.js";
 
 export function StandingsTable({ contestants }: { readonly contestants: readonly Standing[] }) {
@@ -22,7 +22,7 @@ export function StandingsTable({ contestants }: { readonly contestants: readonly
         <tbody>
           {contestants.map((standing) => (
             <tr key={standing.contestant}>
-              <td>{standing.rank}</td>
+              <td>{places(standing)}</td>
               <th scope="row">{standing.contestant}</th>
               <td>{whole(standing.rating)}</td>
               <td>

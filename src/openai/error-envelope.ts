@@ -48,6 +48,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   battle_not_found: [404, "invalid_request_error", null],
   ballot_invalid: [403, "invalid_request_error", null],
   already_voted: [409, "invalid_request_error", null],
+  battle_changed: [409, "invalid_request_error", null],
   contestant_failed: [502, "server_error", null],
   nothing_to_judge: [502, "server_error", null],
   // Whoever runs the server has to act; the log says what is wrong.

@@ -17,7 +17,7 @@ import { packageVersion } from "../package.js";
 import * as adapters from "./adapters/adapter-handlers.js";
 import * as arenaAnswers from "./arena/arena-answers.js";
 import * as arena from "./arena/arena-handlers.js";
-import { battleSchema, compareSchema, filters, voteSchema } from "./arena/arena-requests.js";
+import { battleSchema, compareSchema, filters, turnSchema, voteSchema } from "./arena/arena-requests.js";
 import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
 import { embed } from "./generate/embeddings.js";
@@ -352,6 +352,16 @@ export const routes: readonly Route[] = [
     meaning: "Frames, the last with the ballot (docs/arena.md).",
     failures: aboutModels,
     handle: arena.startBattle,
+  }),
+  post("/v1/arena/battles/:id/turns", {
+    name: "continueBattle",
+    summary: "A further message to both, before the vote.",
+    request: turnSchema,
+    example: { ballot: "of the battle's last frame", prompt: "And without sugar?" },
+    event: arenaAnswers.battleFrameSchema,
+    meaning: "Frames as of the battle's first turn, the last with its ballot.",
+    failures: [404],
+    handle: arena.continueBattle,
   }),
   post("/v1/arena/battles/:id/vote", {
     name: "vote",

@@ -2,6 +2,7 @@ import { AdapterLibrary } from "../../src/adapters/adapter-library.js";
 import { Arena } from "../../src/arena/arena.js";
 import { Roster } from "../../src/arena/contestants/roster.js";
 import type { EngineRegistry } from "../../src/engine/engine-registry.js";
+import { steeringChoice } from "../../src/openai/steering-field.js";
 import { arenaLimits } from "../../src/server/arena/arena-settings.js";
 import { ownServer } from "../../src/server/arena/own-server.js";
 import { BodyRoom } from "../../src/server/body-room.js";
@@ -14,7 +15,7 @@ export function idleParts(registry: EngineRegistry): Pick<ServerDeps, "adapters"
   const quiet = () => {};
   const log = { info: quiet, warn: quiet, error: quiet };
   const library = new AdapterLibrary({ hosts: [], directory: null, convert: never, log });
-  const arena = new Arena(new Roster([], ownServer(registry, quiet)), never, never);
+  const arena = new Arena(new Roster([], ownServer(registry, quiet), steeringChoice), never, never);
   return {
     bodies: new BodyRoom(),
     adapters: { library, maxBytes: 1 },

@@ -159,6 +159,7 @@ function recordOf(
     seed: generated ? seed : null,
     left,
     right,
+    turns: [],
     vote: null,
   };
 }

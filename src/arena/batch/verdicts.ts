@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
-import { type BattleRecord, charactersOf, placesOf, recordFromWire } from "../battle-record.js";
+import { type BattleRecord, charactersOfAll, placesOf, recordFromWire } from "../battle-record.js";
 import type { Match, Winner } from "../ratings/match.js";
 import { readItems } from "./json-lines.js";
 
@@ -185,8 +185,8 @@ export function ratedItem(record: BattleRecord, vote: NonNullable<BattleRecord["
       left: record.left.contestant,
       right: record.right.contestant,
       winner: vote.winner,
-      leftCharacters: charactersOf(record.left),
-      rightCharacters: charactersOf(record.right),
+      leftCharacters: charactersOfAll(record, "left"),
+      rightCharacters: charactersOfAll(record, "right"),
       places: placesOf(vote),
     },
     category: record.category,

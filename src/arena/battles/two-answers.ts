@@ -47,12 +47,13 @@ export interface Pace {
 
 /**
  * Both answers released at one pace. A side that fails ends both.
+ * @param questions the same to both, behind what each has said before.
  * @returns what the two said, once all of it was handed out.
  * @throws what the failed side threw.
  */
 export async function* pacedAnswers(
   contestants: Pair<Contestant>,
-  question: Question,
+  questions: Pair<Question>,
   { charactersPerSecond, tickMs }: Pace,
   signal: AbortSignal,
 ): AsyncGenerator<PacedFrame, Pair<BattleSide>, undefined> {
@@ -62,7 +63,7 @@ export async function* pacedAnswers(
   let failure: { readonly error: unknown } | null = null as { readonly error: unknown } | null;
   const read = async (side: SideName) => {
     try {
-      for await (const event of contestants[side].ask(question, stop.signal)) take(side, event);
+      for await (const event of contestants[side].ask(questions[side], stop.signal)) take(side, event);
     } catch (error) {
       failure ??= { error };
       stop.abort();

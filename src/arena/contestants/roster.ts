@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { Contestant, type OwnServer, type RemoteEntry, type ServedEntry, type SteeringChoice } from "./contestant.js";
-import { readStack } from "./stack-spelling.js";
+import { readStack, spellStack } from "./stack-spelling.js";
 
 /** What the operator configured beside the served models. */
 export type RosterEntry =
@@ -115,10 +115,13 @@ function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string)
 export class Roster {
   readonly #entries: readonly RosterEntry[];
   readonly #own: OwnServer;
+  readonly #steering: z.ZodType<SteeringChoice>;
 
-  constructor(entries: readonly RosterEntry[], own: OwnServer) {
+  /** @param steering what a request's steering may be. */
+  constructor(entries: readonly RosterEntry[], own: OwnServer, steering: z.ZodType<SteeringChoice>) {
     this.#entries = entries;
     this.#own = own;
+    this.#steering = steering;
   }
 
   get contestants(): readonly Contestant[] {
@@ -136,14 +139,43 @@ export class Roster {
     return [...served, ...configured];
   }
 
-  /** @throws ToastError `contestant_not_found` */
+  /**
+   * @param id of somebody who is listed, or a served model with what steers it, spelled as on the command line.
+   * @throws ToastError `contestant_not_found`, `invalid_request`
+   */
   find(id: string): Contestant {
     const { contestants } = this;
-    const found = contestants.find((contestant) => contestant.id === id);
-    if (found !== undefined) return found;
+    const found = contestants.find((contestant) => contestant.id === id) ?? this.#spelled(id, contestants);
+    if (found !== null) return found;
     const known = contestants.map((contestant) => contestant.id).join(", ");
     throw new ToastError("contestant_not_found", `There is no contestant '${id.slice(0, 100)}'. There are: ${known}.`, {
       param: "contestants",
     });
+  }
+
+  /** @returns the stack under the one word that all its spellings have; null for what is none of a served model. */
+  #spelled(word: string, listed: readonly Contestant[]): Contestant | null {
+    if (!/[@+]/.test(word)) return null;
+    const refused = (message: string) => new ToastError("invalid_request", message, { param: "contestants" });
+    const checkedId = id.safeParse(word);
+    if (!checkedId.success) throw refused(`A contestant's id ${checkedId.error.issues[0]?.message}.`);
+    let stack: ReturnType<typeof readStack>;
+    try {
+      stack = readStack(word, this.#steering);
+    } catch (error) {
+      throw error instanceof ToastError ? refused(error.message) : error;
+    }
+    const { model, steering } = stack;
+    const served = this.#own.models().find((one) => one.id === model);
+    if (served === undefined || steering === null) return null;
+    const known = served.base.vectors.map(({ name }) => name);
+    const missing = steering.vectors?.find(({ name }) => !known.includes(name));
+    if (missing !== undefined) {
+      throw refused(`${model} has no control vector '${missing.name}'. It has: ${known.join(", ") || "none"}.`);
+    }
+    const spelled = spellStack(stack);
+    const same = listed.find((contestant) => contestant.id === spelled);
+    const entry = { id: spelled, label: spelled, model, steering, system: null, arena: false };
+    return same ?? Contestant.served(entry, this.#own);
   }
 }

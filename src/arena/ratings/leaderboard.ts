@@ -19,6 +19,8 @@ export interface Standing extends Tally {
   readonly contestant: string;
   /** 1 + how many of its group are better beyond both intervals. */
   readonly rank: number;
+  /** The last that its interval leaves it: how many are in its group, less those that it is better than beyond both. */
+  readonly lastRank: number;
   readonly rating: number;
   readonly low: number;
   readonly high: number;
@@ -102,20 +104,23 @@ export function leaderboardOf(
     proper.length === 0
       ? names.map((): Interval => ({ low: 0, high: 0 }))
       : bootstrapIntervals(counts, groups, fit, { rounds, seed, confidence });
+  const ratedIntervals = intervals.map(({ low, high }) => ({ low: ratingOf(low), high: ratingOf(high) }));
   const measured = proper.flatMap((match) => measure(match, numberOf));
   const lengthControlled =
     measured.length < fewestForLength ? null : fitLengthControlled(measured, names.length, groups);
   const controlled = new Set(measured.flatMap(({ first, second }) => [first, second]));
   const standings = names
     .map((name, number): Standing => {
-      const interval = intervals[number] ?? { low: 0, high: 0 };
-      const better = intervals.filter((other, index) => groups[index] === groups[number] && other.low > interval.high);
+      const interval = ratedIntervals[number] ?? { low: meanRating, high: meanRating };
+      const group = ratedIntervals.filter((_, index) => groups[index] === groups[number]);
+      const better = group.filter(({ low }) => low > interval.high);
+      const worse = group.filter(({ high }) => high < interval.low);
       return {
         contestant: name,
         rank: 1 + better.length,
+        lastRank: group.length - worse.length,
         rating: ratingOf(at(fit.strengths, number)),
-        low: ratingOf(interval.low),
-        high: ratingOf(interval.high),
+        ...interval,
         group: at(groups, number),
         battles: proper.filter(({ left, right }) => left === name || right === name).length,
         ...tally(proper.flatMap((match) => seenBy(name, match))),
@@ -269,6 +274,31 @@ function positionBias(places: readonly string[]): PositionBias {
   return { left, right, leftShare: left + right === 0 ? null : left / (left + right), p: signTest(left, right) };
 }
 
+/** Beyond so many times the votes there are, how many it takes says nothing. */
+const farthest = 50;
+
+/**
+ * What settles the pair that is nearest to it, as the end of a sentence: intervals shrink with the root of the votes.
+ */
+function nearestOf(
+  unsure: readonly Pairing[],
+  standings: readonly Standing[],
+  { matches }: { readonly matches: number },
+): string {
+  const known = new Map(standings.map((standing) => [standing.contestant, standing]));
+  const needs = unsure.flatMap(({ a, b }) => {
+    const [one, other] = [known.get(a), known.get(b)];
+    if (one === undefined || other === undefined || one.rating <= other.rating) return [];
+    const gap = one.rating - other.rating;
+    const times = ((one.rating - one.low + other.high - other.rating) / gap) ** 2;
+    return [{ a, b, more: (times - 1) * matches }];
+  });
+  const [nearest] = needs.toSorted((one, other) => one.more - other.more);
+  if (nearest === undefined || nearest.more > farthest * matches) return "";
+  const more = Math.max(1, Number(nearest.more.toPrecision(2)));
+  return `; about ${Math.ceil(more)} more would settle ${nearest.a} and ${nearest.b}, if they go on like this`;
+}
+
 function notesOf(
   standings: readonly Standing[],
   pairings: readonly Pairing[],
@@ -315,7 +345,10 @@ function notesOf(
       unsure.length > mostNamed
         ? `${unsure.length} of the ${pairings.length} pairs that met`
         : unsure.map(({ a, b }) => `${a} and ${b}`).join("; ");
-    notes.push(`Not separable, as their intervals overlap: ${which}.`);
+    const votes = facts.matches === 1 ? "this vote" : `these ${facts.matches} votes`;
+    notes.push(
+      `Not separable by ${votes}, as their intervals overlap: ${which}${nearestOf(unsure, standings, facts)}.`,
+    );
   }
   if (position.p < 0.05) {
     const favoured = position.left > position.right ? "left (or first)" : "right (or second)";

@@ -1,4 +1,4 @@
-import type { Battle, BattleRecord, BattleSource, BattleVote } from "../battle-record.js";
+import type { Battle, BattleRecord, BattleSource, BattleTurn, BattleVote } from "../battle-record.js";
 import type { Match } from "../ratings/match.js";
 
 export interface BattleFilter {
@@ -29,6 +29,11 @@ export interface BattleStore {
   tryWrite(): Promise<void>;
   /** @param ballotHash what a vote's ballot has to hash to; null: no vote is taken. */
   addBattle(battle: Battle, ballotHash: string | null): Promise<void>;
+  /**
+   * @param number of the turn: 2 for the first one behind the battle's own.
+   * @throws ToastError `already_voted`, or `battle_changed` where there is a turn of that number.
+   */
+  addTurn(battleId: string, number: number, turn: BattleTurn): Promise<void>;
   /** @throws ToastError `already_voted` */
   addVote(battleId: string, vote: BattleVote): Promise<void>;
   importRecords(records: readonly BattleRecord[]): Promise<ImportCount>;

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { bigint, check, index, integer, jsonb, pgTable, text, timestamp } from "drizzle-orm/pg-core";
+import { bigint, check, index, integer, jsonb, pgTable, primaryKey, text, timestamp } from "drizzle-orm/pg-core";
 import type { BattleParameters, BattleSide } from "../battle-record.js";
 
 /** One row for each battle that was shown or imported; never changed (a trigger sees to that, see migrations/). */
@@ -30,6 +30,25 @@ export const battles = pgTable(
     index("battles_category").on(table.category),
     check("battles_source", sql`${table.source} in ('arena', 'batch', 'import')`),
   ],
+);
+
+/** What was said after a battle's first answers; added before its vote, never changed. */
+export const turns = pgTable(
+  "turns",
+  {
+    battleId: text("battle_id")
+      .notNull()
+      .references(() => battles.id),
+    /** 2 for the first one behind the battle's own. */
+    number: integer("number").notNull(),
+    createdAt: timestamp("created_at", { withTimezone: true, mode: "date" }).notNull(),
+    prompt: text("prompt").notNull(),
+    leftCharacters: integer("left_characters"),
+    rightCharacters: integer("right_characters"),
+    left: jsonb("left").notNull().$type<BattleSide>(),
+    right: jsonb("right").notNull().$type<BattleSide>(),
+  },
+  (table) => [primaryKey({ columns: [table.battleId, table.number] })],
 );
 
 /** One vote for each battle: the key forbids a second. */

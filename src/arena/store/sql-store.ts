@@ -1,7 +1,14 @@
-import { and, asc, eq, gt, isNotNull, or, type SQL } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, isNotNull, or, type SQL, type SQLWrapper, sql } from "drizzle-orm";
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { ToastError } from "../../errors.js";
-import { type Battle, type BattleRecord, type BattleVote, charactersOf, placesOf } from "../battle-record.js";
+import {
+  type Battle,
+  type BattleRecord,
+  type BattleTurn,
+  type BattleVote,
+  charactersOf,
+  placesOf,
+} from "../battle-record.js";
 import type { Match, Winner } from "../ratings/match.js";
 import { type BattleFilter, type BattleStore, type ImportCount, pageRows, type StoredBattle } from "./battle-store.js";
 import type * as tables from "./postgres-schema.js";
@@ -23,7 +30,7 @@ export interface SqlStoreOptions {
 /** Rows of an INSERT: SQLite takes 32,766 parameters a statement, Postgres 65,535. */
 const batchRows = 200;
 
-/** Battles and votes in any database that Drizzle speaks to: the same statements for SQLite and Postgres. */
+/** Battles, their turns and votes in any database that Drizzle speaks to: the same statements for SQLite and Postgres. */
 export class SqlStore implements BattleStore {
   readonly #database: Database;
   readonly #tables: Tables;
@@ -47,6 +54,28 @@ export class SqlStore implements BattleStore {
     await this.#run(() => this.#database.insert(this.#tables.battles).values(battleRow(battle, ballotHash)));
   }
 
+  async addTurn(battleId: string, number: number, turn: BattleTurn): Promise<void> {
+    const { turns, votes } = this.#tables;
+    const done = await this.#run(() =>
+      this.#database.transaction(async (transaction) => {
+        const voted = await transaction.select({ id: votes.battleId }).from(votes).where(eq(votes.battleId, battleId));
+        if (voted.length > 0) return "voted";
+        const added = await transaction
+          .insert(turns)
+          .values(turnRow(battleId, number, turn))
+          .onConflictDoNothing()
+          .returning({ number: turns.number });
+        return added.length === 0 ? "taken" : "added";
+      }),
+    );
+    if (done === "voted") {
+      throw new ToastError("already_voted", "This battle has its vote already: it takes no further turn.");
+    }
+    if (done === "taken") {
+      throw new ToastError("battle_changed", "This battle has gone on elsewhere meanwhile: this turn was not stored.");
+    }
+  }
+
   async addVote(battleId: string, vote: BattleVote): Promise<void> {
     const { votes } = this.#tables;
     const added = await this.#run(() =>
@@ -67,7 +96,7 @@ export class SqlStore implements BattleStore {
 
   /** Adds what is not there, by id, all or nothing; keeps what is. */
   async insertMissing(entries: readonly StoredBattle[]): Promise<ImportCount> {
-    const { battles, votes } = this.#tables;
+    const { battles, turns, votes } = this.#tables;
     const imported = await this.#run(() =>
       this.#database.transaction(async (transaction) => {
         let added = 0;
@@ -79,6 +108,11 @@ export class SqlStore implements BattleStore {
             .onConflictDoNothing()
             .returning({ id: battles.id });
           added += rows.length;
+          const fresh = new Set(rows.map(({ id }) => id));
+          const said = batch.flatMap(({ record }) => (fresh.has(record.id) ? turnRows(record) : []));
+          for (let at = 0; at < said.length; at += batchRows) {
+            await transaction.insert(turns).values(said.slice(at, at + batchRows));
+          }
           const voted = batch.flatMap(({ record: { id, vote } }) => (vote === null ? [] : [{ battleId: id, ...vote }]));
           if (voted.length > 0) await transaction.insert(votes).values(voted).onConflictDoNothing();
         }
@@ -94,14 +128,20 @@ export class SqlStore implements BattleStore {
   }
 
   async matches(filter: BattleFilter): Promise<readonly Match[]> {
-    const { battles, votes, places } = this.#tables;
+    const { battles, turns, votes, places } = this.#tables;
+    const whole = (first: SQLWrapper, later: SQLWrapper) =>
+      sql<
+        number | null
+      >`${first} + coalesce((select sum(${later}) from ${turns} where ${turns.battleId} = ${battles.id}), 0)`.mapWith(
+        Number,
+      );
     const rows = await this.#run(() =>
       this.#database
         .select({
           left: battles.leftContestant,
           right: battles.rightContestant,
-          leftCharacters: battles.leftCharacters,
-          rightCharacters: battles.rightCharacters,
+          leftCharacters: whole(battles.leftCharacters, turns.leftCharacters),
+          rightCharacters: whole(battles.rightCharacters, turns.rightCharacters),
           winner: votes.winner,
           places,
         })
@@ -148,14 +188,24 @@ export class SqlStore implements BattleStore {
   }
 
   async #select(condition: SQL | undefined, limit: number): Promise<readonly Row[]> {
-    const { battles, votes } = this.#tables;
-    return await this.#database
+    const { battles, turns, votes } = this.#tables;
+    const rows = await this.#database
       .select({ battle: battles, vote: votes })
       .from(battles)
       .leftJoin(votes, eq(votes.battleId, battles.id))
       .where(condition)
       .orderBy(asc(battles.createdAt), asc(battles.id))
       .limit(limit);
+    if (rows.length === 0) return [];
+    const ids = rows.map(({ battle }) => battle.id);
+    const said = await this.#database
+      .select()
+      .from(turns)
+      .where(inArray(turns.battleId, ids))
+      .orderBy(asc(turns.battleId), asc(turns.number));
+    const byBattle = new Map<string, (typeof said)[number][]>(ids.map((id) => [id, []]));
+    for (const turn of said) byBattle.get(turn.battleId)?.push(turn);
+    return rows.map((row) => ({ ...row, turns: byBattle.get(row.battle.id) ?? [] }));
   }
 
   #conditionOf({ category, source, judge }: BattleFilter): SQL | undefined {
@@ -187,12 +237,27 @@ function battleRow(battle: Battle, ballotHash: string | null): Tables["battles"]
   };
 }
 
+function turnRows({ id, turns }: Battle): Tables["turns"]["$inferInsert"][] {
+  return turns.map((turn, at) => turnRow(id, at + 2, turn));
+}
+
+function turnRow(battleId: string, number: number, turn: BattleTurn): Tables["turns"]["$inferInsert"] {
+  return {
+    battleId,
+    number,
+    ...turn,
+    leftCharacters: charactersOf(turn.left),
+    rightCharacters: charactersOf(turn.right),
+  };
+}
+
 interface Row {
   readonly battle: Tables["battles"]["$inferSelect"];
+  readonly turns: readonly Tables["turns"]["$inferSelect"][];
   readonly vote: Tables["votes"]["$inferSelect"] | null;
 }
 
-function recordOf({ battle, vote }: Row): BattleRecord {
+function recordOf({ battle, turns, vote }: Row): BattleRecord {
   return {
     id: battle.id,
     source: battle.source as BattleRecord["source"],
@@ -203,6 +268,7 @@ function recordOf({ battle, vote }: Row): BattleRecord {
     seed: battle.seed,
     left: battle.left,
     right: battle.right,
+    turns: turns.map(({ createdAt, prompt, left, right }) => ({ createdAt, prompt, left, right })),
     vote:
       vote === null
         ? null

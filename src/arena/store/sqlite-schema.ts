@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { check, index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { check, index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import type { BattleParameters, BattleSide } from "../battle-record.js";
 
 /** The tables of `postgres-schema.ts`, with SQLite's types: times in milliseconds since 1970, JSON as text. */
@@ -28,6 +28,23 @@ export const battles = sqliteTable(
     index("battles_category").on(table.category),
     check("battles_source", sql`${table.source} in ('arena', 'batch', 'import')`),
   ],
+);
+
+export const turns = sqliteTable(
+  "turns",
+  {
+    battleId: text("battle_id")
+      .notNull()
+      .references(() => battles.id),
+    number: integer("number").notNull(),
+    createdAt: integer("created_at", { mode: "timestamp_ms" }).notNull(),
+    prompt: text("prompt").notNull(),
+    leftCharacters: integer("left_characters"),
+    rightCharacters: integer("right_characters"),
+    left: text("left", { mode: "json" }).notNull().$type<BattleSide>(),
+    right: text("right", { mode: "json" }).notNull().$type<BattleSide>(),
+  },
+  (table) => [primaryKey({ columns: [table.battleId, table.number] })],
 );
 
 export const votes = sqliteTable(

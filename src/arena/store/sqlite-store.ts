@@ -9,7 +9,7 @@ import type { BattleStore } from "./battle-store.js";
 import { migrationsFolder } from "./migrations-folder.js";
 import { adoptJournal } from "./old-journal.js";
 import { type Database, SqlStore, type Tables } from "./sql-store.js";
-import { battles, places, votes } from "./sqlite-schema.js";
+import { battles, places, turns, votes } from "./sqlite-schema.js";
 import { folderFault } from "./store-faults.js";
 
 /** How long a statement waits for another process that writes. */
@@ -97,7 +97,7 @@ function storeOf(database: Sqlite.Database): SqlStore {
   return new SqlStore({
     // Drizzle's types know no "any of my databases"; all that SqlStore calls is the same in both.
     database: proxyOf(database) as unknown as Database,
-    tables: { battles, votes, places } as unknown as Tables,
+    tables: { battles, turns, votes, places } as unknown as Tables,
     run,
     tryWrite: () => Promise.resolve(database.exec(`PRAGMA application_id = ${applicationId}`)),
     close: async () => {

@@ -103,6 +103,7 @@ export async function openThreadStore(location: StoreLocation, workerUrl?: URL):
   return {
     tryWrite: () => thread.call("tryWrite"),
     addBattle: (battle, ballotHash) => thread.call("addBattle", battle, ballotHash),
+    addTurn: (battleId, number, turn) => thread.call("addTurn", battleId, number, turn),
     addVote: (battleId, vote) => thread.call("addVote", battleId, vote),
     importRecords: (records) => thread.call("importRecords", records),
     find: (battleId) => thread.call("find", battleId),

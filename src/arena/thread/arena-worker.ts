@@ -43,6 +43,7 @@ function callsOf(store: BattleStore): ArenaCalls {
     opened: () => Promise.resolve(),
     tryWrite: () => store.tryWrite(),
     addBattle: (battle, ballotHash) => store.addBattle(battle, ballotHash),
+    addTurn: (battleId, number, turn) => store.addTurn(battleId, number, turn),
     addVote: (battleId, vote) => store.addVote(battleId, vote),
     importRecords: (records) => store.importRecords(records),
     find: (battleId) => store.find(battleId),

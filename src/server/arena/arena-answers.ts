@@ -60,6 +60,7 @@ const atEqualLength = { length_controlled_win_rate: z.number().nullable() };
 const standing = z.object({
   contestant: z.string(),
   rank: z.int().describe("1 + how many of its group are better beyond both intervals."),
+  last_rank: z.int().describe("The last that its interval leaves it."),
   rating: z.number(),
   low: z.number(),
   high: z.number(),

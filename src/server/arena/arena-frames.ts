@@ -1,13 +1,13 @@
 import type { z } from "zod";
-import type { Arena } from "../../arena/arena.js";
-import { toWire } from "../../arena/battle-record.js";
+import type { Arena, OpenBattle } from "../../arena/arena.js";
+import { type BattleSide, toWire } from "../../arena/battle-record.js";
 import { newBattleId } from "../../arena/battles/ballot.js";
 import { openAnswers, type Pace, type Pair, pacedAnswers } from "../../arena/battles/two-answers.js";
 import type { Contestant } from "../../arena/contestants/contestant.js";
 import { ToastError } from "../../errors.js";
 import { type ErrorEnvelope, toHttpError } from "../../openai/error-envelope.js";
 import type { battleFrameSchema, comparisonFrameSchema } from "./arena-answers.js";
-import type { BattleRequest, CompareRequest } from "./arena-requests.js";
+import type { BattleRequest, CompareRequest, TurnRequest } from "./arena-requests.js";
 
 /** The frames of a stream, as objects; see docs/arena.md. */
 export type Frames<Frame extends object = object> = AsyncGenerator<Frame, void, undefined>;
@@ -59,13 +59,8 @@ export async function* battleFrames(
   const createdAt = new Date();
   yield { kind: "battle", id };
   try {
-    const answers = yield* pacedAnswers(contestants, question, pace, signal);
-    if (answers.left.text === "" && answers.right.text === "") {
-      throw new ToastError(
-        "nothing_to_judge",
-        "Both answers are empty: there is nothing to judge. Try another prompt.",
-      );
-    }
+    const answers = yield* pacedAnswers(contestants, { left: question, right: question }, pace, signal);
+    refuseEmpty(answers);
     const ballot = await arena.keep(id, { question, category, answers }, createdAt);
     yield { kind: "complete", id, ballot };
   } catch (error) {
@@ -73,6 +68,36 @@ export async function* battleFrames(
     onError(error);
     yield { kind: "void", ...blindEnvelope(error) };
   }
+}
+
+/** A further turn of a battle, as blind as the first: its vote is on the whole. */
+export async function* turnFrames(
+  arena: Arena,
+  open: OpenBattle,
+  { ballot, prompt }: TurnRequest,
+  pace: Pace,
+  signal: AbortSignal,
+  onError: (error: unknown) => void,
+): Frames<BattleFrame> {
+  const createdAt = new Date();
+  const { id } = open.record;
+  yield { kind: "battle", id };
+  try {
+    const { contestants, questions } = arena.nextQuestions(open, prompt);
+    const answers = yield* pacedAnswers(contestants, questions, pace, signal);
+    refuseEmpty(answers);
+    await arena.keepTurn(open, { createdAt, prompt, answers });
+    yield { kind: "complete", id, ballot };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    onError(error);
+    yield { kind: "void", ...blindEnvelope(error) };
+  }
+}
+
+function refuseEmpty({ left, right }: Pair<BattleSide>): void {
+  if (left.text !== "" || right.text !== "") return;
+  throw new ToastError("nothing_to_judge", "Both answers are empty: there is nothing to judge. Try another prompt.");
 }
 
 const inGeneral = "One of the two could not answer: this battle does not count. Try again.";
@@ -90,6 +115,8 @@ function blindEnvelope(error: unknown): ErrorEnvelope {
       return say("The server is busy: this battle does not count. Try again in a moment.");
     case "server_draining":
     case "store_failed":
+    case "already_voted":
+    case "battle_changed":
     case "nothing_to_judge":
       return { error: envelope.error };
     case "contestant_failed":

@@ -15,13 +15,14 @@ import { requireReady } from "../require-ready.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
 import type { contestantListSchema, importCountSchema } from "./arena-answers.js";
-import { battleFrames, comparisonFrames, type Frames } from "./arena-frames.js";
+import { battleFrames, comparisonFrames, type Frames, turnFrames } from "./arena-frames.js";
 import {
   battleRequest,
   type battleSchema,
   compareRequest,
   type compareSchema,
   parseFilter,
+  type turnSchema,
   type voteSchema,
 } from "./arena-requests.js";
 import type { ArenaLimits } from "./arena-settings.js";
@@ -52,6 +53,16 @@ export async function startBattle({ context, deps, body }: Call<z.output<typeof 
   // Two answers that cannot be kept would be computed for nothing.
   await arena.tryStore();
   return stream(context, deps, (signal, onError) => battleFrames(arena, contestants, request, pace, signal, onError));
+}
+
+export async function continueBattle({ context, deps, body }: Call<z.output<typeof turnSchema>>): Promise<Response> {
+  limit(context, deps, "battles");
+  const { arena, pace } = deps.arena;
+  const request = await body();
+  requireReady(deps.registry);
+  const open = await arena.goOn(context.req.param("id") ?? "", request.ballot);
+  await arena.tryStore();
+  return stream(context, deps, (signal, onError) => turnFrames(arena, open, request, pace, signal, onError));
 }
 
 export async function vote({ context, deps, body }: Call<z.output<typeof voteSchema>>) {

@@ -34,7 +34,9 @@ const question = {
   seed: optional(integer(0, Number.MAX_SAFE_INTEGER)),
 };
 
-const id = z.string(field("a contestant's id (see GET /v1/contestants)"));
+const id = z
+  .string(field("a contestant's id (see GET /v1/contestants)"))
+  .describe("An id of GET /v1/contestants, or a served model with what steers it: `mine:alpaca@0.5+happy@0.8`.");
 
 export const battleSchema = z
   .object(
@@ -67,10 +69,21 @@ export const compareSchema = z
   )
   .register(requestSchemas, { id: "CompareRequest" });
 
+const ballot = z
+  .string(field("the ballot of the battle's last frame"))
+  .max(100, "is too long to be a ballot.")
+  .describe("The secret of the battle's last frame.");
+
+export const turnSchema = z
+  .object({ ballot, prompt: text.describe("What both are asked next.") }, field("a JSON object"))
+  .register(requestSchemas, { id: "TurnRequest" });
+
+export type TurnRequest = z.output<typeof turnSchema>;
+
 export const voteSchema = z
   .object(
     {
-      ballot: z.string(field("the ballot of the battle's last frame")).max(100, "is too long to be a ballot."),
+      ballot,
       winner: z.enum(winners, field(`one of ${winners.join(", ")}`)),
     },
     field("a JSON object"),

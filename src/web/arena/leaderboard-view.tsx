@@ -73,7 +73,7 @@ function Board({ board: value }: { readonly board: ServedLeaderboard }) {
           {value.battles} {value.battles === 1 ? "vote" : "votes"}
           {value.computedAt === null ? "" : `, counted at ${value.computedAt.toLocaleTimeString()}`}. Bradley–Terry
           ratings (1000 is average, 400 points are odds of ten to one) with {percent(value.confidence)} bootstrap
-          intervals. Equal ranks mean: not separable yet.
+          intervals. A rank of 1–3 means that these votes leave it any of these places.
         </p>
         {value.categories.length === 0 ? null : (
           <div class="field">

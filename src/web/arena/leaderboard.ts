@@ -36,6 +36,7 @@ function readStanding(value: unknown): Standing {
   return {
     contestant: text(field(standing, "contestant")) ?? "unknown",
     rank: number(field(standing, "rank")) ?? 0,
+    lastRank: number(field(standing, "last_rank")) ?? number(field(standing, "rank")) ?? 0,
     rating: number(field(standing, "rating")),
     low: number(field(standing, "low")),
     high: number(field(standing, "high")),

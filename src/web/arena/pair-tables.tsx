@@ -9,7 +9,9 @@ export function WinMatrix({ board: { contestants, pairs } }: { readonly board: L
   return (
     <ScrollBox label="Win matrix">
       <table class="matrix">
-        <caption>How often the row beats the column (a tie, or both bad, is half a win; grey: not separable)</caption>
+        <caption>
+          How often the row beats the column (a tie, or both bad, is half a win). Coloured is what these votes settle.
+        </caption>
         <thead>
           <tr>
             <td />
@@ -37,7 +39,7 @@ export function WinMatrix({ board: { contestants, pairs } }: { readonly board: L
                     <small>
                       {" "}
                       of {meeting.battles}
-                      {meeting.separable ? null : <span class="visually-hidden">, not separable</span>}
+                      {meeting.separable ? <span class="visually-hidden">, settled</span> : null}
                     </small>
                   </td>
                 );
@@ -64,7 +66,7 @@ export function Pairs({ board: { pairs } }: { readonly board: Leaderboard }) {
             <th scope="col">Both bad</th>
             <th scope="col">Sign test p</th>
             <th scope="col">Wins at equal length</th>
-            <th scope="col">Separable</th>
+            <th scope="col">Settled</th>
           </tr>
         </thead>
         <tbody>
@@ -79,7 +81,7 @@ export function Pairs({ board: { pairs } }: { readonly board: Leaderboard }) {
               <td>{pair.bothBad}</td>
               <td>{pair.signTestP === null ? "–" : short(pair.signTestP)}</td>
               <td>{percent(pair.lengthControlledWinRate)}</td>
-              <td>{pair.separable ? "yes" : "no"}</td>
+              <td>{pair.separable ? "yes" : ""}</td>
             </tr>
           ))}
         </tbody>

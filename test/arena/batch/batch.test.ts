@@ -392,7 +392,7 @@ describe("toast-serve ab", () => {
       "--html",
       join(folder, "odd.html"),
     );
-    expect(odd.out).toContain("Not separable, as their intervals overlap: a and b.");
+    expect(odd.out).toContain("Not separable by these 2 votes, as their intervals overlap: a and b");
     expect(await readFile(join(folder, "odd.html"), "utf8")).toContain("Question 1?");
     expect(await run("rate", join(folder, "out", "battles.jsonl"), "--category", "none")).toMatchObject({
       code: 2,

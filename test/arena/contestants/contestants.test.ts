@@ -166,6 +166,7 @@ describe("the roster", () => {
     return new Roster(
       await readRoster(path, environment, steeringChoice),
       ownServer(new EngineRegistry([engine]), () => {}),
+      steeringChoice,
     );
   };
 

@@ -102,6 +102,47 @@ describe("the sign test", () => {
   });
 });
 
+describe("what the votes do not settle", () => {
+  const votes = (left: string, right: string, wins: number, losses: number) => [
+    ...Array.from({ length: wins }, () => match(left, right, "left")),
+    ...Array.from({ length: losses }, () => match(left, right, "right")),
+  ];
+
+  it("is one sentence, whatever the number of pairs, with what the nearest of them would take", () => {
+    const names = ["a", "b", "c", "d", "e"];
+    const matches = names.flatMap((left, at) => names.slice(at + 1).flatMap((right) => votes(left, right, 3, 2)));
+    const { notes, pairings, standings } = leaderboardOf(matches);
+    const said = notes.filter((note) => /separable/.test(note));
+    expect(pairings.filter(({ separable }) => !separable).length).toBeGreaterThan(3);
+    expect(said).toHaveLength(1);
+    expect(said[0]).toMatch(
+      /^Not separable by these 50 votes, .*: \d+ of the 10 pairs that met; about \d+ more would settle \w and \w, if they go on like this\.$/,
+    );
+    // Any place that the intervals leave, not the first for everybody.
+    expect(standings[0]?.rank).toBe(1);
+    expect(standings[0]?.lastRank).toBeGreaterThan(1);
+    expect(standings.at(-1)).toMatchObject({ lastRank: 5 });
+  });
+
+  it("takes about as many votes as it says: that many more of the same settle the pair", () => {
+    const { notes, pairings } = leaderboardOf(votes("a", "b", 18, 12));
+    expect(pairings[0]?.separable).toBe(false);
+    const more = Number(/about (\d+) more/.exec(notes.join(" "))?.[1]);
+    const times = (30 + more) / 30;
+    const settled = (factor: number) =>
+      leaderboardOf(votes("a", "b", Math.round(18 * factor), Math.round(12 * factor))).pairings[0]?.separable;
+    expect([settled(times * 0.7), settled(times * 1.3)]).toEqual([false, true]);
+  });
+
+  it("has no number where it is out of sight, and ranks are single where all is settled", () => {
+    expect(leaderboardOf(votes("a", "b", 10, 10)).notes.join(" ")).not.toMatch(/more would settle/);
+    expect(leaderboardOf(votes("a", "b", 90, 10)).standings).toMatchObject([
+      { rank: 1, lastRank: 1 },
+      { rank: 2, lastRank: 2 },
+    ]);
+  });
+});
+
 describe("degenerate votes", () => {
   it("no vote at all makes an empty board that says so", () => {
     expect(leaderboardOf([])).toMatchObject({ battles: 0, standings: [], pairings: [], lengthEffect: null });

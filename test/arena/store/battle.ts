@@ -34,6 +34,7 @@ export function battle(id: string, overrides: Partial<Battle> = {}): Battle {
     seed: 7,
     left: side("a"),
     right: side("b"),
+    turns: [],
     ...overrides,
   };
 }

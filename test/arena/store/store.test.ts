@@ -148,6 +148,45 @@ describe.each([
     }),
   );
 
+  it.skipIf(skip)("keeps further turns with their battle, each number once, and none after the vote", () =>
+    withStore(async (store) => {
+      const turn = (prompt: string) => ({
+        createdAt: new Date("2026-01-31T12:00:30Z"),
+        prompt,
+        left: side("a", `${prompt} left`),
+        right: side("b", `${prompt} right!`),
+      });
+      await store.addBattle(battle("b_1"), "00");
+      await store.addBattle(battle("b_2"), "00");
+      const twice = await Promise.allSettled([
+        store.addTurn("b_1", 2, turn("two")),
+        store.addTurn("b_1", 2, turn("two")),
+      ]);
+      expect(twice.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+      expect(twice.find((one) => one.status === "rejected")?.reason).toMatchObject({ code: "battle_changed" });
+      await store.addTurn("b_1", 3, turn("three"));
+      await store.addVote("b_1", humanVote);
+      await store.addVote("b_2", humanVote);
+      await expect(store.addTurn("b_1", 4, turn("four"))).rejects.toMatchObject({ code: "already_voted" });
+      const found = await store.find("b_1");
+      expect(found?.record.turns).toEqual([turn("two"), turn("three")]);
+      // One vote, and the length of all that was said.
+      expect(
+        (await store.matches({})).map(({ leftCharacters, rightCharacters }) => [leftCharacters, rightCharacters]),
+      ).toEqual([
+        [7 + 8 + 10, 7 + 10 + 12],
+        [7, 7],
+      ]);
+      const records = await recordsIn(store);
+      expect(records.map(({ turns }) => turns.length)).toEqual([2, 0]);
+      // What is exported comes in again, whole, and once.
+      const copies = records.map((one) => ({ ...one, id: `copy_${one.id}` }));
+      expect(await store.importRecords(copies)).toEqual({ imported: 2, known: 0 });
+      expect(await store.importRecords(copies)).toEqual({ imported: 0, known: 2 });
+      expect((await store.find("copy_b_1"))?.record).toEqual(copies[0]);
+    }),
+  );
+
   it.skipIf(skip)("is shared by two that are open at once, and takes each id and each vote once from both", () =>
     // Each waits for the other's lock in a thread of its own, as two servers do.
     withStores(async (one, other) => {

@@ -11,6 +11,7 @@ import type { BattleStore } from "../../../src/arena/store/battle-store.js";
 import { openStore } from "../../../src/arena/store/open-store.js";
 import { EngineRegistry } from "../../../src/engine/engine-registry.js";
 import { ToastError } from "../../../src/errors.js";
+import { steeringChoice } from "../../../src/openai/steering-field.js";
 import { arenaLimits } from "../../../src/server/arena/arena-settings.js";
 import { ownServer } from "../../../src/server/arena/own-server.js";
 import { RunningRequests } from "../../../src/server/generate/running-requests.js";
@@ -42,6 +43,7 @@ let engine: ScriptedEngine;
 const idle: BattleStore = {
   tryWrite: () => Promise.resolve(),
   addBattle: () => Promise.resolve(),
+  addTurn: () => Promise.resolve(),
   addVote: () => Promise.resolve(),
   importRecords: () => Promise.resolve({ imported: 0, known: 0 }),
   find: () => Promise.resolve(null),
@@ -78,6 +80,7 @@ const build = (
     new Roster(
       [far, { kind: "override", id: "tiny:poet", label: "tiny:poet", arena: false }],
       ownServer(registry, (_, error) => logged.push(error)),
+      steeringChoice,
     ),
     options.openStore ??
       (() => {
@@ -205,6 +208,108 @@ describe("a battle", () => {
     };
     expect(board.battles).toBe(1);
     expect(board.contestants[0]?.contestant).toBe(left === "I am plain" ? "tiny" : "tiny:alpaca");
+  });
+
+  it("takes further turns before its vote: each goes on with its own conversation; it is recorded and rated once", async () => {
+    const { last, left } = await fight({ category: "turns" });
+    const turns = `/v1/arena/battles/${last.id}/turns`;
+    for (const prompt of ["And then?", "Why?"]) {
+      const frames = await framesOf(await post(turns, { ballot: last.ballot, prompt }));
+      expect(frames[0]).toEqual({ kind: "battle", id: last.id });
+      expect(frames.at(-1)).toEqual({ kind: "complete", id: last.id, ballot: last.ballot });
+      expect(JSON.stringify(frames)).not.toMatch(/tiny/);
+      const said = frames.flatMap((frame) => (frame.kind === "text" && frame.side === "left" ? [frame.text] : []));
+      // The sides stay as they were drawn.
+      expect(said.join("")).toBe(left);
+    }
+    const asked = engine.requests.slice(-2).map(({ prompt, sampling }) => {
+      const messages = prompt.kind === "chat" ? prompt.messages.map(({ role, content }) => `${role}: ${content}`) : [];
+      return { messages, seed: sampling.seed };
+    });
+    const conversation = (text: string) =>
+      ["Who are you?", "And then?", "Why?"].flatMap((prompt) => [`user: ${prompt}`, `assistant: ${text}`]).slice(0, -1);
+    expect(asked.map(({ messages }) => messages).toSorted()).toEqual([
+      conversation("I am alpaca"),
+      conversation("I am plain"),
+    ]);
+    expect(asked[0]?.seed).toBe(asked[1]?.seed);
+    const voted = (await (await vote(last.id, { ballot: last.ballot, winner: "right" })).json()) as {
+      turns: { prompt: string; left: { text: string } }[];
+    };
+    expect(voted.turns.map(({ prompt, left: said }) => [prompt, said.text])).toEqual([
+      ["And then?", left],
+      ["Why?", left],
+    ]);
+    const late = await post(turns, { ballot: last.ballot, prompt: "More" });
+    expect([late.status, await late.json()]).toMatchObject([409, { error: { code: "already_voted" } }]);
+    const exported = await (await request("/v1/arena/battles?category=turns")).text();
+    const lines = exported.trim().split("\n");
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? "")).toEqual(voted);
+    const board = (await (await request("/v1/arena/leaderboard?category=turns")).json()) as {
+      battles: number;
+      contestants: { mean_characters: number }[];
+    };
+    expect(board.battles).toBe(1);
+    expect(board.contestants[0]?.mean_characters).toBeGreaterThan(3 * "I am plai".length);
+  });
+
+  it("whose further turn fails keeps what there was, to be voted on; a turn needs the ballot", async () => {
+    const { last } = await fight({ category: "turn fails" });
+    const turns = `/v1/arena/battles/${last.id}/turns`;
+    for (const [path, body, status, code] of [
+      [turns, { ballot: "A".repeat(43), prompt: "More" }, 403, "ballot_invalid"],
+      ["/v1/arena/battles/b_0/turns", { ballot: last.ballot, prompt: "More" }, 404, "battle_not_found"],
+      [turns, { ballot: last.ballot, prompt: " " }, 400, "invalid_request"],
+    ] as const) {
+      const response = await post(path, body);
+      expect([response.status, await response.json()]).toMatchObject([status, { error: { code } }]);
+    }
+    engine.script = { rejection: new ToastError("engine_failed", "The engine of tiny:alpaca stopped.") };
+    const failed = await framesOf(await post(turns, { ballot: last.ballot, prompt: "More" }));
+    expect(failed.at(-1)).toMatchObject({ kind: "void", error: { message: expect.not.stringContaining("tiny") } });
+    engine.script = {};
+    expect((await vote(last.id, { ballot: last.ballot, winner: "tie" })).status).toBe(200);
+    expect((await store.find(last.id ?? ""))?.record.turns).toEqual([]);
+  });
+
+  it("takes at most twenty turns", async () => {
+    const { last } = await fight({ category: "many turns" });
+    const turns = `/v1/arena/battles/${last.id}/turns`;
+    for (let turn = 2; turn <= 20; turn++) {
+      // Its words stay within the context: what is long is the list of turns.
+      engine.script = { texts: [""].concat(turn % 2 === 0 ? ["x"] : ["y"]) };
+      expect((await framesOf(await post(turns, { ballot: last.ballot, prompt: "?" }))).at(-1)?.kind).toBe("complete");
+    }
+    engine.script = {};
+    const response = await post(turns, { ballot: last.ballot, prompt: "?" });
+    expect([response.status, await response.json()]).toMatchObject([
+      400,
+      { error: { message: expect.stringContaining("20 turns") } },
+    ]);
+  });
+
+  it("may be between stacks that are spelled, and counts each spelling of one as the same", async () => {
+    const words = ["tiny:alpaca@0.50+happy@0.8", "tiny"];
+    const { last, left, right } = await fight({ contestants: words, category: "stacks" });
+    expect([left, right].toSorted()).toEqual(["I am alpaca 0.8 happy", "I am plain"]);
+    const voted = (await (await vote(last.id, { ballot: last.ballot, winner: "left" })).json()) as {
+      left: { contestant: string };
+      right: { contestant: string };
+    };
+    expect([voted.left.contestant, voted.right.contestant].toSorted()).toEqual(["tiny", "tiny:alpaca@0.5+happy@0.8"]);
+    for (const [word, status, sentence] of [
+      ["tiny+sad@1", 400, "tiny has no control vector 'sad'. It has: happy, formal."],
+      ["tiny:alpaca@9", 400, "the adapter's strength"],
+      ["nobody@1", 404, "There is no contestant 'nobody@1'"],
+      ["tiny@1 2", 400, "letters, digits"],
+    ] as const) {
+      const response = await post("/v1/arena/battles", { prompt: "Who?", contestants: [word, "tiny"] });
+      expect([response.status, await response.json()]).toMatchObject([
+        status,
+        { error: { message: expect.stringContaining(sentence) } },
+      ]);
+    }
   });
 
   it("puts contestants on random sides", async () => {
