@@ -146,6 +146,11 @@ export function vectorsOfRoot(root: string): readonly VectorEntry[] {
   return vectors.value.filter((vector) => vector.root === root);
 }
 
+/** Whether something that steers is served for this very model: it is a base, and any other a rival. */
+export function isSteeredBase(id: string): boolean {
+  return models.value.some(({ root, adapter }) => root === id && adapter !== null) || vectorsOfRoot(id).length > 0;
+}
+
 export function modelOf(id: string): ModelEntry | null {
   return models.value.find((model) => model.id === id) ?? null;
 }

@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { meetingOf, ticks } from "../../src/leaderboard/board.js";
-import { type Battle, castVote, newBattle, reveal, withFrame, withoutVote } from "../../src/web/arena/battle.js";
+import {
+  type Battle,
+  castVote,
+  newBattle,
+  reveal,
+  withFrame,
+  withoutVote,
+  withTurn,
+} from "../../src/web/arena/battle.js";
 import { readLeaderboard } from "../../src/web/arena/leaderboard.js";
 import { compareEvents } from "../../src/web/compare/compare-frames.js";
 import { emptyAnswer, reduceAnswer } from "../../src/web/wire/answer.js";
@@ -25,9 +33,22 @@ describe("a blind battle", () => {
       phase: "complete",
       id: "b_1",
       ballot: "secret",
-      left: "One more",
-      right: "Two",
+      turns: [{ prompt: "Count.", left: "One more", right: "Two" }],
     });
+  });
+
+  it("goes on with further turns, and loses only the last of them when that fails", () => {
+    const asked = withTurn(fought(), "Go on.");
+    expect(asked.phase).toBe("answering");
+    expect(withTurn(asked, "Twice.")).toBe(asked);
+    const again = frames.reduce<Battle>(withFrame, asked);
+    expect(again).toMatchObject({
+      phase: "complete",
+      turns: [{ left: "One more" }, { prompt: "Go on.", right: "Two" }],
+    });
+    const failed = withFrame(withTurn(again, "More."), { kind: "void", error: { message: "One failed." } });
+    expect(failed).toEqual({ ...again, problem: "One failed." });
+    expect(castVote(failed, "left")).toMatchObject({ phase: "voting", id: "b_1", ballot: "secret" });
   });
 
   it("takes no vote before it is complete, and one only", () => {
@@ -40,7 +61,7 @@ describe("a blind battle", () => {
 
   it("names the two only after the vote", () => {
     const record = {
-      left: { contestant: "tiny:alpaca", label: "Tiny", steering: { strength: 0.5 }, completion_tokens: 3 },
+      left: { contestant: "tiny:alpaca", label: "Tiny", steering: { strength: 0.5 } },
       right: { contestant: "rival" },
     };
     expect(reveal(fought(), record).phase).toBe("complete");
@@ -48,15 +69,19 @@ describe("a blind battle", () => {
       phase: "revealed",
       winner: "left",
       names: {
-        left: { label: "Tiny", strength: 0.5, completionTokens: 3 },
-        right: { label: "rival", strength: null, completionTokens: null },
+        left: { label: "Tiny", isSteered: true, strength: 0.5 },
+        right: { label: "rival", isSteered: false, strength: null },
       },
     });
   });
 
   it("may be voted on again when the vote did not arrive", () => {
     const back = withoutVote(castVote(fought(), "left"), { kind: "refused", sentence: "Too many votes." });
-    expect(back).toMatchObject({ phase: "complete", ballot: "secret", problem: "Too many votes." });
+    expect(back).toMatchObject({
+      phase: "complete",
+      ballot: "secret",
+      problem: "The vote was not stored. Too many votes.",
+    });
     expect(castVote(back, "right").phase).toBe("voting");
   });
 
@@ -99,7 +124,9 @@ describe("the leaderboard", () => {
   const board = readLeaderboard({
     battles: 30,
     confidence: 0.95,
-    contestants: [{ contestant: "a", rank: 1, rating: 1062.1, low: 1031.8, high: 1095, wins: 20, both_bad: 1 }],
+    contestants: [
+      { contestant: "a", rank: 1, last_rank: 2, rating: 1062.1, low: 1031.8, high: 1095, wins: 20, both_bad: 1 },
+    ],
     pairs: [{ a: "a", b: "b", wins: 20, losses: 6, ties: 4, win_rate: 0.733, separable: true }],
     position: { left: 16, right: 14, left_share: 0.533, p: 0.86 },
     notes: ["a is better than b."],

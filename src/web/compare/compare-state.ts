@@ -1,35 +1,18 @@
 import { computed, signal } from "@preact/signals";
+import { type Contestant, nothingChosen, readContestants, type StackChoice } from "../contestants.js";
 import { settings, strengthOf } from "../sampling.js";
 import { drawSeed, samplingBody } from "../sampling-fields.js";
-import { access, announcement, heedProblem, modelOf, models, vectorsOfRoot } from "../session.js";
-import { steeringBody } from "../vector-stack.js";
+import { access, announcement, heedProblem, isSteeredBase, modelOf, models, vectorsOfRoot } from "../session.js";
+import { knownOf, stackWords, steeringBody, type VectorStack } from "../vector-stack.js";
 import { type Answer, emptyAnswer, isRunning, reduceAnswer } from "../wire/answer.js";
 import { askChat } from "../wire/ask.js";
-import { callJson, callStream } from "../wire/call.js";
+import { callStream } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
-import { field, fields, list, text } from "../wire/read.js";
 import { defaultModel } from "../wire/server.js";
 import { compareEvents, type Side } from "./compare-frames.js";
 
-/** Who can be compared: what is served here, and what the server's operator has added. */
-export interface Contestant {
-  readonly id: string;
-  readonly label: string;
-  readonly kind: "served" | "remote";
-}
-
-export interface SideChoice {
-  /** Empty: the page chooses. */
-  readonly contestant: string;
-  /** Of its adapter; null: the recommended one. */
-  readonly strength: number | null;
-}
-
 export const prompt = signal("What makes a good friend?");
-export const choices = signal<Readonly<Record<Side, SideChoice>>>({
-  left: { contestant: "", strength: null },
-  right: { contestant: "", strength: null },
-});
+export const choices = signal<Readonly<Record<Side, StackChoice>>>({ left: nothingChosen, right: nothingChosen });
 export const answers = signal<Readonly<Record<Side, Answer | null>>>({ left: null, right: null });
 /** What was asked, for the heads of the columns. */
 export const shown = signal<Readonly<Record<Side, Head>> & { readonly seed: number }>({
@@ -52,9 +35,11 @@ export const contestants = computed<readonly Contestant[]>(() => [
   ...remote.value,
 ]);
 
-/** Whether two answers could differ: two contestants, or one at two strengths. */
+/** Whether two answers could differ: two contestants, or one steered in two ways. */
 export const isComparable = computed(
-  () => contestants.value.length !== 1 || models.value.some(({ adapter }) => adapter !== null),
+  () =>
+    contestants.value.length !== 1 ||
+    models.value.some(({ adapter, root }) => adapter !== null || vectorsOfRoot(root).length > 0),
 );
 
 export const isBusy = computed(() =>
@@ -78,11 +63,7 @@ export function contestantOf(side: Side): Contestant | null {
 /** Contestants that are not served here; none on a server that knows none. */
 export async function loadContestants(): Promise<void> {
   try {
-    const body = fields(await callJson(access.value, "/v1/contestants"));
-    remote.value = list(field(body, "data")).flatMap((item) => {
-      const { id, label, kind } = fields(item);
-      return typeof id === "string" && kind === "remote" ? [{ id, label: text(label) ?? id, kind: "remote" }] : [];
-    });
+    remote.value = (await readContestants(access.value)).filter(({ kind }) => kind === "remote");
   } catch {
     remote.value = [];
   }
@@ -169,18 +150,26 @@ function strengthAt(side: Side, id: string): number | null {
   return model === null ? null : strengthOf(model, choices.value[side].strength);
 }
 
-function steeringOf(side: Side, id: string): object {
-  const strength = strengthAt(side, id);
-  return steeringBody(strength === null ? null : { strength }, {});
+/** The control vectors that are turned up for a side and known to its model. */
+function stackAt(side: Side, id: string): VectorStack {
+  const model = modelOf(id);
+  if (model === null) return {};
+  return knownOf(
+    choices.value[side].vectors,
+    vectorsOfRoot(model.root).map(({ name }) => name),
+  );
 }
 
-/** Whether something that steers is served for this very model; any other is a rival. */
-function isSteeredBase(id: string): boolean {
-  return models.value.some(({ root, adapter }) => root === id && adapter !== null) || vectorsOfRoot(id).length > 0;
+function steeringOf(side: Side, id: string): object {
+  const strength = strengthAt(side, id);
+  return steeringBody(strength === null ? null : { strength }, stackAt(side, id));
 }
 
 function headOf(side: Side, { id, label }: Contestant): Head {
   const strength = strengthAt(side, id);
-  if (strength === null) return { title: label, kind: isSteeredBase(id) ? "base" : "other" };
-  return { title: `${label}, strength ${strength.toFixed(2)}`, kind: strength === 0 ? "base" : "steered" };
+  const added = stackWords(stackAt(side, id));
+  const words = [label, ...(strength === null ? [] : [`strength ${strength.toFixed(2)}`]), ...added];
+  const isSteered = (strength ?? 0) > 0 || added.length > 0;
+  const isBase = strength === 0 || isSteeredBase(id);
+  return { title: words.join(", "), kind: isSteered ? "steered" : isBase ? "base" : "other" };
 }

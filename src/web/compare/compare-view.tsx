@@ -6,9 +6,9 @@ import { Markdown } from "../parts/markdown.js";
 import { PromptField } from "../parts/prompt-field.js";
 import { SamplingForm } from "../parts/sampling-form.js";
 import { Segments } from "../parts/segments.js";
-import { StrengthSlider } from "../parts/strength-slider.js";
+import { StackPicker } from "../parts/stack-picker.js";
 import { settings } from "../sampling.js";
-import { access, modelOf } from "../session.js";
+import { access } from "../session.js";
 import type { Side } from "./compare-frames.js";
 import {
   answers,
@@ -25,7 +25,6 @@ import {
   textForm,
 } from "./compare-state.js";
 import "../parts/wide-view.css";
-import "./compare-view.css";
 
 /** One prompt, two contestants, names known. */
 export function CompareView() {
@@ -127,36 +126,16 @@ function Question() {
 }
 
 function SidePicker({ side }: { readonly side: Side }) {
-  const contestant = contestantOf(side);
-  const model = contestant === null ? null : modelOf(contestant.id);
-  const choice = choices.value[side];
-  const change = (changed: Partial<typeof choice>) => {
-    choices.value = { ...choices.value, [side]: { ...choice, ...changed } };
-  };
   return (
-    <div class="side-picker">
-      <div class="field">
-        <label for={`compare-${side}`}>{side === "left" ? "Left" : "Right"}</label>
-        <select
-          id={`compare-${side}`}
-          value={contestant?.id ?? ""}
-          onChange={({ currentTarget }) => change({ contestant: currentTarget.value })}
-        >
-          {contestants.value.map(({ id, label }) => (
-            <option key={id} value={id}>
-              {label}
-            </option>
-          ))}
-        </select>
-      </div>
-      {model === null || model.adapter === null ? null : (
-        <StrengthSlider
-          id={`compare-${side}-strength`}
-          model={model}
-          chosen={choice.strength}
-          onChoose={(strength) => change({ strength })}
-        />
-      )}
-    </div>
+    <StackPicker
+      id={`compare-${side}`}
+      label={side === "left" ? "Left" : "Right"}
+      contestants={contestants.value}
+      contestant={contestantOf(side)}
+      choice={choices.value[side]}
+      onChange={(choice) => {
+        choices.value = { ...choices.value, [side]: choice };
+      }}
+    />
   );
 }

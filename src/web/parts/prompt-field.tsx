@@ -5,21 +5,25 @@ import type { Signal } from "@preact/signals";
  */
 export function PromptField({
   id,
+  label = "Prompt",
+  rows = 2,
   value,
   placeholder,
   onSend,
 }: {
   readonly id: string;
+  readonly label?: string;
+  readonly rows?: number;
   readonly value: Signal<string>;
   readonly placeholder?: string;
   readonly onSend: () => void;
 }) {
   return (
     <div class="field grow">
-      <label for={id}>Prompt</label>
+      <label for={id}>{label}</label>
       <textarea
         id={id}
-        rows={2}
+        rows={rows}
         placeholder={placeholder}
         value={value.value}
         onInput={({ currentTarget }) => {

@@ -1,21 +1,52 @@
 import { settings } from "../sampling.js";
 import { vectorsOfRoot } from "../session.js";
-import { maxVectorStrength, withStrength } from "../vector-stack.js";
+import { maxVectorStrength, type VectorStack, withStrength } from "../vector-stack.js";
 import type { VectorEntry } from "../wire/server.js";
 import "./vector-sliders.css";
 
 /**
- * A dial for each control vector of a base; nothing where it has none.
+ * The settings' dial for each control vector of a base; nothing where it has none.
  * @param onMove called once a dial has been moved.
  */
 export function VectorSliders({ root, onMove }: { readonly root: string; readonly onMove?: () => void }) {
+  return (
+    <VectorDials
+      root={root}
+      idPrefix="vector"
+      stack={settings.value.vectors}
+      onChange={(vectors) => {
+        settings.value = { ...settings.value, vectors };
+        onMove?.();
+      }}
+    />
+  );
+}
+
+/** A dial for each control vector of a base, for any stack. */
+export function VectorDials({
+  root,
+  idPrefix,
+  stack,
+  onChange,
+}: {
+  readonly root: string;
+  readonly idPrefix: string;
+  readonly stack: VectorStack;
+  readonly onChange: (stack: VectorStack) => void;
+}) {
   const own = vectorsOfRoot(root);
   if (own.length === 0) return null;
   return (
     <fieldset class="vectors">
       <legend>Control vectors</legend>
       {own.map((vector) => (
-        <VectorSlider key={vector.name} vector={vector} onMove={onMove} />
+        <VectorSlider
+          key={vector.name}
+          id={`${idPrefix}-${vector.name}`}
+          vector={vector}
+          stack={stack}
+          onChange={onChange}
+        />
       ))}
       <p class="hint">
         <a href="#/vectors">Make one of your own</a>
@@ -25,23 +56,22 @@ export function VectorSliders({ root, onMove }: { readonly root: string; readonl
 }
 
 function VectorSlider({
+  id,
   vector: { name, description, recommended },
-  onMove,
+  stack,
+  onChange,
 }: {
+  readonly id: string;
   readonly vector: VectorEntry;
-  readonly onMove: (() => void) | undefined;
+  readonly stack: VectorStack;
+  readonly onChange: (stack: VectorStack) => void;
 }) {
-  const id = `vector-${name}`;
-  const dial = settings.value.vectors[name];
+  const dial = stack[name];
   const value = dial?.strength ?? 0;
   const isApart = recommended !== null && (value < recommended[0] || value > recommended[1]);
   const hint = isApart ? "Past what it was measured to bear: text may come apart." : description;
   // A link may have brought more than the slider gives.
   const end = Math.max(maxVectorStrength, Math.abs(value));
-  const set = (vectors: typeof settings.value.vectors) => {
-    settings.value = { ...settings.value, vectors };
-    onMove?.();
-  };
   return (
     <div class="vector">
       <label for={id}>
@@ -58,7 +88,7 @@ function VectorSlider({
           value={value}
           style={{ "--from": Math.min(0.5, share(value, end)), "--to": Math.max(0.5, share(value, end)) }}
           aria-describedby={hint === null ? undefined : `${id}-hint`}
-          onInput={({ currentTarget }) => set(withStrength(settings.value.vectors, name, Number(currentTarget.value)))}
+          onInput={({ currentTarget }) => onChange(withStrength(stack, name, Number(currentTarget.value)))}
         />
       </span>
       {hint === null ? null : (
@@ -69,11 +99,7 @@ function VectorSlider({
       {dial === undefined || dial.layers === null ? null : (
         <p class="hint">
           Only in layers {dial.layers[0]} to {dial.layers[1]}.{" "}
-          <button
-            type="button"
-            class="link"
-            onClick={() => set({ ...settings.value.vectors, [name]: { ...dial, layers: null } })}
-          >
+          <button type="button" class="link" onClick={() => onChange({ ...stack, [name]: { ...dial, layers: null } })}>
             Use all layers
           </button>
         </p>
