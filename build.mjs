@@ -58,6 +58,7 @@ function buildServer() {
   for (const file of ["colours.css", "leaderboard.css"]) {
     cpSync(join(root, "src", "leaderboard", file), join(dist, "leaderboard", file));
   }
+  cpSync(join(root, "src", "arena", "report", "voting.js"), join(dist, "arena", "report", "voting.js"));
 }
 
 /** Swagger UI with its licence; src/server/page serves it at /docs. */

@@ -179,6 +179,7 @@ async function run(flags: AbFlags, terminal: Terminal, stop: AbortSignal): Promi
         facts: factsOf(flags, plan, unreadable),
         items,
         records,
+        promptIds: prompts.map(({ id }) => id),
       }),
     );
     for (const line of items.length === 0 ? [] : tableOf(items)) terminal.out(line);
@@ -213,7 +214,10 @@ async function rate(files: readonly string[], { html, json, category }: RateFlag
     ["Battles", String(items.length)],
     ...(category === undefined ? [] : [["Category", category]]),
   ] as [string, string][];
-  await writeWholeFile(html, reportHtml({ title: "Ratings", createdAt: new Date(), facts, items, records }));
+  await writeWholeFile(
+    html,
+    reportHtml({ title: "Ratings", createdAt: new Date(), facts, items, records, promptIds: null }),
+  );
   terminal.err(`Written: ${html}`);
 }
 

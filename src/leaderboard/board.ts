@@ -46,6 +46,9 @@ export interface Pair {
   readonly separable: boolean;
 }
 
+/** What a contestant is to steering, which is what colours it everywhere; `second` of two of one kind. */
+export type Kind = "base" | "steered" | "other" | "second";
+
 /** One cell of the win matrix: how `row` did against `column`. */
 export interface Meeting {
   readonly winRate: number | null;

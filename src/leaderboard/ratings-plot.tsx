@@ -1,4 +1,4 @@
-import { type Standing, ticks, whole } from "./board.js";
+import { type Kind, type Standing, ticks, whole } from "./board.js";
 import { ScrollBox } from "./scroll-box.js";
 
 const plotWidth = 760;
@@ -6,8 +6,17 @@ const rowHeight = 34;
 /** Of thirty characters. */
 const labelWidth = 250;
 
+/** Of everybody together. */
+const average = 1000;
+
 /** Ratings with their intervals on one axis, best first. */
-export function RatingsPlot({ contestants }: { readonly contestants: readonly Standing[] }) {
+export function RatingsPlot({
+  contestants,
+  kindOf,
+}: {
+  readonly contestants: readonly Standing[];
+  readonly kindOf: (contestant: string) => Kind;
+}) {
   const rated = contestants.flatMap(({ contestant, rating, low, high }) =>
     rating === null ? [] : [{ contestant, rating, low: low ?? rating, high: high ?? rating }],
   );
@@ -37,10 +46,15 @@ export function RatingsPlot({ contestants }: { readonly contestants: readonly St
             </text>
           </g>
         ))}
+        {average > least - margin && average < most + margin ? (
+          <line x1={x(average)} x2={x(average)} y1={0} y2={height - 24} class="average">
+            <title>1000, the average</title>
+          </line>
+        ) : null}
         {rated.map(({ contestant, rating, low, high }, row) => {
           const y = row * rowHeight + rowHeight / 2;
           return (
-            <g key={contestant}>
+            <g key={contestant} class={`rated kind-${kindOf(contestant)}`}>
               <text x={labelWidth - 12} y={y + 4} class="row-label">
                 {contestant.length > 30 ? `${contestant.slice(0, 29)}…` : contestant}
               </text>

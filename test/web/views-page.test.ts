@@ -165,6 +165,25 @@ describe("the arena", again, () => {
   });
 });
 
+describe("the arena of a server that is still loading", again, () => {
+  it("has its form once the models are there", async () => {
+    let isLoading = true;
+    const page = await scripted.visit();
+    await page.route("**/health", (route) =>
+      isLoading ? route.fulfill({ status: 503, json: { status: "loading", fraction: 0.5 } }) : route.continue(),
+    );
+    await page.route("**/v1/contestants", (route) =>
+      isLoading ? route.fulfill({ json: { data: [] } }) : route.continue(),
+    );
+    await page.goto(`${scripted.server.url}/#/arena`);
+    await page.reload();
+    await page.getByText("A battle needs two contestants").waitFor();
+    isLoading = false;
+    await button(page, "Start a blind battle").waitFor();
+    await page.context().close();
+  });
+});
+
 describe("the leaderboard", again, () => {
   it("says when its votes were counted, and counts both bad among them", async () => {
     const page = await scripted.visit();

@@ -296,7 +296,8 @@ function nearestOf(
   const [nearest] = needs.toSorted((one, other) => one.more - other.more);
   if (nearest === undefined || nearest.more > farthest * matches) return "";
   const more = Math.max(1, Number(nearest.more.toPrecision(2)));
-  return `; about ${Math.ceil(more)} more would settle ${nearest.a} and ${nearest.b}, if they go on like this`;
+  const which = unsure.length === 1 ? "it" : `${nearest.a} and ${nearest.b}`;
+  return `; about ${Math.ceil(more)} more would settle ${which}, if they go on like this`;
 }
 
 function notesOf(

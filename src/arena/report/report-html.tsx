@@ -1,12 +1,14 @@
 import { readFileSync } from "node:fs";
 import { render } from "preact-render-to-string";
-import { percent, pValue } from "../../leaderboard/board.js";
+import { type Kind, percent, pValue } from "../../leaderboard/board.js";
 import { Findings } from "../../leaderboard/findings.js";
 import { RatingsPlot } from "../../leaderboard/ratings-plot.js";
+import { ScrollBox } from "../../leaderboard/scroll-box.js";
 import { StandingsTable } from "../../leaderboard/standings-table.js";
 import type { RatedItem } from "../batch/verdicts.js";
-import { type BattleRecord, type BattleSide, charactersOf } from "../battle-record.js";
+import { type BattleRecord, type BattleSide, charactersOfAll } from "../battle-record.js";
 import { type Leaderboard, leaderboardOf, type Pairing } from "../ratings/leaderboard.js";
+import { kindsOf, pairColours } from "./contestant-colours.js";
 import { type LengthPoint, LengthsPlot, OutcomesPlot } from "./plots.js";
 import { reportStyles } from "./report-styles.js";
 
@@ -18,11 +20,18 @@ export interface Report {
   readonly items: readonly RatedItem[];
   /** All battles with their texts, voted on or not; empty where only verdicts are known. */
   readonly records: readonly BattleRecord[];
+  /** Each record's prompt, by which verdicts name it; null where nothing is to be judged here. */
+  readonly promptIds: readonly string[] | null;
 }
 
-/** One file, no script and no request: it can be mailed and opened in ten years. */
+/**
+ * One file and no request: it can be mailed and opened in ten years. A script is in it only where pairs wait for a
+ * verdict, and all there is to read is read without.
+ */
 export function reportHtml(report: Report): string {
-  const leaderboardStyles = readFileSync(new URL("../../leaderboard/leaderboard.css", import.meta.url), "utf8");
+  const read = (path: string) => readFileSync(new URL(path, import.meta.url), "utf8");
+  const styles = ["../../leaderboard/colours.css", "../../leaderboard/leaderboard.css"].map(read);
+  const script = waiting(report).size === 0 ? "" : `<script type="module">${read("./voting.js")}</script>\n`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -30,13 +39,22 @@ export function reportHtml(report: Report): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 ${render(<title>{report.title}</title>)}
-<style>${reportStyles}${leaderboardStyles}</style>
+<style>${styles[0]}${reportStyles}${styles[1]}</style>
 </head>
 <body>
 ${render(<Body report={report} />)}
-</body>
+${script}</body>
 </html>
 `;
+}
+
+/** The prompts of the records that wait for a verdict, by the record. */
+function waiting({ records, promptIds }: Report): ReadonlyMap<string, string> {
+  const open = records.flatMap((record, at) => {
+    const prompt = promptIds?.[at];
+    return record.vote === null && prompt !== undefined ? [[record.id, prompt] as const] : [];
+  });
+  return new Map(open);
 }
 
 /** What a reader wants to know first. */
@@ -54,6 +72,8 @@ export function verdictSentence(board: Leaderboard): string {
 function Body({ report }: { readonly report: Report }) {
   const { title, facts, items, records, createdAt } = report;
   const board = leaderboardOf(items.map(({ match }) => match));
+  const kinds = kindsOf(records);
+  const open = waiting(report);
   return (
     <main>
       <header>
@@ -68,8 +88,15 @@ function Body({ report }: { readonly report: Report }) {
           ))}
         </dl>
       </header>
-      {board.battles === 0 ? <Unjudged records={records} /> : <Judged board={board} report={report} />}
-      {records.length === 0 ? null : <Battles records={records} pairing={board.pairings[0]} />}
+      {board.battles === 0 ? (
+        <Unjudged records={records} kinds={kinds} />
+      ) : (
+        <Judged board={board} report={report} kinds={kinds} />
+      )}
+      {open.size === 0 ? null : <Voting run={records[0]?.id ?? ""} open={open.size} />}
+      {records.length === 0 ? null : (
+        <Battles records={records} pairing={board.pairings[0]} kinds={kinds} prompts={open} />
+      )}
       <footer>
         Made by toast-serve ab on {createdAt.toISOString().slice(0, 16).replace("T", " ")} UTC. How the figures are
         made: docs/arena.md.
@@ -78,7 +105,63 @@ function Body({ report }: { readonly report: Report }) {
   );
 }
 
-function Judged({ board, report: { items, records } }: { readonly board: Leaderboard; readonly report: Report }) {
+type Kinds = ReadonlyMap<string, Kind>;
+
+/** What the script fills: without it there is nothing here to be seen. */
+function Voting({ run, open }: { readonly run: string; readonly open: number }) {
+  return (
+    <section class="voting" data-run={run} aria-label="Judge here" hidden>
+      <h2>Judge here</h2>
+      <p class="hint">
+        {open === 1 ? "A pair waits" : `${open} pairs wait`} for a verdict: without names, sides drawn by lot, by button
+        or by the keys ← T B →. What you say stays in this browser. When you are done, download it, and give it to the
+        same command with <code>--verdicts verdicts.jsonl</code>.
+      </p>
+      <p data-part="progress" role="status" />
+      <div data-part="pair">
+        <pre class="voting-prompt" data-part="prompt" />
+        <div class="sides">
+          {(["left", "right"] as const).map((side) => (
+            <article key={side} aria-label={side === "left" ? "Left answer" : "Right answer"}>
+              <pre data-part={side} />
+            </article>
+          ))}
+        </div>
+        <p class="voting-buttons">
+          <button type="button" data-say="left">
+            Left is better
+          </button>
+          <button type="button" data-say="tie">
+            Tie
+          </button>
+          <button type="button" data-say="bothBad">
+            Both bad
+          </button>
+          <button type="button" data-say="right">
+            Right is better
+          </button>
+          <button type="button" data-say="skip">
+            Skip
+          </button>
+        </p>
+      </div>
+      <p data-part="done">All are judged.</p>
+      <button type="button" data-part="download" hidden>
+        Download verdicts.jsonl
+      </button>
+    </section>
+  );
+}
+
+function Judged({
+  board,
+  report: { items, records },
+  kinds,
+}: {
+  readonly board: Leaderboard;
+  readonly report: Report;
+  readonly kinds: Kinds;
+}) {
   const points = board.pairings.slice(0, 1).flatMap((pairing) => pointsOf(pairing, items));
   const [first] = board.pairings;
   return (
@@ -89,13 +172,13 @@ function Judged({ board, report: { items, records } }: { readonly board: Leaderb
           Bradley–Terry by maximum likelihood, 400 points for odds of 10 to 1, mean 1000; bars are{" "}
           {Math.round(100 * board.confidence)} % intervals of {board.rounds} bootstrap rounds.
         </p>
-        <RatingsPlot contestants={board.standings} />
+        <RatingsPlot contestants={board.standings} kindOf={(contestant) => kinds.get(contestant) ?? "other"} />
         <StandingsTable contestants={board.standings} />
       </section>
       <section>
         <h2>Who beat whom</h2>
         {board.pairings.map((pairing) => (
-          <PairingBlock key={`${pairing.a}|${pairing.b}`} pairing={pairing} items={items} />
+          <PairingBlock key={`${pairing.a}|${pairing.b}`} pairing={pairing} items={items} kinds={kinds} />
         ))}
       </section>
       <Findings {...board} />
@@ -105,7 +188,7 @@ function Judged({ board, report: { items, records } }: { readonly board: Leaderb
           : `A much longer answer has ${Math.exp(board.lengthEffect).toFixed(2)} times the odds to win.`}
       </p>
       {first === undefined || records.length === 0 || points.length === 0 ? null : (
-        <section>
+        <section style={pairColours(kinds, first.a, first.b)}>
           <h3>Lengths</h3>
           <p class="hint">A point for each battle, coloured by who won; on the line both answers are equally long.</p>
           <LengthsPlot points={points} left={first.a} right={first.b} />
@@ -115,7 +198,15 @@ function Judged({ board, report: { items, records } }: { readonly board: Leaderb
   );
 }
 
-function PairingBlock({ pairing, items }: { readonly pairing: Pairing; readonly items: readonly RatedItem[] }) {
+function PairingBlock({
+  pairing,
+  items,
+  kinds,
+}: {
+  readonly pairing: Pairing;
+  readonly items: readonly RatedItem[];
+  readonly kinds: Kinds;
+}) {
   const { a, b } = pairing;
   const ours = items.filter(({ match: { left, right } }) => (left === a && right === b) || (left === b && right === a));
   const categories = [...new Set(ours.map(({ category }) => category))].filter((one) => one !== null).toSorted(byText);
@@ -129,7 +220,7 @@ function PairingBlock({ pairing, items }: { readonly pairing: Pairing; readonly 
     return { label: category, tally: tally ?? pairing, p: found?.signTestP ?? 1 };
   });
   return (
-    <>
+    <div style={pairColours(kinds, a, b)}>
       <h3>
         {a} <span class="against">against</span> {b}
       </h3>
@@ -140,9 +231,11 @@ function PairingBlock({ pairing, items }: { readonly pairing: Pairing; readonly 
         both bad <span class="key loss" />
         {b}
       </p>
-      <div class="plot">
-        <OutcomesPlot rows={[{ label: "all", tally: pairing }, ...rows]} />
-      </div>
+      <ScrollBox label={`${a} against ${b}`}>
+        <div class="plot">
+          <OutcomesPlot rows={[{ label: "all", tally: pairing }, ...rows]} />
+        </div>
+      </ScrollBox>
       <p>
         Win rate of {a}: <b>{percent(pairing.winRate)}</b> (ties are halves), at equal length{" "}
         {percent(pairing.lengthControlledWinRate)}; sign test p {pValue(pairing.signTestP)};{" "}
@@ -154,7 +247,7 @@ function PairingBlock({ pairing, items }: { readonly pairing: Pairing; readonly 
           {rows.filter(({ p }) => p < 0.05).length} of {rows.length}, and one in twenty would be without any difference.
         </p>
       )}
-    </>
+    </div>
   );
 }
 
@@ -189,25 +282,25 @@ function pointsOf(pairing: Pairing, items: readonly RatedItem[]): readonly Lengt
   });
 }
 
-function Unjudged({ records }: { readonly records: readonly BattleRecord[] }) {
+function Unjudged({ records, kinds }: { readonly records: readonly BattleRecord[]; readonly kinds: Kinds }) {
   const [first] = records;
   const [left, right] = [first?.left.contestant ?? "left", first?.right.contestant ?? "right"];
   const same = records.filter((record) => record.left.text === record.right.text).length;
   const points = records.map(
     (record): LengthPoint => ({
-      left: charactersOf(record.left) ?? 0,
-      right: charactersOf(record.right) ?? 0,
+      left: charactersOfAll(record, "left") ?? 0,
+      right: charactersOfAll(record, "right") ?? 0,
       outcome: "tie",
     }),
   );
   const mean = (side: "left" | "right") =>
     Math.round(points.reduce((sum, point) => sum + point[side], 0) / Math.max(1, points.length));
   return (
-    <section>
+    <section style={pairColours(kinds, left, right)}>
       <h2>No verdicts</h2>
       <p>
-        Nobody has judged these answers: name a judge with --judge, or bring verdicts with --verdicts. {same} of{" "}
-        {records.length} pairs are the same text.
+        Nobody has judged these answers: judge them below, name a judge with --judge, or bring verdicts with --verdicts.{" "}
+        {same} of {records.length} pairs are the same text.
       </p>
       <p>
         Mean length: {left} {mean("left")} characters, {right} {mean("right")}.
@@ -220,26 +313,42 @@ function Unjudged({ records }: { readonly records: readonly BattleRecord[] }) {
 function Battles({
   records,
   pairing,
+  kinds,
+  prompts,
 }: {
   readonly records: readonly BattleRecord[];
   readonly pairing: Pairing | undefined;
+  readonly kinds: Kinds;
+  /** Of those that wait for a verdict. */
+  readonly prompts: ReadonlyMap<string, string>;
 }) {
   return (
     <section>
       <h2>All {records.length} battles</h2>
       {records.map((record) => (
-        <Battle key={record.id} record={record} pairing={pairing} />
+        <Battle key={record.id} record={record} pairing={pairing} kinds={kinds} prompt={prompts.get(record.id)} />
       ))}
     </section>
   );
 }
 
-function Battle({ record, pairing }: { readonly record: BattleRecord; readonly pairing: Pairing | undefined }) {
-  const { left, right, vote, category, messages } = record;
+function Battle({
+  record,
+  pairing,
+  kinds,
+  prompt: promptId,
+}: {
+  readonly record: BattleRecord;
+  readonly pairing: Pairing | undefined;
+  readonly kinds: Kinds;
+  readonly prompt: string | undefined;
+}) {
+  const { left, right, vote, category, messages, turns } = record;
+  const { a, b } = pairing ?? { a: left.contestant, b: right.contestant };
   const { outcome, colour } = outcomeOf(record, pairing);
   const prompt = messages.findLast(({ role }) => role === "user")?.content ?? "";
   return (
-    <details>
+    <details data-prompt={promptId} style={pairColours(kinds, a, b)}>
       <summary>
         <span class={`badge ${colour}`}>{outcome}</span>{" "}
         <span class="prompt">{prompt.length > 160 ? `${prompt.slice(0, 160)}…` : prompt}</span>
@@ -256,9 +365,23 @@ function Battle({ record, pairing }: { readonly record: BattleRecord; readonly p
         ))}
       </div>
       <div class="sides">
-        <Side side={left} won={vote?.winner === "left"} />
-        <Side side={right} won={vote?.winner === "right"} />
+        <Side side={left} won={vote?.winner === "left"} isSecond={left.contestant === b} />
+        <Side side={right} won={vote?.winner === "right"} isSecond={right.contestant === b} />
       </div>
+      {turns.map((turn, at) => (
+        <div key={at}>
+          <div class="conversation">
+            <p>
+              <b>user, turn {at + 2}</b>
+            </p>
+            <pre>{turn.prompt}</pre>
+          </div>
+          <div class="sides">
+            <Side side={turn.left} won={vote?.winner === "left"} isSecond={left.contestant === b} />
+            <Side side={turn.right} won={vote?.winner === "right"} isSecond={right.contestant === b} />
+          </div>
+        </div>
+      ))}
       {vote === null ? null : (
         <>
           <p class="hint">Judged by {vote.judge}.</p>
@@ -289,7 +412,15 @@ function outcomeOf(record: BattleRecord, pairing: Pairing | undefined) {
   }
 }
 
-function Side({ side, won }: { readonly side: BattleSide; readonly won: boolean }) {
+function Side({
+  side,
+  won,
+  isSecond,
+}: {
+  readonly side: BattleSide;
+  readonly won: boolean;
+  readonly isSecond: boolean;
+}) {
   const figures = [
     side.text === null ? null : `${side.text.length} characters`,
     side.completionTokens === null ? null : `${side.completionTokens} tokens`,
@@ -297,7 +428,7 @@ function Side({ side, won }: { readonly side: BattleSide; readonly won: boolean 
     side.finishReason === "length" ? "cut off" : null,
   ].filter((one) => one !== null);
   return (
-    <article class={won ? "won" : "side"}>
+    <article class={`${won ? "won" : "side"} ${isSecond ? "of-second" : "of-first"}`}>
       <h4>
         {side.contestant}
         {won ? <span class="mark"> better</span> : null}

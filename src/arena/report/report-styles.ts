@@ -1,9 +1,8 @@
 /** Of reports alone; the leaderboard brings its own. */
 export const reportStyles = `
-:root { --ink: #1c1b1a; --ink-soft: #66615a; --paper: #fbfaf7; --card: #fff; --line: #e2ddd3; --win: #2f6f9f; --loss: #b4552d; --tie: #b9b2a4; --bad: #8d8678; --inside: #fff; --steer: var(--win); --ground: var(--paper); --sans: system-ui, sans-serif; }
-@media (prefers-color-scheme: dark) { :root { --ink: #ece8e1; --ink-soft: #a39c90; --paper: #171614; --card: #211f1c; --line: #3a3631; --win: #6fb0de; --loss: #e08a5f; --tie: #6d675c; --bad: #4d483f; --inside: #14130f; } }
+:root { --card: var(--raised); --win: var(--other); --loss: var(--second); --tie: light-dark(#b9b2a4, #6d675c); --bad: light-dark(#8d8678, #4d483f); --inside: light-dark(#fff, #14130f); --sans: system-ui, sans-serif; }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 main { max-width: 960px; margin: 0 auto; padding: 32px 20px 64px; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 8px; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 40px 0 12px; }
@@ -17,7 +16,7 @@ h4 { margin: 0 0 8px; font-size: .95rem; overflow-wrap: anywhere; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; max-width: 760px; height: auto; margin: 12px 0; }
 svg.square { max-width: 420px; }
-.plot { overflow-x: auto; } .plot svg { min-width: 560px; }
+.plot svg { min-width: 560px; }
 th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 130px; }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); }
 svg .quiet { fill: var(--ink-soft); font-size: 12px; }
@@ -42,11 +41,17 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; }
 @media (max-width: 640px) { .sides { grid-template-columns: 1fr; } .facts div { grid-template-columns: 1fr; gap: 0; } }
 article { border: 1px solid var(--line); border-radius: 6px; padding: 12px; min-width: 0; }
-article.won { border-color: var(--win); }
-.mark { color: var(--win); font-weight: 500; font-size: .82rem; }
+article.of-first { --own: var(--win); } article.of-second { --own: var(--loss); } article h4 { color: var(--own); }
+article.won { border: 2px solid var(--own); }
+.mark { color: var(--own); font-weight: 500; font-size: .82rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; margin: 0; }
 .conversation { margin: 12px 0; } .conversation p { margin: 8px 0 0; color: var(--ink-soft); font-size: .82rem; }
 .judgment { border-left: 3px solid var(--line); padding-left: 12px; margin: 8px 0; font-size: .88rem; }
+.voting { background: var(--card); border-radius: 8px; padding: 1px 16px 16px; box-shadow: var(--lift); } .voting h2 { margin-top: 16px; }
+.voting-prompt { font-weight: 600; margin: 12px 0; } .voting-buttons { display: flex; flex-wrap: wrap; gap: 8px; }
+button { font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--line-strong); border-radius: 7px; box-shadow: 0 1px 0 var(--line-strong); padding: 6px 12px; min-height: 38px; cursor: pointer; }
+button:active { box-shadow: none; translate: 0 1px; } button:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; } [hidden] { display: none; }
+code { font: .9em ui-monospace, monospace; }
 footer { margin-top: 48px; }
-@media print { details { break-inside: avoid; } }
+@media print { details { break-inside: avoid; } .voting { display: none; } }
 `;

@@ -5,7 +5,7 @@ import { PromptField } from "../parts/prompt-field.js";
 import { Segments } from "../parts/segments.js";
 import { StackPicker } from "../parts/stack-picker.js";
 import { settings } from "../sampling.js";
-import { access, isSteeredBase } from "../session.js";
+import { access, isSteeredBase, models } from "../session.js";
 import {
   askBoth,
   battle,
@@ -47,7 +47,8 @@ const votes: readonly {
 /** A blind battle: two answers without names, further turns at will, a vote, then the names. */
 export function ArenaView() {
   const now = battle.value;
-  useEffect(() => void loadContestants(), [access.value]);
+  // A server that is still loading knows nobody.
+  useEffect(() => void loadContestants(), [access.value, models.value]);
   const known = contestants.value;
   return (
     <div class="wide">

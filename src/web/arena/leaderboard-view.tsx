@@ -5,7 +5,8 @@ import { RatingsPlot } from "../../leaderboard/ratings-plot.js";
 import { StandingsTable } from "../../leaderboard/standings-table.js";
 import { download } from "../parts/download.js";
 import { percent } from "../parts/format.js";
-import { access, announcement, heedProblem } from "../session.js";
+import { Icon } from "../parts/icon.js";
+import { access, announcement, heedProblem, isSteeredBase, modelOf } from "../session.js";
 import { call, callJson } from "../wire/call.js";
 import { problemFrom } from "../wire/problem.js";
 import { field, fields, number } from "../wire/read.js";
@@ -93,7 +94,7 @@ function Board({ board: value }: { readonly board: ServedLeaderboard }) {
           </div>
         )}
       </div>
-      <RatingsPlot contestants={value.contestants} />
+      <RatingsPlot contestants={value.contestants} kindOf={kindOf} />
       <StandingsTable contestants={value.contestants} />
       <WinMatrix board={value} />
       <Pairs board={value} />
@@ -102,13 +103,21 @@ function Board({ board: value }: { readonly board: ServedLeaderboard }) {
   );
 }
 
+/** By what a contestant's id says, and what is served here. */
+function kindOf(contestant: string): "base" | "steered" | "other" {
+  if (/[@+]/.test(contestant) || (modelOf(contestant)?.adapter ?? null) !== null) return "steered";
+  return isSteeredBase(contestant) ? "base" : "other";
+}
+
 function Records() {
   return (
     <section class="row records" aria-label="Records">
       <button type="button" onClick={() => void exportRecords()}>
+        <Icon of="download" />
         Export records (JSONL)
       </button>
       <label class="file">
+        <Icon of="upload" />
         Import records
         <input
           type="file"
@@ -136,10 +145,12 @@ async function exportRecords(): Promise<void> {
 
 async function importRecords(file: File): Promise<void> {
   try {
-    const answer = fields(
-      await callJson(access.value, "/v1/arena/import", { method: "POST", body: await file.text() }),
-    );
-    const sentence = `${number(field(answer, "imported")) ?? 0} records imported, ${number(field(answer, "known")) ?? 0} were known already.`;
+    const body = await file.text();
+    const answer = fields(await callJson(access.value, "/v1/arena/import", { method: "POST", body }));
+    const [imported, known] = ["imported", "known"].map((name) => number(field(answer, name)) ?? 0);
+    const unvoted = body.split("\n").filter((line) => /"vote":\s*null/.test(line)).length;
+    const rest = unvoted === 0 ? "" : ` ${unvoted} of the file's records have no vote and count in no rating.`;
+    const sentence = `${imported} records imported, ${known} were known already.${rest}`;
     notice.value = { kind: "good", sentence };
     announcement.value = sentence;
     await load();

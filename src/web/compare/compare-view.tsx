@@ -8,7 +8,7 @@ import { SamplingForm } from "../parts/sampling-form.js";
 import { Segments } from "../parts/segments.js";
 import { StackPicker } from "../parts/stack-picker.js";
 import { settings } from "../sampling.js";
-import { access } from "../session.js";
+import { access, models } from "../session.js";
 import type { Side } from "./compare-frames.js";
 import {
   answers,
@@ -28,7 +28,7 @@ import "../parts/wide-view.css";
 
 /** One prompt, two contestants, names known. */
 export function CompareView() {
-  useEffect(() => void loadContestants(), [access.value]);
+  useEffect(() => void loadContestants(), [access.value, models.value]);
   const { left, right } = answers.value;
   const difference = left === null || right === null ? null : firstDifference(left.text, right.text);
   const forkAt = difference?.kind === "differ" ? difference.at : null;

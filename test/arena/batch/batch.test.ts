@@ -311,8 +311,8 @@ describe("toast-serve ab", () => {
     const report = await readFile(join(out, "report.html"), "utf8");
     expect(report).toContain("&lt;b>no&lt;/b>");
     expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)|src=|@import/);
-    expect(report).toContain("prefers-color-scheme: dark");
-    expect(report.match(/<details>/g)).toHaveLength(4);
+    expect(report).toContain("light-dark(");
+    expect(report.match(/<details /g)).toHaveLength(4);
   });
 
   it("goes on where it was interrupted, asks nothing twice, and asks anew what has changed", async () => {
@@ -392,7 +392,9 @@ describe("toast-serve ab", () => {
       "--html",
       join(folder, "odd.html"),
     );
-    expect(odd.out).toContain("Not separable by these 2 votes, as their intervals overlap: a and b");
+    expect(odd.out).toContain(
+      "Not separable by these 2 votes, as their intervals overlap: a and b; about 1 more would settle it",
+    );
     expect(await readFile(join(folder, "odd.html"), "utf8")).toContain("Question 1?");
     expect(await run("rate", join(folder, "out", "battles.jsonl"), "--category", "none")).toMatchObject({
       code: 2,
