@@ -88,12 +88,12 @@ function Body({ report }: { readonly report: Report }) {
           ))}
         </dl>
       </header>
+      {open.size === 0 ? null : <Voting run={records[0]?.id ?? ""} open={open.size} />}
       {board.battles === 0 ? (
         <Unjudged records={records} kinds={kinds} />
       ) : (
         <Judged board={board} report={report} kinds={kinds} />
       )}
-      {open.size === 0 ? null : <Voting run={records[0]?.id ?? ""} open={open.size} />}
       {records.length === 0 ? null : (
         <Battles records={records} pairing={board.pairings[0]} kinds={kinds} prompts={open} />
       )}
@@ -299,7 +299,7 @@ function Unjudged({ records, kinds }: { readonly records: readonly BattleRecord[
     <section style={pairColours(kinds, left, right)}>
       <h2>No verdicts</h2>
       <p>
-        Nobody has judged these answers: judge them below, name a judge with --judge, or bring verdicts with --verdicts.{" "}
+        Nobody has judged these answers: judge them above, name a judge with --judge, or bring verdicts with --verdicts.{" "}
         {same} of {records.length} pairs are the same text.
       </p>
       <p>
