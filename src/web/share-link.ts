@@ -34,7 +34,7 @@ export interface SharedSteering {
 }
 
 const chatStart = "#/chat?";
-const steeringStart = "#/steering?";
+export const steeringStart = "#/steering?";
 
 /** The server's own bound of an adapter's strength. */
 const mostStrength = 4;

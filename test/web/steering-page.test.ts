@@ -159,6 +159,36 @@ describe("the view's address", again, () => {
   });
 });
 
+describe("an answer of the chat", again, () => {
+  it("leads to why it came: the same text in the Steering view, behind the same conversation", async () => {
+    const page = await visit("", { settings: { ...settings, strength: 0.9, systemPrompt: "Be brief." } });
+    const answers = page.locator(".message.assistant");
+    for (const [at, question] of ["Tell me a story.", "Tell me more."].entries()) {
+      await page.getByLabel("Message", { exact: true }).fill(question);
+      await eventually(() => button(page, "Send").isEnabled()).toBe(true);
+      await page.keyboard.press("Enter");
+      await eventually(() => answers.count()).toBe(at + 1);
+      await button(page, "Send").waitFor();
+    }
+    const said = await answers.last().locator(".markdown").first().innerText();
+    // Set otherwise since: the answer's own settings are what made it.
+    await page.getByLabel(/^Steering strength/).fill("0.2");
+    expect(await findingsOf(page)).toEqual([]);
+    await answers.last().getByRole("link", { name: "Why this answer" }).click();
+    const [, steered] = await texts(page);
+    const plain = (text: string | null) => (text ?? "").replaceAll(/[⏎\s]+/g, " ").trim();
+    expect(plain(steered)).toContain(plain(said));
+    await page.getByText("2 earlier messages").click();
+    await page.getByText("You Tell me a story.").waitFor();
+    expect(await page.getByLabel("Prompt", { exact: true }).inputValue()).toBe("Tell me more.");
+    expect(await page.getByLabel(/^Steering strength/).inputValue()).toBe("0.9");
+    expect(await findingsOf(page)).toEqual([]);
+    await button(page, "Put my own settings back").click();
+    expect(await page.getByLabel(/^Steering strength/).inputValue()).toBe("0.2");
+    expect(errors).toEqual([]);
+  });
+});
+
 describe("answers", again, () => {
   it("are shown as their Markdown means, where that is wanted", async () => {
     const page = await visit("#/steering", { settings });

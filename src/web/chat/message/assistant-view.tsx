@@ -6,6 +6,7 @@ import { answerFromHere, continueAnswer, regenerate, running, thread } from "../
 import type { AssistantMessage, SteeredText } from "../conversation.js";
 import { linkTo } from "../shared-link.js";
 import { VersionSwitch } from "./version-switch.js";
+import { WhyThisAnswer } from "./why-this-answer.js";
 
 export function AssistantView({
   message,
@@ -84,6 +85,7 @@ function Tools({
       ) : null}
       {content === "" ? null : <CopyButton text={content} />}
       {link === null ? null : <CopyButton text={link} label="Copy link" />}
+      {link === null ? null : <WhyThisAnswer link={link} model={message.model} />}
       <button
         type="button"
         class={state === "failed" && isLast && !message.isTooLong ? "primary small" : "quiet"}
