@@ -142,6 +142,10 @@ describe("the first screen", again, () => {
     await eventually(async () => sent.length).toBe(2);
     expect(sent).toContainEqual(expect.objectContaining({ steering: { strength: 0 } }));
     await page.getByRole("heading", { name: /^Steered, strength 0\.50/ }).waitFor();
+    // From opening the page, one click: two answers of one prompt at different strengths, and they differ.
+    const said = () => page.locator(".column-text").allTextContents();
+    await eventually(async () => new Set(await said()).size).toBe(2);
+    expect(await said()).toEqual([expect.stringMatching(/plain$/), expect.stringMatching(/alpaca$/)]);
     expect(await example(page).count()).toBe(0);
     await page.context().close();
     const elsewhere = await scripted.visit("", {

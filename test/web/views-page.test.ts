@@ -2,6 +2,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { scriptedModel } from "../server/scripted-engine.js";
 import { findingsOf } from "./findings.js";
+import { hardText } from "./hard-text.js";
 import { ask, eventually, lastAnswer, ScriptedPage, sideways } from "./scripted-page.js";
 
 // Views of the built page where there is little to show, or much.
@@ -56,6 +57,55 @@ describe("Compare", again, () => {
     for (const { messages } of bodies) expect(messages[0]).toEqual({ role: "system", content: "Be brief." });
     expect(bodies[0]?.seed).toBe(bodies[1]?.seed);
     await page.getByText(`Both from seed ${bodies[0]?.seed}.`).waitFor();
+    await page.context().close();
+  });
+});
+
+describe("answers that are wider than the page", again, () => {
+  const looks = [
+    { width: 1440, dark: false },
+    { width: 390, height: 844, dark: true },
+    { width: 320, height: 568, dark: false },
+  ];
+
+  it.each(looks)("stay inside of Compare, formatted and as written, and of Steering (%o)", async (look) => {
+    scripted.engine.script = { texts: [hardText] };
+    const words = { compare: ["Compare", "As written", "Formatted"], steering: ["Run both", "Formatted", "As tokens"] };
+    for (const [view, [go = "", ...forms]] of Object.entries(words)) {
+      const page = await scripted.visit(`#/${view}`, look);
+      await eventually(() => button(page, go).isEnabled()).toBe(true);
+      await button(page, go).click();
+      await page.getByText("tokens").nth(1).waitFor();
+      for (const form of forms) {
+        await page.getByLabel(form).check();
+        expect([view, form, await sideways(page)]).toEqual([view, form, 0]);
+        for (const column of await page.locator(".column").all()) {
+          const box = await column.boundingBox();
+          expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(look.width);
+        }
+      }
+      await page.context().close();
+    }
+    scripted.engine.script = {};
+  });
+
+  it.each(looks)("stay inside of the arena (%o)", async (look) => {
+    const page = await scripted.visit("#/arena", look);
+    const frames = [
+      ...["left", "right"].map((side) => ({ kind: "text", side, text: hardText })),
+      { kind: "complete", id: "b1", ballot: "of b1" },
+    ];
+    const lines = [...frames.map((frame) => JSON.stringify(frame)), "[DONE]"];
+    const body = lines.map((data) => `data: ${data}\n\n`).join("");
+    await page.route("**/v1/arena/battles", (route) => route.fulfill({ contentType: "text/event-stream", body }));
+    await page.getByLabel("Prompt", { exact: true }).fill("q".repeat(400));
+    await button(page, "Start a blind battle").click();
+    await page.getByRole("button", { name: /^Tie/ }).waitFor();
+    expect(await sideways(page)).toBe(0);
+    for (const column of await page.locator(".column, .battle-prompt").all()) {
+      const box = await column.boundingBox();
+      expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(look.width);
+    }
     await page.context().close();
   });
 });
