@@ -111,7 +111,8 @@ export class Arena {
 
   /**
    * Stores a further turn that was shown.
-   * @throws ToastError `contestant_failed` when one of them is of other weights by now, `already_voted`, `battle_changed`
+   * @throws ToastError `contestant_failed` when one of them is of other weights by now, `already_voted`,
+   *   `battle_changed`
    */
   async keepTurn({ record, number }: OpenBattle, turn: ShownTurn): Promise<void> {
     for (const side of sideNames) {

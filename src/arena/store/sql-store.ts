@@ -30,7 +30,7 @@ export interface SqlStoreOptions {
 /** Rows of an INSERT: SQLite takes 32,766 parameters a statement, Postgres 65,535. */
 const batchRows = 200;
 
-/** Battles, their turns and votes in any database that Drizzle speaks to: the same statements for SQLite and Postgres. */
+/** Battles, their turns and votes in any database that Drizzle speaks to: the same statements for both kinds. */
 export class SqlStore implements BattleStore {
   readonly #database: Database;
   readonly #tables: Tables;

@@ -146,7 +146,9 @@ export function Controls() {
   );
 }
 
-/** What stands before the prompt, and is asked otherwise than the settings say: of a link, or of an answer of the chat. */
+/**
+ * What stands before the prompt, and is asked otherwise than the settings say: of a link, or of an answer of the chat.
+ */
 function Given() {
   if (given.value === null) return null;
   const { history, systemPrompt, sampling } = given.value;
