@@ -176,7 +176,7 @@ describe("an answer of the chat", again, () => {
     expect(await findingsOf(page)).toEqual([]);
     await answers.last().getByRole("link", { name: "Why this answer" }).click();
     const [, steered] = await texts(page);
-    const plain = (text: string | null) => (text ?? "").replaceAll(/[⏎\s]+/g, " ").trim();
+    const plain = (text: string | null | undefined) => (text ?? "").replaceAll(/[⏎\s]+/g, " ").trim();
     expect(plain(steered)).toContain(plain(said));
     await page.getByText("2 earlier messages").click();
     await page.getByText("You Tell me a story.").waitFor();
