@@ -434,7 +434,9 @@ describe("the arena", again, () => {
     expect(await page.locator("main").textContent()).not.toMatch(/\btiny\b/);
     await page.keyboard.press("ArrowLeft");
     await page.getByText("You voted left is better.").waitFor();
-    const [winner = "", loser = ""] = await page.locator(".column > h2").allTextContents();
+    const heads = await page.locator(".column > h2").allTextContents();
+    expect(heads[0]).toMatch(/ better$/);
+    const [winner = "", loser = ""] = heads.map((head) => head.replace(/ better$/, "").trim());
     expect([winner, loser].every((name) => /^(toast-)?tiny\b/.test(name))).toBe(true);
     await page.getByRole("link", { name: "Leaderboard", exact: true }).click();
     const row = (name: string) =>

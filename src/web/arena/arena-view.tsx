@@ -210,7 +210,12 @@ function TurnView({ battle: now, turn, at }: { readonly battle: Battle; readonly
             >
               <h2>
                 {headOf(now, side)}
-                {isBest ? <span class="better">better</span> : null}
+                {isBest ? (
+                  <>
+                    {" "}
+                    <span class="better">better</span>
+                  </>
+                ) : null}
               </h2>
               <div class="column-text">
                 {turn[side] === "" && isRunning ? <p class="waiting">Waiting for the first token</p> : null}
