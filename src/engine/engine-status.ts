@@ -9,6 +9,8 @@ export interface EngineStatus {
   readonly prefixBytes: number;
   /** Bytes that both may take together. */
   readonly cacheLimitBytes: number;
+  /** What the cache consists of: how many blocks the limit allows, of how many tokens of one lane each. */
+  readonly cacheBlocks: { readonly count: number; readonly tokens: number };
   /** Forwards since loading; their ratio to tokens is what steering costs. */
   readonly forwards: number;
   /** Of these, those that computed a chunk of a prompt; the others decode. */

@@ -93,6 +93,7 @@ export class ScriptedEngine implements Engine {
       cacheBytes: 0,
       prefixBytes: 0,
       cacheLimitBytes: 1_000_000,
+      cacheBlocks: { count: 10, tokens: 128 },
       forwards,
       prefillForwards: 0,
       rows,

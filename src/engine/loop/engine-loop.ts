@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { ToastError } from "../../errors.js";
 import type { RowResult } from "../../model/decoder.js";
 import type { FinalNorm } from "../../model/final-norm.js";
+import { blockTokens } from "../../model/kv-cache.js";
 import { logProbabilities } from "../../sampling/log-probabilities.js";
 import { Sampler } from "../../sampling/sampler.js";
 import { Feedback } from "../../steering/feedback.js";
@@ -146,6 +147,7 @@ export class EngineLoop {
       cacheBytes: cache.blocksInUse * cache.blockBytes,
       prefixBytes: this.#running.prefixBytes,
       cacheLimitBytes: limits.cacheBytes,
+      cacheBlocks: { count: Math.floor(limits.cacheBytes / cache.blockBytes), tokens: blockTokens },
       ...this.#counters.status(decoder.graphMs + adapterMs),
       violations: this.#running.violations(),
     };

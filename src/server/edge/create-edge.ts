@@ -24,6 +24,7 @@ export type EdgeConfig = Pick<
   | "maxConcurrent"
   | "queueTimeoutMs"
   | "logPrompts"
+  | "servedNames"
 >;
 
 export interface EdgeParts {
@@ -45,7 +46,7 @@ export function createEdge(
   config: EdgeConfig,
   { keys, engines, log, tracing, processMetrics }: EdgeParts,
 ): { readonly edge: Edge; readonly observe: (generate: Generate, base: string) => Generate } {
-  const { corsOrigins, allowedHosts, metricsAccess, queueTimeoutMs, logPrompts } = config;
+  const { corsOrigins, allowedHosts, metricsAccess, queueTimeoutMs, logPrompts, servedNames } = config;
   if (metricsAccess === "keyed" && !keys.required) {
     throw new ToastError(
       "invalid_option",
@@ -59,7 +60,7 @@ export function createEdge(
     log.info("No admin key is set: what changes the served models is closed.");
   }
   const limiter = new RateLimiter(config);
-  const metrics = new Metrics(engines, { processMetrics });
+  const metrics = new Metrics(engines, { processMetrics, servedNames });
   const listeners = [metrics, chargeTokens(limiter)];
   return {
     edge: { policy: { localOnly, corsOrigins, allowedHosts, metricsAccess }, keys, limiter, metrics, log, tracing },

@@ -1,6 +1,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine } from "../../engine/engine.js";
 import type { EngineStatus } from "../../engine/engine-status.js";
+import type { GenerationRequest } from "../../engine/generation-request.js";
+import type { ModelInfo } from "../../engine/model-info.js";
+import { servedModelsOf } from "../../engine/served-model.js";
+import { vectorsOf } from "../../steering/steering.js";
 import { within } from "../within.js";
 import type { GenerationListener } from "./observed-generations.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";
@@ -21,6 +25,8 @@ const buckets = {
 export interface MetricsOptions {
   /** Whether `process_…` and `nodejs_…` metrics are there too; they cost timers of their own. */
   readonly processMetrics: boolean;
+  /** What the only model answers to beside its own id. */
+  readonly servedNames?: readonly string[];
 }
 
 /**
@@ -35,9 +41,7 @@ const statusMaxAgeMs = 1_000;
 const statusTimeoutMs = 2_000;
 
 interface EngineView {
-  readonly name: string;
-  readonly adapters: number;
-  readonly vectors: number;
+  readonly model: ModelInfo;
   readonly status: EngineStatus;
 }
 
@@ -57,6 +61,8 @@ export class Metrics implements GenerationListener {
   readonly #success: Counter<"model_name" | "finished_reason">;
   readonly #http: Counter<"method" | "route" | "status">;
   readonly #engineStops: Counter<"model_name">;
+  /** What steers the requests that are in a queue. */
+  readonly #queued = new Map<GenerationFacts, readonly string[]>();
 
   constructor(engines: () => readonly Engine[], options: MetricsOptions) {
     this.#engines = engines;
@@ -97,6 +103,7 @@ export class Metrics implements GenerationListener {
     });
     this.#engineStops = counter("engine_stops_total", "How often an engine that served ended; it is started again.");
     this.#registerEngineMetrics();
+    this.#registerRouterMetrics(options.servedNames ?? []);
     if (options.processMetrics) {
       collectDefaultMetrics({ register: this.#registry });
       for (const name of misnamed) this.#registry.removeSingleMetric(name);
@@ -113,11 +120,14 @@ export class Metrics implements GenerationListener {
     return this.#registry.metrics();
   }
 
-  accepted({ modelName, promptTokens }: GenerationFacts): void {
-    this.#promptTokens.inc({ model_name: modelName }, promptTokens);
+  accepted(facts: GenerationFacts): void {
+    this.#promptTokens.inc({ model_name: facts.modelName }, facts.promptTokens);
+    this.#queued.set(facts, steeringNames(facts));
   }
 
-  started({ modelName }: GenerationFacts, queueMs: number): void {
+  started(facts: GenerationFacts, queueMs: number): void {
+    const { modelName } = facts;
+    this.#queued.delete(facts);
     this.#queue.observe({ model_name: modelName }, queueMs / 1000);
   }
 
@@ -133,7 +143,9 @@ export class Metrics implements GenerationListener {
     for (let token = 0; token < count; token++) this.#interToken.observe(label, gapMs / count / 1000);
   }
 
-  ended({ modelName, begunAt, endedAt, reasons, ...facts }: GenerationFacts, record: RequestRecord | null): void {
+  ended(facts: GenerationFacts, record: RequestRecord | null): void {
+    const { modelName, begunAt, endedAt, reasons } = facts;
+    this.#queued.delete(facts);
     // Tokens without text, such as an end of sequence, are known only now.
     this.#generationTokens.inc({ model_name: modelName }, facts.completionTokens - facts.streamedTokens);
     for (const reason of reasons) {
@@ -163,10 +175,9 @@ export class Metrics implements GenerationListener {
     this.#engineStops.inc({ model_name: phase.model.id }, 0);
     let inspection = this.#inspections.get(engine);
     if (inspection === undefined || performance.now() - inspection.at >= statusMaxAgeMs) {
-      const { id, adapters, vectors } = phase.model;
+      const { model } = phase;
       const done = engine.inspect().then(
-        (status) =>
-          void this.#known.set(engine, { name: id, adapters: adapters.length, vectors: vectors.length, status }),
+        (status) => void this.#known.set(engine, { model, status }),
         // An engine that has just failed has no status; its phase says so elsewhere.
         () => {},
       );
@@ -193,7 +204,7 @@ export class Metrics implements GenerationListener {
         registers,
         collect() {
           this.reset();
-          for (const view of views()) this.set({ model_name: view.name }, read(view));
+          for (const view of views()) this.set({ model_name: view.model.id }, read(view));
         },
       });
     const counter = (name: string, help: string, kinds: Readonly<Record<string, Read>>, label: string | null = null) =>
@@ -206,7 +217,7 @@ export class Metrics implements GenerationListener {
           this.reset();
           for (const view of views()) {
             for (const [kind, read] of Object.entries(kinds)) {
-              this.inc({ model_name: view.name, ...(label === null ? {} : { [label]: kind }) }, read(view));
+              this.inc({ model_name: view.model.id, ...(label === null ? {} : { [label]: kind }) }, read(view));
             }
           }
         },
@@ -223,8 +234,8 @@ export class Metrics implements GenerationListener {
       "Share of the key/value cache that is kept for later requests, 0 to 1.",
       ({ status }) => status.prefixBytes / status.cacheLimitBytes,
     );
-    gauge("adapters_loaded", "Steering adapters.", ({ adapters }) => adapters);
-    gauge("vectors_loaded", "Control vectors.", ({ vectors }) => vectors);
+    gauge("adapters_loaded", "Steering adapters.", ({ model }) => model.adapters.length);
+    gauge("vectors_loaded", "Control vectors.", ({ model }) => model.vectors.length);
     counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", {
       all: ({ status }) => status.prefixTokens.queried,
     });
@@ -272,4 +283,69 @@ export class Metrics implements GenerationListener {
       "part",
     );
   }
+
+  /**
+   * What routers such as llm-d's choose by, beside queue, running requests and use of the cache: which adapters a
+   * server has, as vLLM tells of LoRA, and how its prefix cache is cut. One series each: a router reads only one.
+   * @see https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/003-model-server-protocol
+   */
+  #registerRouterMetrics(servedNames: readonly string[]): void {
+    const views = () => this.#views();
+    const waiting = () => [...new Set([...this.#queued.values()].flat())];
+    const registers = [this.#registry];
+    new Gauge({
+      name: `${prefix}lora_requests_info`,
+      help: "Adapters by model id and control vectors as model/name: loaded (running), and of queued requests (waiting). Value: when, in Unix seconds.",
+      labelNames: ["max_lora", "running_lora_adapters", "waiting_lora_adapters"],
+      registers,
+      collect() {
+        this.reset();
+        const loaded = views().flatMap(({ model }) => loadedNames(model, servedNames));
+        const labels = {
+          // No more than are there: a request for another one is refused and loads nothing, so it must not come here.
+          max_lora: String(loaded.length),
+          // A forward takes rows of any adapter, so whatever is loaded is ready.
+          running_lora_adapters: loaded.join(","),
+          waiting_lora_adapters: waiting().join(","),
+        };
+        this.set(labels, Math.floor(Date.now() / 1000));
+      },
+    });
+    new Gauge({
+      name: `${prefix}cache_config_info`,
+      help: "How the key/value cache is cut: tokens of a block, and blocks. Always 1.",
+      labelNames: ["model_name", "block_size", "num_gpu_blocks"],
+      registers,
+      collect() {
+        this.reset();
+        for (const { model, status } of views()) {
+          const { count, tokens } = status.cacheBlocks;
+          this.set({ model_name: model.id, block_size: String(tokens), num_gpu_blocks: String(count) }, 1);
+        }
+      },
+    });
+  }
+}
+
+/** As requests ask for them: adapters in `model`, vectors as the routes name them. */
+function loadedNames(model: ModelInfo, servedNames: readonly string[]): readonly string[] {
+  const adapters = servedModelsOf(model, servedNames).filter(({ adapter }) => adapter !== null);
+  return [...adapters.map(({ id }) => id), ...model.vectors.map(({ name }) => vectorName(model.id, name))];
+}
+
+function steeringNames({
+  baseId,
+  modelName,
+  request: { steering },
+}: {
+  readonly baseId: string;
+  readonly modelName: string;
+  readonly request: GenerationRequest;
+}): readonly string[] {
+  const adapters = steering.kind === "steered" ? [modelName] : [];
+  return [...adapters, ...vectorsOf(steering).map(({ name }) => vectorName(baseId, name))];
+}
+
+function vectorName(baseId: string, name: string): string {
+  return `${baseId}/${name}`;
 }

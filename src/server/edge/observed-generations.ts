@@ -88,6 +88,7 @@ export function observed(generate: Generate, base: string, { listeners, keepText
 function beginFacts(base: string, request: GenerationRequest, keepText: boolean): GenerationFacts {
   return {
     modelName: request.steering.kind !== "steered" ? base : `${base}:${request.steering.adapter}`,
+    baseId: base,
     request,
     begunAt: performance.now(),
     promptTokens: 0,

@@ -12,6 +12,8 @@ export type Caller =
 export interface GenerationFacts {
   /** `base`, or `base:adapter` when it is steered, whatever id the client asked by. */
   readonly modelName: string;
+  /** Id of the model that generates. */
+  readonly baseId: string;
   readonly request: GenerationRequest;
   readonly begunAt: number;
   promptTokens: number;

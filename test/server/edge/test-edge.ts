@@ -23,6 +23,7 @@ export function testEdge(engines: readonly Engine[], { tracing = null, keys, ...
     maxConcurrent: null,
     queueTimeoutMs: null,
     logPrompts: false,
+    servedNames: [],
   };
   const ring = new ApiKeys({ userKeys: [], adminKeys: [], file: null, maxAgeMs: 0, ...keys });
   const parts = { keys: ring, engines: () => engines, log, tracing, processMetrics: false };
