@@ -38,17 +38,18 @@ function extracted(scrape: string) {
   };
   const names = (list: string | undefined) => (list ?? "missing").split(",").filter((name) => name !== "");
   const { labels: lora, value: at } = seriesOf("loraSpec");
-  const { labels: cache } = seriesOf("cacheInfoSpec");
+  const { running_lora_adapters: active, waiting_lora_adapters: waiting, max_lora: most } = lora;
+  const { block_size: blockSize, num_gpu_blocks: blocks } = seriesOf("cacheInfoSpec").labels;
   return {
     waiting: seriesOf("queuedRequestsSpec").value,
     running: seriesOf("runningRequestsSpec").value,
     cacheUsage: seriesOf("kvUsageSpec").value,
-    activeModels: names(lora.running_lora_adapters),
-    waitingModels: names(lora.waiting_lora_adapters),
-    maxActiveModels: Number.parseInt(lora.max_lora ?? "", 10),
+    activeModels: names(active),
+    waitingModels: names(waiting),
+    maxActiveModels: Number.parseInt(most ?? "", 10),
     at,
-    blockSize: Number.parseInt(cache.block_size ?? "", 10),
-    blocks: Number.parseInt(cache.num_gpu_blocks ?? "", 10),
+    blockSize: Number.parseInt(blockSize ?? "", 10),
+    blocks: Number.parseInt(blocks ?? "", 10),
   };
 }
 
@@ -60,8 +61,10 @@ describe("the endpoint picker's configuration", () => {
       ...config.dataLayer.sources.flatMap((source) => [source, ...source.extractors]),
     ].map(({ pluginRef }) => pluginRef);
     expect(new Set(refs)).toEqual(new Set(types));
-    expect(routes.map(({ path }) => path)).toContain(parametersOf("metrics-data-source").path);
-    expect(specs.name).toBe(defaultEngine);
+    const { path: metricsPath } = parametersOf("metrics-data-source");
+    expect(routes.map(({ path }) => path)).toContain(metricsPath);
+    const { name } = specs;
+    expect(name).toBe(defaultEngine);
   });
 
   it("finds what the model server protocol asks for in a scrape", async () => {
