@@ -72,7 +72,8 @@ const doors = {
   yaml: "^src/cli/read-config-file\\.ts$",
   libsql: "^src/arena/store/sqlite-store\\.ts$",
   "xz-decompress": "^src/arena/batch/recorded-answers\\.ts$",
-  pg: "^src/arena/store/postgres-store\\.ts$",
+  pg: "^src/(arena/store/postgres-store|server/edge/shared-rate-limiter)\\.ts$",
+  "rate-limiter-flexible": "^src/server/edge/shared-rate-limiter\\.ts$",
   "drizzle-orm": "^src/arena/store/",
 };
 

@@ -22,6 +22,7 @@ import { ownServer } from "./server/arena/own-server.js";
 import { BodyRoom } from "./server/body-room.js";
 import { createEdge, openKeys } from "./server/edge/create-edge.js";
 import { createLog, type Log } from "./server/edge/request-log.js";
+import type { SharedLimits } from "./server/edge/shared-rate-limiter.js";
 import { openTracing } from "./server/edge/tracing.js";
 import { RunningRequests } from "./server/generate/running-requests.js";
 import { defaultConnectionLimits, type HttpServer, listen } from "./server/http-server.js";
@@ -76,7 +77,15 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
   const log = hooks.log ?? createLog("warn", "pretty", (line) => process.stderr.write(`${line}\n`));
   const tracing = await openTracing(hooks.environment ?? {}, hooks.version ?? "unknown");
   const keys = await openKeys(config, log);
-  const { edge, observe } = createEdge(config, { keys, engines: () => engines, log, tracing, processMetrics: true });
+  const shared = await sharedLimits(config.databaseUrl, log);
+  const { edge, observe } = createEdge(config, {
+    keys,
+    engines: () => engines,
+    log,
+    tracing,
+    processMetrics: true,
+    ...(shared === null ? {} : { limiter: shared.limiterOf("generations", config) }),
+  });
   const library = new AdapterLibrary({
     hosts: engines,
     directory: config.adaptersDir,
@@ -108,7 +117,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     arena: {
       arena,
       pace: { charactersPerSecond: config.battlePace, tickMs: 50 },
-      limits: arenaLimits(config.battlesPerMinute),
+      limits: arenaLimits(config.battlesPerMinute, shared?.limiterOf),
     },
     startedAt: Math.floor(Date.now() / 1000),
     logError,
@@ -166,8 +175,16 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
       await registry.close();
       await tracing?.close();
       await closeArena();
+      await shared?.close();
     },
   };
+}
+
+/** Limits of callers that hold for every server of one database. The driver is not loaded without one. */
+async function sharedLimits(databaseUrl: string | null, log: Log): Promise<SharedLimits | null> {
+  if (databaseUrl === null) return null;
+  const { shareLimits } = await import("./server/edge/shared-rate-limiter.js");
+  return shareLimits(databaseUrl, log);
 }
 
 /**

@@ -165,7 +165,7 @@ const arena = group("Arena:", {
     path: fromFolder,
   }),
   databaseUrl: setting("database-url <url>", postgresUrl, unset("an embedded one in --data-dir"), {
-    help: "a Postgres server that keeps the arena's battles instead",
+    help: "a Postgres server that keeps the arena's battles instead, and counts requests and tokens a minute for all servers that name it",
     secret: true,
   }),
   contestants: setting("contestants <file>", path, unset("the served models only"), {

@@ -44,7 +44,7 @@ export async function compare({ context, deps, body }: Call<z.output<typeof comp
 }
 
 export async function startBattle({ context, deps, body }: Call<z.output<typeof battleSchema>>): Promise<Response> {
-  limit(context, deps, "battles");
+  await limit(context, deps, "battles");
   const { arena, pace } = deps.arena;
   const request = battleRequest(await body());
   // A random pair of half of the models would be a strange one.
@@ -66,7 +66,7 @@ export async function continueBattle({ context, deps, body }: Call<z.output<type
 }
 
 export async function vote({ context, deps, body }: Call<z.output<typeof voteSchema>>) {
-  limit(context, deps, "votes");
+  await limit(context, deps, "votes");
   const { ballot, winner } = await body();
   return toWire(await deps.arena.arena.vote(context.req.param("id") ?? "", ballot, winner));
 }
@@ -93,9 +93,9 @@ export async function importBattles({ context, deps }: Call): Promise<z.input<ty
 }
 
 /** @throws ToastError `rate_limit_exceeded` */
-function limit(context: Context<RequestEnvironment>, deps: ServerDeps, what: keyof ArenaLimits): void {
+async function limit(context: Context<RequestEnvironment>, deps: ServerDeps, what: keyof ArenaLimits): Promise<void> {
   const limiter = deps.arena.limits[what];
-  const admission = limiter.admit(context.get("caller").id);
+  const admission = await limiter.admit(context.get("caller").id);
   if (admission.kind === "admitted") {
     admission.release();
     return;

@@ -7,7 +7,7 @@ import { chargeTokens, type Edge } from "./edge.js";
 import { Metrics } from "./metrics.js";
 import { observed } from "./observed-generations.js";
 import { withQueueTimeout } from "./queue-timeout.js";
-import { RateLimiter } from "./rate-limiter.js";
+import { type CallerLimiter, RateLimiter } from "./rate-limiter.js";
 import type { Log } from "./request-log.js";
 import type { Tracing } from "./tracing.js";
 import { withCaller } from "./with-caller.js";
@@ -34,6 +34,8 @@ export interface EdgeParts {
   readonly log: Log;
   readonly tracing: Tracing | null;
   readonly processMetrics: boolean;
+  /** Default: one that counts in this process. */
+  readonly limiter?: CallerLimiter;
 }
 
 /**
@@ -44,7 +46,7 @@ export interface EdgeParts {
  */
 export function createEdge(
   config: EdgeConfig,
-  { keys, engines, log, tracing, processMetrics }: EdgeParts,
+  { keys, engines, log, tracing, processMetrics, limiter = new RateLimiter(config) }: EdgeParts,
 ): { readonly edge: Edge; readonly observe: (generate: Generate, base: string) => Generate } {
   const { corsOrigins, allowedHosts, metricsAccess, queueTimeoutMs, logPrompts, servedNames } = config;
   if (metricsAccess === "keyed" && !keys.required) {
@@ -59,7 +61,6 @@ export function createEdge(
   } else if (keys.required && !keys.hasAdmin) {
     log.info("No admin key is set: what changes the served models is closed.");
   }
-  const limiter = new RateLimiter(config);
   const metrics = new Metrics(engines, { processMetrics, servedNames });
   const listeners = [metrics, chargeTokens(limiter)];
   return {

@@ -9,7 +9,7 @@ import type { AccessPolicy, AccessTable } from "./access-policy.js";
 import type { ApiKeys } from "./api-keys.js";
 import type { Metrics } from "./metrics.js";
 import type { GenerationListener } from "./observed-generations.js";
-import type { RateLimiter } from "./rate-limiter.js";
+import type { CallerLimiter } from "./rate-limiter.js";
 import { type Log, logRequest } from "./request-log.js";
 import { type RequestRecord, withRecord } from "./request-record.js";
 import type { Tracing } from "./tracing.js";
@@ -18,7 +18,7 @@ import type { Tracing } from "./tracing.js";
 export interface Edge {
   readonly policy: AccessPolicy;
   readonly keys: ApiKeys;
-  readonly limiter: RateLimiter;
+  readonly limiter: CallerLimiter;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly tracing: Tracing | null;
@@ -39,7 +39,7 @@ export function installEdge(app: Hono<RequestEnvironment>, edge: Edge, accessOf:
 }
 
 /** What tokens cost a caller's limit: a prompt when it is taken, an answer when it has ended. */
-export function chargeTokens(limiter: RateLimiter): GenerationListener {
+export function chargeTokens(limiter: CallerLimiter): GenerationListener {
   return {
     accepted(facts, record) {
       if (record?.caller != null) limiter.charge(record.caller.id, facts.promptTokens);
@@ -72,13 +72,13 @@ function keepRecord(edge: Edge): MiddlewareHandler<RequestEnvironment> {
   };
 }
 
-function limitRate(limiter: RateLimiter, accessOf: AccessTable): MiddlewareHandler<RequestEnvironment> {
+function limitRate(limiter: CallerLimiter, accessOf: AccessTable): MiddlewareHandler<RequestEnvironment> {
   return async (context, next) => {
     if (context.req.method !== "POST" || accessOf("POST", context.req.path) !== "user") {
       await next();
       return;
     }
-    const admission = limiter.admit(context.get("caller").id);
+    const admission = await limiter.admit(context.get("caller").id);
     if (admission.kind === "refused") {
       for (const [name, value] of Object.entries(admission.headers)) context.header(name, value);
       context.header("retry-after", String(admission.retryAfterSeconds));

@@ -22,6 +22,14 @@ export type Admission =
       readonly headers: Readonly<Record<string, string>>;
     };
 
+/** What each caller may still do, counted here or elsewhere. */
+export interface CallerLimiter {
+  readonly limits: RateLimits;
+  admit(caller: string): Admission | Promise<Admission>;
+  /** Counts tokens that a caller's request turned out to need. */
+  charge(caller: string, tokens: number): void;
+}
+
 interface CallerState {
   readonly requests: TokenBucket | null;
   readonly tokens: TokenBucket | null;
@@ -31,8 +39,8 @@ interface CallerState {
 /** Beyond so many callers, those that have their limits whole again are forgotten. */
 const maxCallers = 10_000;
 
-/** What each caller may still do. A refused request costs nothing. Knows no HTTP but the names of headers. */
-export class RateLimiter {
+/** In this process. A refused request costs nothing. Knows no HTTP but the names of headers. */
+export class RateLimiter implements CallerLimiter {
   readonly limits: RateLimits;
   readonly #now: () => number;
   readonly #callers = new Map<string, CallerState>();
@@ -46,9 +54,7 @@ export class RateLimiter {
     const now = this.#now();
     const state = this.#stateOf(caller, now);
     const refusal = this.#refusal(state, now);
-    if (refusal !== null) {
-      return { kind: "refused", ...refusal, headers: headersOf(state, now) };
-    }
+    if (refusal !== null) return { ...refusal, headers: headersOf(state, now) };
     state.requests?.take(1, now);
     state.running++;
     let released = false;
@@ -62,7 +68,6 @@ export class RateLimiter {
     };
   }
 
-  /** Counts tokens that a caller's request turned out to need. */
   charge(caller: string, tokens: number): void {
     const now = this.#now();
     this.#stateOf(caller, now).tokens?.take(tokens, now);
@@ -72,7 +77,7 @@ export class RateLimiter {
     const { maxConcurrent } = this.limits;
     if (maxConcurrent !== null && running >= maxConcurrent) {
       const message = `${running} requests of yours are running, the limit of this server. Wait for one of them to end.`;
-      return { message, retryAfterSeconds: 1 };
+      return { kind: "refused", message, retryAfterSeconds: 1 } as const;
     }
     // One more unit is enough to be let in: what a request will cost in tokens shows later.
     const waits = [
@@ -84,9 +89,7 @@ export class RateLimiter {
       null,
     );
     if (longest === null) return null;
-    const { name, bucket, waitMs } = longest;
-    const message = `Rate limit reached for ${name} per min: Limit ${bucket.perMinute}. Please try again in ${duration(waitMs)}.`;
-    return { message, retryAfterSeconds: Math.ceil(waitMs / 1000) };
+    return rateRefusal(longest.name, longest.bucket.perMinute, longest.waitMs);
   }
 
   #stateOf(caller: string, now: number): CallerState {
@@ -113,16 +116,26 @@ export class RateLimiter {
   }
 }
 
-/** OpenAI's names and forms. */
+/** In OpenAI's words. */
+export function rateRefusal(name: string, perMinute: number, waitMs: number) {
+  const message = `Rate limit reached for ${name} per min: Limit ${perMinute}. Please try again in ${duration(waitMs)}.`;
+  return { kind: "refused", message, retryAfterSeconds: Math.ceil(waitMs / 1000) } as const;
+}
+
 function headersOf({ requests, tokens }: CallerState, now: number): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [name, bucket] of [["requests", requests] as const, ["tokens", tokens] as const]) {
-    if (bucket === null) continue;
-    headers[`x-ratelimit-limit-${name}`] = String(bucket.perMinute);
-    headers[`x-ratelimit-remaining-${name}`] = String(Math.max(0, Math.floor(bucket.level(now))));
-    headers[`x-ratelimit-reset-${name}`] = duration(bucket.msUntil(bucket.perMinute, now));
-  }
-  return headers;
+  const lines = [["requests", requests] as const, ["tokens", tokens] as const].map(([name, bucket]) =>
+    bucket === null ? {} : headerLine(name, bucket.perMinute, bucket.level(now), bucket.msUntil(bucket.perMinute, now)),
+  );
+  return Object.assign({}, ...lines) as Record<string, string>;
+}
+
+/** OpenAI's names and forms. */
+export function headerLine(name: string, perMinute: number, left: number, resetMs: number): Record<string, string> {
+  return {
+    [`x-ratelimit-limit-${name}`]: String(perMinute),
+    [`x-ratelimit-remaining-${name}`]: String(Math.max(0, Math.floor(left))),
+    [`x-ratelimit-reset-${name}`]: duration(resetMs),
+  };
 }
 
 /** As OpenAI writes times: `0s`, `120ms`, `7.5s`, `6m0s`. */
