@@ -59,8 +59,12 @@ def memory_bytes(
     tokens: int = 2048,
     asked: float = 1.0,
     checkpointing: bool = True,
+    processes: int = 1,
 ) -> dict[str, float]:
-    """What a step of ``tokens`` tokens holds at its worst, by part, in bytes.
+    """What a step of ``tokens`` tokens holds at its worst on each of ``processes`` GPUs, by part, in bytes.
+
+    With several, weights and what belongs to them are sharded (FSDP2), and two layers are gathered at a time: one that
+    is computed and the next one, with its map.
 
     backbone     frozen weights of ``backbone_bytes`` each
     adapter      fp32 maps; those that learn have a gradient and two moments of AdamW beside them
@@ -73,9 +77,24 @@ def memory_bytes(
     size, inner = config.hidden_size, config.intermediate_size
     layer = tokens * (10 * size + 5 * inner) * 2
     between = 3 * config.num_hidden_layers * tokens * size * 2
+    gathered = 2 * (p.layers * backbone_bytes + learning * p.maps * 8) / config.num_hidden_layers
     return {
-        "backbone": float((p.layers + p.head + p.embedding) * backbone_bytes),
-        "adapter": float(learning * p.maps * 16 + (2 - learning) * p.maps * 4),
+        "backbone": (p.layers + p.head + p.embedding) * backbone_bytes / processes,
+        "adapter": (learning * p.maps * 16 + (2 - learning) * p.maps * 4) / processes,
+        "gathered": gathered + (p.head + p.embedding) * backbone_bytes if processes > 1 else 0.0,
         "activations": float(between + layer * (1 if checkpointing else config.num_hidden_layers)),
         "logits": float(2 * tokens * asked * config.vocab_size * 4),
     }
+
+
+def traffic_bytes(config: LlamaConfig, stage: Stage, *, backbone_bytes: int = 2, processes: int = 2) -> float:
+    """What each GPU receives for one forward and backward, in bytes: it grows with neither tokens nor batch.
+
+    Sharded weights are gathered for the first pass, for the steered one and for its gradients; maps for the steered
+    pass and its gradients, and the gradients of those that learn are scattered.
+    """
+    p = parameters(config)
+    learning = 2 if stage == "pretuning" else 1
+    backbone = 3 * (p.layers + p.head + p.embedding) * backbone_bytes
+    maps = 2 * 2 * p.maps * 4 + learning * p.maps * 4
+    return (backbone + maps) * (processes - 1) / processes

@@ -192,6 +192,7 @@ class Trainer:
         """Train to the end of the schedule; returns the last step's figures."""
         settings, world = self.settings, self.world
         found = newest_checkpoint(self.out)
+        self._refuse_other_folders(found)
         if found is not None and not resume:
             raise TrainingError(f"{self.out} holds a run already: add --resume to go on, or choose another --out")
         torch.manual_seed(settings.seed)
@@ -213,6 +214,17 @@ class Trainer:
         self.checkpoint()
         self._draw()
         return figures
+
+    def _refuse_other_folders(self, found: Path | None) -> None:
+        """Processes on several machines go on from one checkpoint: all must find it, or all must end."""
+        own = -1 if found is None else int(found.stem.removeprefix("step-"))
+        first = self.world.agree(own)
+        apart = self.world.sum(torch.tensor([float(own != first)], device=self.world.device))
+        if apart.item() > 0:
+            raise TrainingError(
+                f"--out {self.out} is not one folder: the processes find different checkpoints in it. Name a folder "
+                "that all machines share, or bring them to the same state"
+            )
 
     def _loop(self) -> dict[str, float]:
         settings = self.settings

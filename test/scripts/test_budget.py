@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_steered
-from toast.budget import memory_bytes, operations_per_token, parameters
+from toast.budget import memory_bytes, operations_per_token, parameters, traffic_bytes
 from toast.data import IGNORED, Batch
 from toast.parallel import World
 from toast.steering import SteeredObjective
@@ -46,3 +46,23 @@ def test_tuning_needs_less_than_pretuning():
     pretuning, tuning = (memory_bytes(config, stage) for stage in ("pretuning", "tuning"))
     assert pretuning["adapter"] == parameters(config).maps * 32
     assert tuning["adapter"] == parameters(config).maps * 20
+
+
+def test_several_processes_share_the_weights_and_not_the_tokens():
+    config = tiny_config(**SHAPE)
+    one, four = (memory_bytes(config, "pretuning", processes=count) for count in (1, 4))
+    for part in ("backbone", "adapter"):
+        assert four[part] == one[part] / 4
+    for part in ("activations", "logits"):
+        assert four[part] == one[part]
+    assert one["gathered"] == 0 < four["gathered"]
+
+
+def test_what_is_gathered_is_everybody_elses():
+    config = tiny_config(**SHAPE)
+    counted = parameters(config)
+    backbone, maps = counted.layers + counted.head + counted.embedding, counted.maps
+    # Three passes over the backbone, two bytes a weight; all maps twice, four bytes, and gradients of the emit maps.
+    whole = 3 * 2 * backbone + 2 * 2 * 4 * maps + 4 * maps
+    assert traffic_bytes(config, "tuning", processes=4) == pytest.approx(whole * 3 / 4)
+    assert traffic_bytes(config, "tuning", processes=1) == 0
