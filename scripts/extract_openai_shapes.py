@@ -19,6 +19,7 @@ ANSWERS = [
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateCompletionResponse",
+    "CreateEmbeddingResponse",
     "Response",
     "ResponseCreatedEvent",
     "ResponseInProgressEvent",
@@ -36,7 +37,7 @@ ANSWERS = [
     "ErrorResponse",
 ]
 
-REQUESTS = ["CreateChatCompletionRequest", "CreateCompletionRequest", "CreateResponse"]
+REQUESTS = ["CreateChatCompletionRequest", "CreateCompletionRequest", "CreateEmbeddingRequest", "CreateResponse"]
 
 # Unions cut down to what this server sends, and schemas of things that it never sends: anything goes there.
 KEPT: dict[str, Any] = {

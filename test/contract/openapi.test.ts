@@ -136,6 +136,7 @@ describe("beside OpenAI's published document", () => {
     ["ChatCompletionRequest", "CreateChatCompletionRequest"],
     ["CompletionRequest", "CreateCompletionRequest"],
     ["ResponseRequest", "CreateResponse"],
+    ["EmbeddingRequest", "CreateEmbeddingRequest"],
   ])("%s knows every field of %s: none is ignored by oversight", (own, theirs) => {
     const known = Object.keys((ownDocument.components.schemas[own] as Shape).properties ?? {});
     expect(known).toEqual(expect.arrayContaining([...(published.requestFields[theirs] ?? [])]));
@@ -146,6 +147,8 @@ describe("beside OpenAI's published document", () => {
     ["ChatCompletionChunk", "CreateChatCompletionStreamResponse"],
     ["Completion", "CreateCompletionResponse"],
     ["Response", "Response"],
+    ["EmbeddingList", "CreateEmbeddingResponse"],
+    ["Embedding", "Embedding"],
     ["Model", "Model"],
     ["ModelList", "ListModelsResponse"],
     ["Error", "ErrorResponse"],
