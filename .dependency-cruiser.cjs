@@ -1,4 +1,4 @@
-/** The house's import directions: main → cli → app → server → { openai, anthropic → openai, adapters, vectors } → engine → { sampling, grammar, text, steering → model }.
+/** The house's import directions: main → cli → app → server → { openai, anthropic and ollama → openai, adapters, vectors } → engine → { sampling, grammar, text, steering → model }.
  *  Each room lists the rooms that it may import; anything else is an error. What is in `shared` is open to all. */
 const shared = ["errors", "at", "json-tree", "write-whole-file", "linked-abort", "event-queue", "remote-response"];
 
@@ -22,12 +22,13 @@ const rooms = {
   ],
   app: ["settings", "server", "adapters", "vectors", "arena", "openai", "engine", "convert", "model"],
   settings: ["package", "hub", "engine"],
-  server: ["package", "openai", "anthropic", "adapters", "vectors", "arena", "engine", "settings", "model"],
+  server: ["package", "openai", "anthropic", "ollama", "adapters", "vectors", "arena", "engine", "settings", "model"],
   adapters: ["engine", "convert", "model"],
   vectors: ["adapters", "engine", "convert", "steering", "model", "text"],
   arena: ["text", "leaderboard"],
   leaderboard: [],
   anthropic: ["openai", "engine", "text"],
+  ollama: ["openai", "engine", "text"],
   openai: ["engine", "steering", "text"],
   engine: ["sampling", "grammar", "text", "model", "steering"],
   sampling: [],

@@ -99,9 +99,9 @@ class Outcome:
 def main() -> None:
     parser = command(DESCRIPTION)
     parser.add_argument("--model", type=Path, required=True, help="a converted model folder")
-    parser.add_argument("--conversations", type=int, default=2, help="of each system prompt and steering")
-    parser.add_argument("--turns", type=int, default=5, choices=range(1, len(TURNS) + 1), help="of a conversation")
-    parser.add_argument("--tokens", type=int, default=40, help="of an answer")
+    parser.add_argument("--conversations", type=int, default=1, help="of each system prompt and steering")
+    parser.add_argument("--turns", type=int, default=6, choices=range(1, len(TURNS) + 1), help="of a conversation")
+    parser.add_argument("--tokens", type=int, default=32, help="of an answer")
     parser.add_argument("--rules", type=int, default=6, help="sentences of a system prompt")
     parser.add_argument("--clients", type=int, default=4, help="conversations at the same time")
     parser.add_argument("--rounds", type=int, default=2, help="how often each routing is measured")

@@ -5,7 +5,7 @@ export const maxSchemaDepth = 100;
 
 /** Fields that hold JSON Schemas. */
 const schemaFields = [
-  ...(["response_format", "structured_outputs", "guided_json", "json_schema", "tools", "text"] as const),
+  ...(["response_format", "structured_outputs", "guided_json", "json_schema", "tools", "text", "format"] as const),
   ...(["output_config", "output_format"] as const),
 ];
 /** Members around a schema, in `tools[0].function.parameters` say. */

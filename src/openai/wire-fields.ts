@@ -45,6 +45,14 @@ const message = {
   "prompt.rendering.continueFinalMessage": "messages",
 } as const;
 
+const ollamaOptions = {
+  "sampling.logitBias": null,
+  "sampling.allowedTokens": null,
+  stopStrings: "options.stop",
+  stopTokenIds: null,
+  minTokens: null,
+} as const;
+
 /** What each endpoint calls the engine's fields; null: its requests cannot bring that one. */
 export const wireFields = {
   chatCompletions: {
@@ -71,6 +79,16 @@ export const wireFields = {
     "prompt.ids": "input",
     "steering.adapter": "steering.adapter",
   },
+  ollamaChat: { ...generating, ...message, ...ollamaOptions },
+  ollamaGenerate: {
+    ...generating,
+    prompt: "prompt",
+    "prompt.messages": "prompt",
+    "prompt.text": "prompt",
+    ...ollamaOptions,
+  },
+  ollamaEmbed: { ...textOnly, prompt: "input", "prompt.text": "input", "steering.adapter": "steering.adapter" },
+  ollamaEmbeddings: { ...textOnly, prompt: "prompt", "prompt.text": "prompt", "steering.adapter": "steering.adapter" },
   tokenize: { ...textOnly, ...conversation, "prompt.text": "prompt" },
   detokenize: { ...textOnly, "prompt.ids": "tokens" },
   applyTemplate: { ...textOnly, ...conversation },

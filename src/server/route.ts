@@ -24,13 +24,15 @@ export interface Operation {
   readonly textResponse?: "text/plain" | "application/x-ndjson" | "application/octet-stream";
   /** Of each event of a stream. */
   readonly event?: z.ZodType;
+  /** How events go over the wire; default: `text/event-stream`. */
+  readonly eventType?: "application/x-ndjson";
   /** What comes back, where more can be said than that it is the response. */
   readonly meaning?: string;
   readonly status?: 200 | 201;
   /** Of a 503 that is no error. */
   readonly unavailable?: z.ZodType;
   /** Whose shape its errors have. */
-  readonly errors?: "anthropic";
+  readonly errors?: "anthropic" | "ollama";
   /** Statuses of its own, beside those of any body (400, 413), of whoever may not call (401, 403, 429) and 500. */
   readonly failures?: readonly (400 | 404 | 408 | 429 | 503)[];
 }

@@ -2,6 +2,11 @@ import { messageSchema } from "../anthropic/message.js";
 import { messageEventSchema } from "../anthropic/message-events.js";
 import { messageRequestSchema } from "../anthropic/message-request.js";
 import { tokenCount, tokenCountSchema } from "../anthropic/token-count.js";
+import { ollamaChatSchema, ollamaGenerateSchema } from "../ollama/answer.js";
+import { ollamaChatRequestSchema } from "../ollama/chat-request.js";
+import { embeddingsRequestSchema, embeddingsSchema, embedRequestSchema, embedSchema } from "../ollama/embed.js";
+import { ollamaGenerateRequestSchema } from "../ollama/generate-request.js";
+import * as ollamaModels from "../ollama/model-list.js";
 import { chatCompletionChunkSchema, chatCompletionSchema } from "../openai/chat-completion.js";
 import { chatCompletionRequestSchema } from "../openai/chat-completion-request.js";
 import { completionChunkSchema, completionSchema } from "../openai/completion.js";
@@ -22,6 +27,7 @@ import { handleChatCompletions } from "./generate/chat-completions.js";
 import { handleCompletions } from "./generate/completions.js";
 import { embed } from "./generate/embeddings.js";
 import { handleMessages } from "./generate/messages.js";
+import * as ollama from "./generate/ollama.js";
 import { handleResponses } from "./generate/responses.js";
 import { respondWithProps, respondWithText, respondWithTokenizerInfo } from "./generate/text-endpoints.js";
 import { alive, aliveSchema, health } from "./health.js";
@@ -140,6 +146,112 @@ export const routes: readonly Route[] = [
     failures: aboutModels,
     handle: ({ context, deps: { registry, startedAt } }) =>
       modelObject(registry.resolve(context.req.param("id") ?? "").model, startedAt),
+  }),
+
+  post("/api/chat", {
+    name: "ollamaChat",
+    summary: "Answers a conversation, in Ollama's form.",
+    request: ollamaChatRequestSchema,
+    example: { messages: [{ role: "user", content: "Give three tips for staying healthy." }], options: { seed: 1 } },
+    response: ollamaChatSchema,
+    event: ollamaChatSchema,
+    eventType: "application/x-ndjson",
+    errors: "ollama",
+    failures: generating,
+    handle: ({ context, deps }) => ollama.handleOllamaChat(context, deps),
+  }),
+  post("/api/generate", {
+    name: "ollamaGenerate",
+    summary: "Answers a prompt, or goes on from it, in Ollama's form.",
+    request: ollamaGenerateRequestSchema,
+    example: { prompt: "Give three tips for staying healthy.", options: { num_predict: 60, seed: 1 } },
+    response: ollamaGenerateSchema,
+    event: ollamaGenerateSchema,
+    eventType: "application/x-ndjson",
+    errors: "ollama",
+    failures: generating,
+    handle: ({ context, deps }) => ollama.handleOllamaGenerate(context, deps),
+  }),
+  post("/api/embed", {
+    name: "ollamaEmbed",
+    summary: "Vectors of texts, in Ollama's form.",
+    request: embedRequestSchema,
+    example: { input: ["A cat sat on the mat.", "Kittens sleep."] },
+    response: embedSchema,
+    errors: "ollama",
+    failures: generating,
+    handle: ollama.embedOllama,
+  }),
+  post("/api/embeddings", {
+    name: "ollamaEmbeddings",
+    summary: "The vector of a text, in Ollama's older form.",
+    request: embeddingsRequestSchema,
+    example: { prompt: "A cat sat on the mat." },
+    response: embeddingsSchema,
+    errors: "ollama",
+    failures: generating,
+    handle: ollama.embedOllamaPrompt,
+  }),
+  get("/api/tags", {
+    name: "ollamaTags",
+    summary: "The models served here, in Ollama's form.",
+    response: ollamaModels.tagListSchema,
+    errors: "ollama",
+    failures: [503],
+    handle: ollama.listTags,
+  }),
+  get("/api/ps", {
+    name: "ollamaProcesses",
+    summary: "The models in memory: all that are served.",
+    response: ollamaModels.processListSchema,
+    errors: "ollama",
+    failures: [503],
+    handle: ollama.listProcesses,
+  }),
+  post("/api/show", {
+    name: "ollamaShow",
+    summary: "One of them: template, sizes, what it can do.",
+    request: ollamaModels.showRequestSchema,
+    example: {},
+    response: ollamaModels.showSchema,
+    errors: "ollama",
+    failures: aboutModels,
+    handle: ollama.showModel,
+  }),
+  get("/api/version", {
+    name: "ollamaVersion",
+    summary: "The version of this server, where Ollama's clients look for it.",
+    response: ollamaModels.ollamaVersionSchema,
+    errors: "ollama",
+    handle: () => ({ version: packageVersion() }),
+  }),
+  post("/api/pull", {
+    name: "ollamaPull",
+    summary: "Says that a served model is there; fetches none.",
+    request: ollamaModels.pullRequestSchema,
+    example: {},
+    response: ollamaModels.statusSchema,
+    event: ollamaModels.statusSchema,
+    eventType: "application/x-ndjson",
+    errors: "ollama",
+    failures: aboutModels,
+    handle: ollama.pullModel,
+  }),
+  ...(["/api/push", "/api/create", "/api/copy"] as const).map((path) =>
+    post(path, {
+      name: `ollama${path[5]?.toUpperCase()}${path.slice(6)}`,
+      summary: "Refused: what is served is the operator's to say.",
+      errors: "ollama",
+      failures: [400],
+      handle: ollama.refuseToChange,
+    }),
+  ),
+  remove("/api/delete", {
+    name: "ollamaDelete",
+    summary: "Refused: what is served is the operator's to say.",
+    errors: "ollama",
+    failures: [400],
+    handle: ollama.refuseToChange,
   }),
 
   post("/tokenize", {

@@ -2,6 +2,7 @@ import { type Context, Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { messageError } from "../anthropic/error-object.js";
 import { ToastError } from "../errors.js";
+import { ollamaError } from "../ollama/error-object.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { accessTable } from "./edge/access-policy.js";
 import { installEdge } from "./edge/edge.js";
@@ -65,6 +66,11 @@ function isAnthropic({ req: { path } }: Context): boolean {
   return anthropicPaths.some((known) => path === known || path.startsWith(`${known}/`));
 }
 
+/** All of Ollama's routes, and those that it has and this server lacks. */
+function isOllama({ req: { path } }: Context): boolean {
+  return path.startsWith("/api/");
+}
+
 /** Anthropic's clients look for a request's name under another header. */
 async function nameForAnthropic(context: Context<RequestEnvironment>, next: () => Promise<void>): Promise<void> {
   await next();
@@ -88,5 +94,6 @@ function errorResponse(context: Context<RequestEnvironment>, error: unknown): Re
   if (retryAfter !== null) {
     context.header("retry-after", String(retryAfter));
   }
+  if (isOllama(context)) return context.json(ollamaError(known), status);
   return context.json(isAnthropic(context) ? messageError(known, context.get("requestId")) : envelope, status);
 }

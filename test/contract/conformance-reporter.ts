@@ -89,6 +89,8 @@ Beyond the rows:
   section for each.
 * \`/v1/embeddings\` has PyTorch's vectors, plain and steered (cosine over 0.9999 in fp32, over 0.99 in int8), and the official
   \`openai\` client, the Vercel AI SDK and LangChain read them ([embeddings.test.ts](test/contract/embeddings.test.ts)).
+* Ollama's routes are held by the official \`ollama\` client: chats, prompts, streams, options, schemas, tools, embeddings, lists,
+  refusals ([ollama-client.test.ts](test/contract/ollama-client.test.ts)).
 * 10,000 mutated requests meet no failure of the server's own and leave nothing behind
   ([request-fuzz.test.ts](test/contract/request-fuzz.test.ts)).
 `;

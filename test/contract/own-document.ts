@@ -44,7 +44,8 @@ export function checkTraffic({ method, path, requestBody, status, contentType, t
     if (!isJson || isHealth(path)) return;
     checked.errors += 1;
     const ofRoute = operation?.responses[String(status)]?.content?.["application/json"]?.schema;
-    const unnamed = /^\/v1\/messages(\/|$)/.test(path) ? "MessageError" : "Error";
+    const ofOllama = path.startsWith("/api/") ? "OllamaError" : "Error";
+    const unnamed = /^\/v1\/messages(\/|$)/.test(path) ? "MessageError" : ofOllama;
     check(
       ofRoute === undefined ? `#/components/schemas/${unnamed}` : referenceOf(ofRoute),
       JSON.parse(text),
@@ -65,6 +66,15 @@ export function checkTraffic({ method, path, requestBody, status, contentType, t
   if (isJson) {
     checked.bodies += 1;
     check(referenceOf(schema), JSON.parse(text), `the answer of ${path}`);
+    return;
+  }
+  if (contentType.startsWith("application/x-ndjson") && referenceOf(schema) !== "") {
+    for (const line of text.split("\n").filter((one) => one !== "")) {
+      const value = parseWhole(line);
+      if (value === null) continue;
+      checked.events += 1;
+      check("error" in value ? "#/components/schemas/OllamaError" : referenceOf(schema), value, `a line of ${path}`);
+    }
     return;
   }
   if (!contentType.startsWith("text/event-stream")) return;

@@ -38,6 +38,11 @@ const starts: readonly { readonly path: string; readonly body: object; readonly 
   },
   { path: "/v1/completions", body: { model: "tiny", prompt: [1, 5, 9], max_tokens: 1 }, lengthField: "max_tokens" },
   {
+    path: "/api/embed",
+    body: { model: "tiny:latest", input: ["Hi", "there"], truncate: true, keep_alive: "5m" },
+    lengthField: null,
+  },
+  {
     path: "/v1/responses",
     body: {
       model: "tiny:alpaca",

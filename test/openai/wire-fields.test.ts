@@ -4,6 +4,9 @@ import { describe, expect, it } from "vitest";
 import { messageRequestSchema } from "../../src/anthropic/message-request.js";
 import type { ServingEngine } from "../../src/engine/engine.js";
 import { ToastError } from "../../src/errors.js";
+import { ollamaChatRequestSchema } from "../../src/ollama/chat-request.js";
+import { embeddingsRequestSchema, embedRequestSchema } from "../../src/ollama/embed.js";
+import { ollamaGenerateRequestSchema } from "../../src/ollama/generate-request.js";
 import { chatCompletionRequestSchema } from "../../src/openai/chat-completion-request.js";
 import { completionRequestSchema } from "../../src/openai/completion-request.js";
 import { embeddingRequestSchema } from "../../src/openai/embedding-request.js";
@@ -19,6 +22,10 @@ const fieldsOf: Readonly<Record<keyof typeof wireFields, object>> = {
   messages: messageRequestSchema.shape,
   countTokens: messageRequestSchema.shape,
   embeddings: embeddingRequestSchema.shape,
+  ollamaChat: ollamaChatRequestSchema.shape,
+  ollamaGenerate: ollamaGenerateRequestSchema.shape,
+  ollamaEmbed: embedRequestSchema.shape,
+  ollamaEmbeddings: embeddingsRequestSchema.shape,
   tokenize: text.tokenizeRequestSchema.shape,
   detokenize: text.detokenizeRequestSchema.shape,
   applyTemplate: text.applyTemplateRequestSchema.shape,

@@ -3,23 +3,39 @@ import type { GenerationRequest } from "../../engine/generation-request.js";
 import { type EmbeddedInput, embeddingList } from "../../openai/embedding.js";
 import { type EmbeddingRequest, embeddingGenerationRequests } from "../../openai/embedding-request.js";
 import { endedEarly, finishReasonOf } from "../../openai/stream-events.js";
-import { inWireFields } from "../../openai/wire-fields.js";
+import { inWireFields, type wireFields } from "../../openai/wire-fields.js";
+import type { Steering } from "../../steering/steering.js";
 import type { Call } from "../route.js";
+import type { ServerDeps } from "../server-deps.js";
 
 /** Inputs of one request that are with the engine at a time: the others do not take up places in its queue. */
 const atOnce = 8;
 
 /** POST /v1/embeddings: each input is a request for no tokens, behind the edge as every generation is. */
 export async function embed({ body, context, deps }: Call<EmbeddingRequest>) {
-  const running = deps.running.begin(context.req.raw.signal);
+  const request = await body();
+  const { inputs, model, steering } = await embedInputs("embeddings", request, deps, context.req.raw.signal);
+  return embeddingList(inputs, { model, steering, format: request.encoding_format ?? "float" });
+}
+
+/**
+ * @param endpoint whose words refusals have.
+ * @throws ToastError when an input is refused, cancelled, or fails.
+ */
+export async function embedInputs(
+  endpoint: keyof typeof wireFields,
+  request: EmbeddingRequest,
+  deps: Pick<ServerDeps, "registry" | "running">,
+  signal: AbortSignal,
+) {
+  const running = deps.running.begin(signal);
   try {
-    const request = await body();
     const resolved = deps.registry.resolve(request.model);
-    const engine = inWireFields("embeddings", resolved.engine);
+    const engine = inWireFields(endpoint, resolved.engine);
     const generations = embeddingGenerationRequests(request, resolved.model);
     const inputs = await embedAll(generations, engine, running.signal);
-    const steering = generations[0]?.steering ?? { kind: "plain" };
-    return embeddingList(inputs, { model: resolved.model, steering, format: request.encoding_format ?? "float" });
+    const steering: Steering = generations[0]?.steering ?? { kind: "plain" };
+    return { inputs, model: resolved.model, steering };
   } finally {
     // Of several inputs one may be refused while others run already.
     running.abort();

@@ -10,7 +10,7 @@ import { readJsonBody } from "../read-json-body.js";
 import type { ServerDeps } from "../server-deps.js";
 import { within } from "../within.js";
 import { admitWork } from "./admit-work.js";
-import { eventStreamResponse } from "./event-stream-response.js";
+import { eventStreamResponse, type StreamKind } from "./event-stream-response.js";
 import { Lookahead } from "./lookahead.js";
 
 /** What one generating endpoint has of its own: how a body reads, and how a response is written. */
@@ -18,6 +18,8 @@ export interface GenerationEndpoint<
   Request extends { readonly model: string | null; readonly stream: boolean | null },
 > {
   readonly name: keyof typeof wireFields;
+  /** How its frames go over the wire; default: as server-sent events. */
+  readonly streamAs?: StreamKind;
   /** @throws ToastError with the `param` at fault. */
   parse(body: unknown): Request;
   /** One for each prompt, all steered and reported alike, with the same number of choices. */
@@ -86,6 +88,7 @@ export async function handleGeneration<
       },
     });
     return eventStreamResponse(frames, {
+      kind: endpoint.streamAs,
       keepAliveMs: deps.limits.keepAliveMs,
       onClose: () => {
         // Abandoned, or broken off by one of several generations: what still runs has no reader.

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { messageErrorSchema } from "../../anthropic/error-object.js";
 import { snakeCase } from "../../arena/battle-record.js";
+import { ollamaErrorSchema } from "../../ollama/error-object.js";
 import { errorEnvelopeSchema } from "../../openai/error-envelope.js";
 import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
 import { shownShapes } from "../../openai/request-fields.js";
@@ -26,10 +27,13 @@ const failureTexts: Readonly<Record<number, string>> = {
   503: "The server is loading or shutting down: try again after `retry-after` seconds.",
 };
 
+const errorSchemas = { openai: errorEnvelopeSchema, anthropic: messageErrorSchema, ollama: ollamaErrorSchema };
+
 /** What operations are for, and how their paths begin. */
 const groups: readonly (readonly [tag: string, starts: readonly string[]])[] = [
   ["Text", ["/v1/chat/", "/v1/completions", "/v1/responses", "/v1/messages"]],
   ["Embeddings", ["/v1/embeddings"]],
+  ["Ollama", ["/api/"]],
   ["Models", ["/v1/models", "/models"]],
   ["Tokens", ["/tokenize", "/detokenize", "/apply-template", "/tokenizer_info"]],
   ["Control vectors", ["/v1/vectors"]],
@@ -97,6 +101,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
     response,
     textResponse,
     event,
+    eventType = "text/event-stream",
     unavailable,
   } = operation;
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => parameter("path", name));
@@ -111,7 +116,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
     ),
   };
   const hasBody = Object.keys(bodies).length > 0;
-  const errorSchema = operation.errors === "anthropic" ? messageErrorSchema : errorEnvelopeSchema;
+  const errorSchema = errorSchemas[operation.errors ?? "openai"];
   const failures = [...(hasBody ? bodyFailures : []), ...(operation.failures ?? []), ...edge, 500];
   const meaning =
     event === undefined || response === undefined ? "The answer." : "The answer; with `stream: true` its events.";
@@ -127,7 +132,7 @@ function operationObject(operation: Operation, path: string, edge: readonly numb
         content: {
           ...jsonContent(response),
           ...(textResponse === undefined ? {} : { [textResponse]: { schema: { type: "string" } } }),
-          ...(event === undefined ? {} : { "text/event-stream": { schema: reference(event) } }),
+          ...(event === undefined ? {} : { [eventType]: { schema: reference(event) } }),
         },
       },
       ...Object.fromEntries(
