@@ -62,10 +62,7 @@ export const showSchema = z
   .register(responseSchemas, { id: "OllamaShow" });
 
 export const pullRequestSchema = z
-  .object(
-    { model: modelField, stream: z.boolean().nullish(), insecure: z.unknown().optional() },
-    field("a JSON object"),
-  )
+  .object({ ...named, stream: z.boolean().nullish(), insecure: z.unknown().optional() }, field("a JSON object"))
   .describe("Body of POST /api/pull.")
   .register(requestSchemas, { id: "OllamaPullRequest" });
 

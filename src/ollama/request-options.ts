@@ -57,7 +57,10 @@ const options = z.object(
 /** `json`, or a JSON Schema; an empty text is how some clients leave it out. */
 const format = shownAs(
   z
-    .union([z.literal(["json", ""]), z.null(), jsonSchema.transform((schema) => ({ schema }))], field("'json' or a JSON Schema"))
+    .union(
+      [z.literal(["json", ""]), z.null(), jsonSchema.transform((schema) => ({ schema }))],
+      field("'json' or a JSON Schema"),
+    )
     .optional()
     .transform((value) => (value === "" || value === undefined ? null : value)),
   z.union([z.literal(["json", ""]), z.looseObject({}), z.null()]).optional(),

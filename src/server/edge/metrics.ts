@@ -4,7 +4,6 @@ import type { EngineStatus } from "../../engine/engine-status.js";
 import type { GenerationRequest } from "../../engine/generation-request.js";
 import type { ModelInfo } from "../../engine/model-info.js";
 import { servedModelsOf } from "../../engine/served-model.js";
-import { vectorsOf } from "../../steering/steering.js";
 import { within } from "../within.js";
 import type { GenerationListener } from "./observed-generations.js";
 import type { GenerationFacts, RequestRecord } from "./request-record.js";
@@ -343,7 +342,8 @@ function steeringNames({
   readonly request: GenerationRequest;
 }): readonly string[] {
   const adapters = steering.kind === "steered" ? [modelName] : [];
-  return [...adapters, ...vectorsOf(steering).map(({ name }) => vectorName(baseId, name))];
+  const vectors = steering.kind === "plain" ? [] : steering.vectors;
+  return [...adapters, ...vectors.map(({ name }) => vectorName(baseId, name))];
 }
 
 function vectorName(baseId: string, name: string): string {

@@ -4,7 +4,6 @@ import { type EmbeddedInput, embeddingList } from "../../openai/embedding.js";
 import { type EmbeddingRequest, embeddingGenerationRequests } from "../../openai/embedding-request.js";
 import { endedEarly, finishReasonOf } from "../../openai/stream-events.js";
 import { inWireFields, type wireFields } from "../../openai/wire-fields.js";
-import type { Steering } from "../../steering/steering.js";
 import type { Call } from "../route.js";
 import type { ServerDeps } from "../server-deps.js";
 
@@ -34,7 +33,7 @@ export async function embedInputs(
     const engine = inWireFields(endpoint, resolved.engine);
     const generations = embeddingGenerationRequests(request, resolved.model);
     const inputs = await embedAll(generations, engine, running.signal);
-    const steering: Steering = generations[0]?.steering ?? { kind: "plain" };
+    const steering: GenerationRequest["steering"] = generations[0]?.steering ?? { kind: "plain" };
     return { inputs, model: resolved.model, steering };
   } finally {
     // Of several inputs one may be refused while others run already.
