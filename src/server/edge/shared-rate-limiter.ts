@@ -12,10 +12,13 @@ import {
 import type { Log } from "./request-log.js";
 
 /** A request waits no longer than this for a database that hangs. */
-const patienceMs = 1_000;
+const patienceMs = 2_000;
 /** How long a database that failed is left alone; each server counts by itself meanwhile. */
 const awayMs = 5_000;
 const minuteSeconds = 60;
+const table = "rate_limits";
+/** Another one than the arena's. */
+const tableLock = 2305_15543;
 
 /** One database, and the limiters that count in it. */
 export interface SharedLimits {
@@ -135,27 +138,39 @@ class SharedRateLimiter implements CallerLimiter {
   }
 
   async #open(): Promise<Counters> {
+    await makeTable(this.#pool);
     const { requestsPerMinute, tokensPerMinute } = this.limits;
-    return {
-      requests: await this.#counter("requests", requestsPerMinute),
-      tokens: await this.#counter("tokens", tokensPerMinute),
-    };
+    return { requests: this.#counter("requests", requestsPerMinute), tokens: this.#counter("tokens", tokensPerMinute) };
   }
 
-  #counter(unit: string, points: number | null): Promise<RateLimiterPostgres> | null {
+  #counter(unit: string, points: number | null): RateLimiterPostgres | null {
     if (points === null) return null;
-    return new Promise((resolve, reject) => {
-      const counter = new RateLimiterPostgres(
-        {
-          storeClient: this.#pool,
-          tableName: "rate_limits",
-          keyPrefix: `${this.#name} ${unit}`,
-          points,
-          duration: minuteSeconds,
-        },
-        (error) => (error === undefined ? resolve(counter) : reject(error)),
-      );
+    return new RateLimiterPostgres({
+      storeClient: this.#pool,
+      tableName: table,
+      tableCreated: true,
+      keyPrefix: `${this.#name} ${unit}`,
+      points,
+      duration: minuteSeconds,
     });
+  }
+}
+
+/** In the columns that the library knows. Servers that start together take turns: at once, all but one would fail. */
+async function makeTable(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query("begin");
+    await client.query("select pg_advisory_xact_lock($1)", [tableLock]);
+    await client.query(
+      `create table if not exists ${table} (key varchar(255) primary key, points integer not null default 0, expire bigint)`,
+    );
+    await client.query("commit");
+    client.release();
+  } catch (error) {
+    // With what it had begun.
+    client.release(true);
+    throw error;
   }
 }
 
