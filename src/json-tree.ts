@@ -18,6 +18,15 @@ export function parseJsonTree(text: string): Json {
   return jsonOf(nodeOf(text), text);
 }
 
+/** Without blanks. */
+export function writeJson(value: Json): string {
+  if (value instanceof JsonNumber) return value.text;
+  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(writeJson).join(",")}]`;
+  if (!(value instanceof Map)) return JSON.stringify(value);
+  const members = [...(value as JsonObject)].map(([name, member]) => `${JSON.stringify(name)}:${writeJson(member)}`);
+  return `{${members.join(",")}}`;
+}
+
 /** What a text says that may be the beginning of some JSON only, as JSON.parse would have it; undefined: nothing. */
 export function parseBeginning(text: string): unknown {
   try {

@@ -1,4 +1,5 @@
 import { ToastError } from "../errors.js";
+import { parseJsonTree } from "../json-tree.js";
 import { callFormatOf } from "./call-format-of.js";
 import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
 import { TooMuchWork } from "./jinja/evaluate.js";
@@ -169,7 +170,7 @@ function templateMessage({ role, content, name, toolCalls, toolCallId }: ChatMes
 function templateCall({ id, name, arguments: text }: ToolCall): object {
   let value: unknown = text;
   try {
-    value = JSON.parse(text);
+    value = parseJsonTree(text);
   } catch {}
   return { id, type: "function", function: { name, arguments: value } };
 }

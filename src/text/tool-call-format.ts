@@ -1,3 +1,4 @@
+import { type Json, type JsonObject, parseJsonTree, writeJson } from "../json-tree.js";
 import type { ChatMessage, ToolCall, ToolDefinition } from "./chat-message.js";
 
 /**
@@ -74,7 +75,7 @@ function withSystemText(messages: readonly ChatMessage[], text: string): readonl
 }
 
 function toolsText(tools: readonly ToolDefinition[]): string {
-  const list = tools.map((tool) => JSON.stringify(toolObject(tool))).join("\n");
+  const list = tools.map((tool) => writeJson(toolObject(tool))).join("\n");
   return [
     "These functions can be called, each described by a line of JSON:",
     `<tools>\n${list}\n</tools>`,
@@ -84,11 +85,13 @@ function toolsText(tools: readonly ToolDefinition[]): string {
 }
 
 /** A tool as OpenAI and the templates of Hugging Face write it. */
-export function toolObject({ name, description, parameters }: ToolDefinition): object {
-  return {
-    type: "function",
-    function: { name, ...(description === null ? {} : { description }), parameters: JSON.parse(parameters) as unknown },
-  };
+export function toolObject({ name, description, parameters }: ToolDefinition): JsonObject {
+  const about: readonly (readonly [string, Json])[] = description === null ? [] : [["description", description]];
+  const known = new Map<string, Json>([["name", name], ...about, ["parameters", parseJsonTree(parameters)]]);
+  return new Map<string, Json>([
+    ["type", "function"],
+    ["function", known],
+  ]);
 }
 
 function callText(call: ToolCall): string {

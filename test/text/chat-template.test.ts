@@ -180,6 +180,24 @@ describe("messages reach the template as its makers thought of them:", () => {
     expect(render(source, [user("Hi")], false)).toBe("user:\nHi\n");
   });
 
+  test("with the numbers of calls and schemas as they were written, as Python reads them", () => {
+    const source =
+      "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}" +
+      "<call>{{ c.function.name }}({{ c.function.arguments | tojson }})</call>{% endfor %}{% endfor %}";
+    const written = '{"id":12345678901234567890,"share":3.0,"sum":1E5,"tiny":1e-7,"10":1,"2":-0}';
+    const call: ChatMessage = { ...assistant(""), toolCalls: [{ id: "a", name: "f", arguments: written }] };
+    const tool = { name: "f", description: null, parameters: '{"const":12345678901234567891,"minimum":2.0}' };
+    const template = new ChatTemplate(source, tokens);
+    expect(template.render([call], { addGenerationPrompt: false, tools: [tool] })).toContain(
+      // json.dumps(json.loads(…)) of Python 3.11
+      '{"id": 12345678901234567890, "share": 3.0, "sum": 100000.0, "tiny": 1e-07, "10": 1, "2": 0}',
+    );
+    const plain = new ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}", tokens);
+    expect(plain.render([call], { addGenerationPrompt: false, tools: [tool] })).toContain(
+      '"parameters":{"const":12345678901234567891,"minimum":2.0}}}',
+    );
+  });
+
   test("with what an answer began with", () => {
     const source = "{% for m in messages %}<{{ m.role }}>{{ m.content.lstrip('\\n') }}{% endfor %}";
     expect(render(source, [user("code?"), assistant("    indented\n  more")], false)).toBe(

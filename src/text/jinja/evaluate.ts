@@ -18,6 +18,7 @@ import {
   type Keywords,
   Markup,
   Namespace,
+  type Numeric,
   numberOf,
   plain,
   repr,
@@ -449,6 +450,7 @@ function sliced(object: Value, start: number | null, stop: number | null, step: 
 function unary(operator: string, value: Value): Value {
   if (operator === "not") return !truthy(value);
   if (!isNumber(value)) throw new TemplateError(`bad operand type for unary ${operator}: '${typeName(value)}'`);
+  if (typeof value === "bigint") return operator === "-" ? -value : value;
   const number = operator === "-" ? -numberOf(value) : numberOf(value);
   return isFloat(value) ? new WholeFloat(number) : number;
 }
@@ -480,11 +482,7 @@ function arithmetic(operator: string, left: Value, right: Value): Value {
   throw new TemplateError(`unsupported operand type(s) for ${operator}: '${typeName(left)}' and '${typeName(right)}'`);
 }
 
-function calculated(
-  operator: string,
-  left: number | boolean | WholeFloat,
-  right: number | boolean | WholeFloat,
-): Value {
+function calculated(operator: string, left: Numeric, right: Numeric): Value {
   const [a, b] = [numberOf(left), numberOf(right)];
   const kept = (value: number): Value => (isFloat(left) || isFloat(right) ? float(value) : value);
   if (["/", "//", "%"].includes(operator) && b === 0) throw new TemplateError("division by zero");

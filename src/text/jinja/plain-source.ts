@@ -10,7 +10,7 @@ const quotedOrNot = /"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'|[^"']+/g;
 
 /**
  * What the vendor's grammar does not know, in words that it does: line ends of Windows, `{% raw %}`, `{% with %}`,
- * `{%+`, numbers such as 1e3, tests with arguments.
+ * `{% generation %}`, `{%+`, numbers such as 1e3, tests with arguments.
  * @throws TemplateError for what has no such words
  */
 export function plainSource(source: string): string {
@@ -56,8 +56,9 @@ function plainStatement(whole: string): string {
   // `+` keeps the blanks in front of a block: something stands between them and it.
   const before = open === "+" ? "{{ '' }}{%" : `{%${open}`;
   const after = close === "-" ? "-%}" : "%}";
-  if (name === "with") return withScope(before, body, after);
-  if (name === "endwith") return `${before} endfor ${after}`;
+  // What an assistant said, for who trains: a scope like any other.
+  if (name === "with" || name === "generation") return withScope(before, body, after);
+  if (name === "endwith" || name === "endgeneration") return `${before} endfor ${after}`;
   if (name === "for" && /\srecursive\s*$/.test(body)) throw new TemplateError("recursive loops are not supported");
   return `${before} ${name}${body}${after}`;
 }

@@ -1,11 +1,15 @@
+import { JsonNumber } from "../../json-tree.js";
+
 /**
- * A value of a template as Python has it: `undefined` is Jinja's Undefined, `null` is None, an integral number an int.
+ * A value of a template as Python has it: `undefined` is Jinja's Undefined, `null` is None, an integral number an int,
+ * a bigint one that a double does not hold.
  */
 export type Value =
   | undefined
   | null
   | boolean
   | number
+  | bigint
   | string
   | WholeFloat
   | Markup
@@ -78,14 +82,22 @@ export class Callable {
 /** What goes wrong in a template, in a sentence. */
 export class TemplateError extends Error {}
 
-/** @param value JSON-like: objects become dicts. */
+/** @param value JSON-like, or a tree of JSON as it was written: objects become dicts. */
 export function fromJson(value: unknown): Value {
   if (Array.isArray(value)) return value.map(fromJson);
   if (value instanceof Callable) return value;
+  if (value instanceof JsonNumber) return numberFromJson(value.text);
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key as string, fromJson(item)]));
   if (typeof value === "object" && value !== null) {
     return new Map(Object.entries(value).map(([key, item]) => [key, fromJson(item)]));
   }
   return value as Value;
+}
+
+function numberFromJson(written: string): Value {
+  const value = Number(written);
+  if (/[.eE]/.test(written)) return float(value);
+  return Number.isSafeInteger(value) ? value : BigInt(written);
 }
 
 export function typeName(value: Value): string {
@@ -93,6 +105,7 @@ export function typeName(value: Value): string {
   if (value === null) return "NoneType";
   if (typeof value === "boolean") return "bool";
   if (typeof value === "number") return Number.isInteger(value) ? "int" : "float";
+  if (typeof value === "bigint") return "int";
   if (typeof value === "string") return "str";
   if (value instanceof WholeFloat) return "float";
   if (value instanceof Tuple) return "tuple";
@@ -103,11 +116,13 @@ export function typeName(value: Value): string {
   return value instanceof Namespace ? "Namespace" : "function";
 }
 
-export function isNumber(value: Value): value is number | boolean | WholeFloat {
-  return typeof value === "number" || typeof value === "boolean" || value instanceof WholeFloat;
+export type Numeric = number | bigint | boolean | WholeFloat;
+
+export function isNumber(value: Value): value is Numeric {
+  return ["number", "bigint", "boolean"].includes(typeof value) || value instanceof WholeFloat;
 }
 
-export function numberOf(value: number | boolean | WholeFloat): number {
+export function numberOf(value: Numeric): number {
   return value instanceof WholeFloat ? value.value : Number(value);
 }
 
@@ -134,6 +149,7 @@ export function truthy(value: Value): boolean {
 }
 
 export function equal(left: Value, right: Value): boolean {
+  if (typeof left === "bigint" && typeof right === "bigint") return left === right;
   if (isNumber(left) && isNumber(right)) return numberOf(left) === numberOf(right);
   if (left instanceof Markup || right instanceof Markup) return plain(left) === plain(right);
   if (Array.isArray(left) && Array.isArray(right)) {
@@ -242,6 +258,7 @@ export function repr(value: Value): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number") return numberText(value);
+  if (typeof value === "bigint") return String(value);
   if (typeof value === "string") return quoted(value);
   if (value instanceof WholeFloat) return floatText(value.value);
   if (value instanceof Iterated) return "<generator object>";
