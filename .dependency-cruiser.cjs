@@ -48,7 +48,7 @@ const pathOf = (room) =>
 /** One door per vendor: the only source files that may import these packages. */
 const doors = {
   "onnxruntime-node": "^src/model/(onnx-session|exact-products)\\.ts$",
-  "@huggingface/tokenizers": "^src/text/tokenizer\\.ts$",
+  "@huggingface/tokenizers": "^src/text/encoding/vendor\\.ts$",
   "@huggingface/jinja": "^src/text/jinja/jinja-template\\.ts$",
   "@huggingface/hub": "^src/hub/hub-api\\.ts$",
   undici: "^src/hub/hub-connection\\.ts$",

@@ -1,18 +1,17 @@
 import { readFile } from "node:fs/promises";
-import { Tokenizer as VendorTokenizer } from "@huggingface/tokenizers";
 import { ToastError } from "../errors.js";
-import { correctedPreTokenizer } from "./tokenizer-corrections.js";
+import { byteOfCharacter } from "./encoding/byte-characters.js";
+import { Encoder } from "./encoding/encoder.js";
+import type { TokenizerSpecification } from "./encoding/specification.js";
 
 /**
  * Words to ids and back, from a Hugging Face tokenizer.json. BPE models with byte fallback (LLaMA, TinyLlama, Vicuna)
  * and byte-level ones (LLaMA 3, SmolLM2); any other is refused at load, because it was never compared with the
  * reference library.
  *
- * Encoding is the vendor's, with corrections that make its ids those of the Python library. Decoding is done here,
- * piece by piece in bytes, so that streamed and whole text are one computation, and because the vendor's decoder
- * departs from the reference: it drops a U+FEFF that was spelled in bytes, tidies English punctuation unless told not
- * to, and throws on an empty list and on ids outside the vocabulary (here such ids are skipped, as in Python: a model's
- * vocabulary may be padded).
+ * Encoding gives the ids of the Python library ({@link Encoder}). Decoding is done piece by piece in bytes, so that
+ * streamed and whole text are one computation; ids outside the vocabulary are skipped, as in Python: a model's
+ * vocabulary may be padded.
  *
  * Special tokens written out in the text (`</s>`) become control tokens, in user messages too. Hugging Face and vLLM
  * render the chat template to one string and parse it whole, and so does this: templates write their control tokens as
@@ -22,7 +21,7 @@ import { correctedPreTokenizer } from "./tokenizer-corrections.js";
 export class Tokenizer {
   /** One more than the highest id. A model may have more rows than that, never fewer. */
   readonly vocabSize: number;
-  readonly #vendor: VendorTokenizer;
+  readonly #encoder: Encoder;
   readonly #pieces: PieceDecoder;
   readonly #texts: (string | undefined)[] = [];
   readonly #specialIds = new Set<number>();
@@ -30,13 +29,13 @@ export class Tokenizer {
   readonly #laterBytes: (Uint8Array | undefined)[] = [];
   #longest: number | null = null;
 
-  private constructor(vendor: VendorTokenizer, pieces: PieceDecoder) {
-    this.#vendor = vendor;
+  private constructor(specification: TokenizerSpecification, encoder: Encoder, pieces: PieceDecoder) {
+    this.#encoder = encoder;
     this.#pieces = pieces;
-    for (const [text, id] of vendor.get_vocab()) this.#texts[id] = text;
-    for (const [id, token] of vendor.get_added_tokens_decoder()) {
-      this.#texts[id] = token.content;
-      if (token.special) this.#specialIds.add(id);
+    for (const [text, id] of Object.entries(specification.model.vocab)) this.#texts[id] = text;
+    for (const { id, content, special } of specification.added_tokens ?? []) {
+      this.#texts[id] = content;
+      if (special === true) this.#specialIds.add(id);
     }
     this.vocabSize = this.#texts.length;
   }
@@ -62,12 +61,12 @@ export class Tokenizer {
    */
   static fromJson(json: string, name: string): Tokenizer {
     try {
-      const specification = JSON.parse(json) as TokenizerSpecification;
+      const specification = JSON.parse(json) as TokenizerFile;
       if (specification.model?.type !== "BPE") {
         throw new Error(`its model is ${specification.model?.type ?? "missing"}, and only BPE is supported`);
       }
-      const corrected = { ...specification, pre_tokenizer: correctedPreTokenizer(specification.pre_tokenizer) };
-      return new Tokenizer(new VendorTokenizer(corrected, {}), pieceDecoder(specification.decoder));
+      const known = { ...specification, model: specification.model };
+      return new Tokenizer(known, new Encoder(known), pieceDecoder(specification.decoder));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new ToastError("unsupported_tokenizer", `${name} cannot be used: ${reason}.`, { cause });
@@ -79,7 +78,7 @@ export class Tokenizer {
    * text rendered from a chat template, which has written its BOS already.
    */
   encode(text: string, options: { addSpecialTokens: boolean }): number[] {
-    return this.#vendor.encode(text, { add_special_tokens: options.addSpecialTokens }).ids;
+    return this.#encoder.encode(text, options.addSpecialTokens);
   }
 
   /** Text of a whole sequence. Bytes that form no character become U+FFFD as the WHATWG decoder places them. */
@@ -147,11 +146,10 @@ export type PiecePlace = "first" | "later";
 
 type PieceDecoder = (piece: string, place: PiecePlace) => Uint8Array;
 
-/** The parts of tokenizer.json that are read here; the vendor reads the rest. */
-interface TokenizerSpecification {
-  readonly model?: { readonly type?: string };
+/** A tokenizer.json that may lack anything. */
+interface TokenizerFile extends Omit<TokenizerSpecification, "model"> {
+  readonly model?: TokenizerSpecification["model"];
   readonly decoder?: DecoderSpecification | null;
-  readonly pre_tokenizer?: unknown;
 }
 
 interface DecoderSpecification {
@@ -227,20 +225,6 @@ function byteOfPiece(piece: string): number | undefined {
   const hex = /^<0x([0-9A-Fa-f]{2})>$/.exec(piece)?.[1];
   return hex === undefined ? undefined : Number.parseInt(hex, 16);
 }
-
-/**
- * The printable stand-ins that byte-level BPE spells its bytes in: a visible Latin-1 character is itself, the others
- * follow from U+0100 on in order.
- */
-const byteOfCharacter: ReadonlyMap<string, number> = (() => {
-  const map = new Map<string, number>();
-  let next = 0x100;
-  for (let byte = 0; byte < 256; byte += 1) {
-    const visible = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
-    map.set(String.fromCharCode(visible ? byte : next++), byte);
-  }
-  return map;
-})();
 
 function byteLevelPiece(piece: string): Uint8Array {
   const bytes: number[] = [];

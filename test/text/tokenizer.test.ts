@@ -96,9 +96,10 @@ describe("text is parted as the Python library parts it", () => {
     const firstBytes = ["Â", "â", "ï", "Ù", "Å"];
     const pairs = [...firstBytes.map((byte) => ["Ġ", byte]), ["'", "Å"]];
     const vocab = { ...byteLevelStyle.model.vocab };
-    const joined = pairs.map((pair, place) => [pair.join(""), 300 + place]);
+    const joined = pairs.map((pair, place) => [pair.join(""), 258 + place]);
     return tokenizerOf({
       ...byteLevelStyle,
+      added_tokens: [],
       pre_tokenizer: preTokenizer,
       model: { ...byteLevelStyle.model, vocab: { ...vocab, ...Object.fromEntries(joined) }, merges: pairs },
     });
@@ -172,6 +173,16 @@ describe("loading a tokenizer", () => {
   test.each([
     ["another model", { ...llamaStyle, model: { ...llamaStyle.model, type: "Unigram" } }],
     ["no model", {}],
+    ["a normalizer that would be done otherwise", { ...llamaStyle, normalizer: { type: "Precompiled" } }],
+    ["an unknown pre-tokenizer", { ...llamaStyle, pre_tokenizer: { type: "UnicodeScripts" } }],
+    ["a split by an unknown behavior", { ...llamaStyle, pre_tokenizer: { type: "Punctuation", behavior: "Loose" } }],
+    ["an unknown post-processor", { ...llamaStyle, post_processor: { type: "Other" } }],
+    ["merges dropped by chance", { ...llamaStyle, model: { ...llamaStyle.model, dropout: 0.1 } }],
+    ["pieces with an affix", { ...llamaStyle, model: { ...llamaStyle.model, end_of_word_suffix: "</w>" } }],
+    [
+      "an added token whose id is not the one that Python's library gives it",
+      { ...llamaStyle, added_tokens: [{ id: 9_999, content: "<x>", special: true }] },
+    ],
     ["no decoder", { ...llamaStyle, decoder: null }],
     ["a decoder of another kind", { ...llamaStyle, decoder: { type: "WordPiece" } }],
     ["a strip of each piece", { ...llamaStyle, decoder: { type: "Sequence", decoders: [strip, { type: "Fuse" }] } }],
@@ -179,7 +190,6 @@ describe("loading a tokenizer", () => {
       "a strip at the end",
       { ...llamaStyle, decoder: { type: "Sequence", decoders: [{ type: "Fuse" }, { ...strip, stop: 1 }] } },
     ],
-    ["a missing part", { model: llamaStyle.model, decoder: llamaStyle.decoder }],
   ])("refuses %s", async (_, specification) => {
     await expect(tokenizerOf(specification)).rejects.toMatchObject({ code: "unsupported_tokenizer" });
   });
