@@ -6,7 +6,7 @@ import { samplingFields } from "../openai/generation-fields.js";
 import { toGenerationRequest } from "../openai/generation-request.js";
 import { requestSchemas } from "../openai/named-schemas.js";
 import { jsonConstraint, jsonSchema } from "../openai/output-constraint.js";
-import { only, unsupportedParameters } from "../openai/parameter-policy.js";
+import { noTokenIds, only, unsupportedParameters } from "../openai/parameter-policy.js";
 import { field, integer, optional, parseBody, refuse, shownAs, text } from "../openai/request-fields.js";
 import { withTools } from "../openai/tool-request.js";
 import { messages, system } from "./message-content.js";
@@ -113,6 +113,7 @@ export const messageRequestSchema = z
       ...ignored,
       ...refused,
       ...unsupportedParameters,
+      ...noTokenIds,
     },
     field("a JSON object"),
   )

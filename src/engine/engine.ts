@@ -33,9 +33,14 @@ export type GenerationEvent =
        * tokens without any.
        */
       readonly reports: readonly TokenReport[];
+      /**
+       * Of all tokens that were sampled since the last delta, when the request asked for ids. Without text: at the end,
+       * of what ended it and of what a stop string cut off.
+       */
+      readonly tokenIds?: readonly number[];
     }
-  /** Once, before the first delta, when a report of the prompt was asked for. */
-  | { readonly kind: "prompt"; readonly reports: readonly TokenReport[] }
+  /** Once, before the first delta, when a report of the prompt was asked for, or its ids. */
+  | { readonly kind: "prompt"; readonly reports: readonly TokenReport[]; readonly tokenIds?: readonly number[] }
   | {
       readonly kind: "finished";
       readonly choice: number;

@@ -65,6 +65,8 @@ export interface ReportRequest {
    * steering.
    */
   readonly explain: boolean;
+  /** The ids of the prompt's tokens and of all that are sampled, the one that ends the text included. */
+  readonly tokenIds?: boolean;
 }
 
 /** The fields of a request that wants text and nothing else. */

@@ -199,6 +199,7 @@ export function chatGenerationRequest(request: ChatCompletionRequest, model: Ser
     maxTokens: limitOf(request.max_completion_tokens ?? request.max_tokens ?? request.n_predict),
     constraint: withTools(use, outputConstraint(request)),
     format,
+    tokenIds: request.return_token_ids ?? false,
     logprobs: request.logprobs === true ? (request.top_logprobs ?? 0) : null,
     promptLogprobs: request.prompt_logprobs,
   });

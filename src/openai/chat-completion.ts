@@ -15,6 +15,8 @@ import {
   promptExplanationSchema,
   promptLogprobs,
   promptLogprobsSchema,
+  promptTokenIdsSchema,
+  tokenIdsSchema,
 } from "./token-reports.js";
 import { type DeltaPart, type Reading, ToolCallParser } from "./tool-calls.js";
 import { usageSchema, wireUsage } from "./usage.js";
@@ -37,11 +39,13 @@ const toolCallPieceSchema = z.object({
 const promptReportFields = {
   prompt_explanation: promptExplanationSchema.optional(),
   prompt_logprobs: promptLogprobsSchema.optional(),
+  prompt_token_ids: promptTokenIdsSchema.optional(),
 };
 
 const choiceReportFields = {
   logprobs: chatLogprobsSchema.nullable(),
   explanation: explanationSchema.optional(),
+  token_ids: tokenIdsSchema.optional(),
 };
 
 export const chatCompletionSchema = z
@@ -118,15 +122,15 @@ export function chatCompletion(
     object: "chat.completion",
     created: head.created,
     model: head.model,
-    choices: output.choices.map(({ text, reports, reason }, index) => ({
+    choices: output.choices.map(({ text, reports, tokenIds, reason }, index) => ({
       index,
       ...(reading === "text" ? textMessage(text, reason) : callMessage(text, reason, reading, format)),
-      ...choiceReports(reports, report),
+      ...choiceReports(reports, tokenIds, report),
     })),
     usage: wireUsage(output.usage),
     system_fingerprint: head.systemFingerprint,
     steering: head.steering,
-    ...promptReportsOf(output.prompts[0] ?? [], report),
+    ...promptReportsOf(output.prompts[0] ?? [], output.promptIds[0] ?? [], report),
   };
 }
 
@@ -220,20 +224,26 @@ export function chatCompletionChunks(
     const parser = new ToolCallParser(options.reading, undefined, options.format);
     // Reports of markup have no text to go with; they come with the next chunk.
     let reports: TokenReport[] = [];
+    let ids: number[] = [];
     const chunksOf = (parts: readonly DeltaPart[]): ChatCompletionChunk[] =>
       parts.map((part) => {
-        const told = choiceReports(reports, options.report);
-        reports = [];
-        return chunk(index, deltaOf(part), null, told);
+        return chunk(index, deltaOf(part), null, told());
       });
+    const told = () => {
+      const all = choiceReports(reports, ids, options.report);
+      reports = [];
+      ids = [];
+      return all;
+    };
     return {
-      delta(event: { readonly text: string; readonly reports: readonly TokenReport[] }) {
+      delta(event: StreamEvent & { readonly kind: "delta" }) {
         reports.push(...event.reports);
+        ids.push(...(event.tokenIds ?? []));
         return chunksOf(parser.push(event.text));
       },
       finished(reason: ResponseFinishReason) {
         const last = chunksOf(parser.flush());
-        if (reports.length > 0) last.push(chunk(index, {}, null, choiceReports(reports, options.report)));
+        if (reports.length > 0 || ids.length > 0) last.push(chunk(index, {}, null, told()));
         return [...last, chunk(index, {}, withCalls(reason, parser))];
       },
     };
@@ -248,13 +258,15 @@ export function chatCompletionChunks(
     event(event: StreamEvent) {
       switch (event.kind) {
         case "prompt":
-          ofPrompt = promptReportsOf(event.reports, options.report);
+          ofPrompt = promptReportsOf(event.reports, event.tokenIds ?? [], options.report);
           return [];
-        case "delta":
+        case "delta": {
+          const { choice, text, reports, tokenIds = [] } = event;
           // Held-back text (half a character, a possible stop string) makes empty deltas; a client has no use for them.
-          if (event.text === "" && event.reports.length === 0) return [];
-          if (readers !== null) return readers[event.choice]?.delta(event) ?? [];
-          return [chunk(event.choice, { content: event.text }, null, choiceReports(event.reports, options.report))];
+          if (text === "" && reports.length === 0 && tokenIds.length === 0) return [];
+          if (readers !== null) return readers[choice]?.delta(event) ?? [];
+          return [chunk(choice, { content: text }, null, choiceReports(reports, tokenIds, options.report))];
+        }
         case "finished":
           if (readers !== null) return readers[event.choice]?.finished(finishReasonOf(event.reason)) ?? [];
           // Carries no text: clients drop the delta of a chunk that has a reason.
@@ -265,16 +277,18 @@ export function chatCompletionChunks(
   };
 }
 
-function choiceReports(reports: readonly TokenReport[], report: ReportRequest) {
+function choiceReports(reports: readonly TokenReport[], ids: readonly number[], report: ReportRequest) {
   return {
     logprobs: report.logprobs === null ? null : chatLogprobs(reports),
     ...(report.explain ? { explanation: explanation(reports) } : {}),
+    ...(report.tokenIds === true ? { token_ids: [...ids] } : {}),
   };
 }
 
-function promptReportsOf(reports: readonly TokenReport[], report: ReportRequest) {
+function promptReportsOf(reports: readonly TokenReport[], ids: readonly number[], report: ReportRequest) {
   return {
     ...(report.explain ? { prompt_explanation: promptExplanation(reports) } : {}),
     ...(report.promptLogprobs === null ? {} : { prompt_logprobs: promptLogprobs(reports) }),
+    ...(report.tokenIds === true ? { prompt_token_ids: [...ids] } : {}),
   };
 }

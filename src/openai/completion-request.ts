@@ -82,6 +82,7 @@ export function completionGenerationRequests(request: CompletionRequest, model: 
       choices: request.n ?? 1,
       maxTokens: limitOf(request.max_tokens ?? request.n_predict ?? defaultMaxTokens),
       constraint,
+      tokenIds: request.return_token_ids ?? false,
       logprobs: request.logprobs,
       promptLogprobs: greatest(request.echo === true ? request.logprobs : null, request.prompt_logprobs),
     });

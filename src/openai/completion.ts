@@ -13,6 +13,8 @@ import {
   promptExplanationSchema,
   promptLogprobs,
   promptLogprobsSchema,
+  promptTokenIdsSchema,
+  tokenIdsSchema,
 } from "./token-reports.js";
 import { usageSchema, wireUsage } from "./usage.js";
 
@@ -25,6 +27,8 @@ const choice = z.object({
   logprobs: legacyLogprobsSchema.nullable(),
   finish_reason: finishReason,
   explanation: explanationSchema.optional(),
+  token_ids: tokenIdsSchema.optional(),
+  prompt_token_ids: promptTokenIdsSchema.optional(),
 });
 
 const head = {
@@ -82,7 +86,7 @@ export function completion(head: ResponseHead, output: CollectedOutput, options:
     object: "text_completion",
     created: head.created,
     model: head.model,
-    choices: output.choices.map(({ text, reports, reason }, index) => {
+    choices: output.choices.map(({ text, reports, tokenIds, reason }, index) => {
       const prompt = Math.floor(index / options.choices);
       const promptReports = options.echo === null ? [] : (output.prompts[prompt] ?? []);
       return {
@@ -95,6 +99,9 @@ export function completion(head: ResponseHead, output: CollectedOutput, options:
         finish_reason: reason,
         ...explanationOf(reports, report),
         ...promptLogprobsOf(output.prompts[prompt] ?? [], options),
+        ...(report.tokenIds === true
+          ? { token_ids: [...tokenIds], prompt_token_ids: [...(output.promptIds[prompt] ?? [])] }
+          : {}),
       };
     }),
     usage: wireUsage(output.usage),
@@ -123,6 +130,7 @@ export function completionChunks(
   const noUsage = options.includeUsage ? { usage: null } : {};
   const logprobs = Array.from({ length: prompts * choices }, () => new LegacyLogprobs());
   const promptReports = new Array<readonly TokenReport[]>(prompts).fill([]);
+  const promptIds = new Array<readonly number[]>(prompts).fill([]);
   const echoed = new Set<number>();
   const begun = new Set<number>();
   /** What the first chunk says, and none behind it. */
@@ -134,6 +142,7 @@ export function completionChunks(
     text: string,
     reports: readonly TokenReport[],
     reason: "stop" | "length" | null,
+    ids: readonly number[] = [],
   ): CompletionChunk => {
     const told = { ...once, ...ofPrompt };
     const isFirst = !begun.has(index);
@@ -154,6 +163,10 @@ export function completionChunks(
           finish_reason: reason,
           ...(reason === null ? explanationOf(reports, report) : {}),
           ...(isFirst ? promptLogprobsOf(promptReports[Math.floor(index / choices)] ?? [], options) : {}),
+          ...(report.tokenIds === true && reason === null ? { token_ids: [...ids] } : {}),
+          ...(report.tokenIds === true && isFirst
+            ? { prompt_token_ids: [...(promptIds[Math.floor(index / choices)] ?? [])] }
+            : {}),
         },
       ],
       ...noUsage,
@@ -176,11 +189,14 @@ export function completionChunks(
       switch (event.kind) {
         case "prompt":
           promptReports[event.prompt] = event.reports;
+          promptIds[event.prompt] = event.tokenIds ?? [];
           if (report.explain) ofPrompt = { prompt_explanation: promptExplanation(event.reports) };
           return [];
-        case "delta":
-          if (event.text === "" && event.reports.length === 0) return [];
-          return [...echoChunks(event.choice, event.prompt), chunk(event.choice, event.text, event.reports, null)];
+        case "delta": {
+          const { choice, prompt, text, reports, tokenIds = [] } = event;
+          if (text === "" && reports.length === 0 && tokenIds.length === 0) return [];
+          return [...echoChunks(choice, prompt), chunk(choice, text, reports, null, tokenIds)];
+        }
         case "finished":
           return [...echoChunks(event.choice, event.prompt), chunk(event.choice, "", [], finishReasonOf(event.reason))];
       }

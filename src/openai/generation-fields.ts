@@ -57,6 +57,9 @@ export const samplingFields = {
   min_p: optional(number(0, 1).refine((value) => value < 1, "must be below 1.")).describe(
     "A candidate needs this share of the likeliest one's probability.",
   ),
+  typical_p: optional(number(0, 1).refine((value) => value > 0, "must be above 0.")).describe(
+    "Mass of the tokens kept whose surprise is nearest to what was to be expected, among those the others leave.",
+  ),
   presence_penalty: optional(number(-2, 2)),
   frequency_penalty: optional(number(-2, 2)),
   // Beyond these bounds the products of a few hundred repetitions leave the range of a float.
@@ -103,6 +106,7 @@ export const generationFields = {
   ...samplingFields,
   stream_options: optional(streamOptions),
   n: optional(integer(1, maxChoices)).describe("Answers to the one prompt."),
+  return_token_ids: optional(flag()).describe("vLLM's: `prompt_token_ids`, and each choice's `token_ids`."),
 };
 
 /** What every generating endpoint knows of its request. */

@@ -9,6 +9,8 @@ import { callMarkupOf } from "./tool-calls.js";
 
 /** What an endpoint says in words of its own. */
 export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | "maxTokens" | "constraint"> {
+  /** Whether the ids of all tokens are told. */
+  readonly tokenIds?: boolean;
   readonly logprobs: number | null;
   readonly promptLogprobs: number | null;
   /** How calls stand in the text, where there may be any. */
@@ -21,7 +23,7 @@ export interface OwnPart extends Pick<GenerationRequest, "prompt" | "choices" | 
  * @throws ToastError `invalid_request` when the steering does not fit the model.
  */
 export function toGenerationRequest(request: SamplingRequest, model: ServedModel, own: OwnPart): GenerationRequest {
-  const { logprobs, promptLogprobs, format = ownFormat, ...ownFields } = own;
+  const { tokenIds = false, logprobs, promptLogprobs, format = ownFormat, ...ownFields } = own;
   const recommended = model.base.sampling;
   const truncate = request.truncate_prompt_tokens;
   refuseContradictions(request, own);
@@ -32,6 +34,7 @@ export function toGenerationRequest(request: SamplingRequest, model: ServedModel
       temperature: request.temperature ?? recommended.temperature ?? 1,
       ...candidates(request.top_p ?? recommended.top_p ?? 1, request.top_k ?? recommended.top_k ?? 0),
       minP: request.min_p ?? recommended.min_p ?? 0,
+      ...(request.typical_p === null || request.typical_p === 1 ? {} : { typicalP: request.typical_p }),
       presencePenalty: request.presence_penalty ?? 0,
       frequencyPenalty: request.frequency_penalty ?? 0,
       repetitionPenalty: request.repetition_penalty ?? request.repeat_penalty ?? recommended.repetition_penalty ?? 1,
@@ -47,7 +50,12 @@ export function toGenerationRequest(request: SamplingRequest, model: ServedModel
     ignoreEos: request.ignore_eos ?? false,
     minTokens: request.min_tokens ?? 0,
     stopTokenIds: request.stop_token_ids ?? [],
-    report: { logprobs, promptLogprobs, explain: request.steering?.explain ?? false },
+    report: {
+      logprobs,
+      promptLogprobs,
+      explain: request.steering?.explain ?? false,
+      ...(tokenIds ? { tokenIds } : {}),
+    },
   };
 }
 

@@ -47,9 +47,7 @@ export const unsupportedParameters = {
   bad_words: only([[]], "'bad_words' is not supported; see 'logit_bias'."),
   use_beam_search: only([false], "Beam search is not supported."),
   length_penalty: only([1], "'length_penalty' belongs to beam search, which is not supported."),
-  return_token_ids: only([false], "'return_token_ids' is not supported; see POST /tokenize."),
   return_tokens_as_token_ids: only([false], "'return_tokens_as_token_ids' is not supported."),
-  typical_p: only([1], "Typical sampling is not supported: 'typical_p' must be 1."),
   tfs_z: only([1], "Tail-free sampling is not supported: 'tfs_z' must be 1."),
   top_n_sigma: only([-1, 0], "'top_n_sigma' is not supported."),
   mirostat: only([0], "Mirostat is not supported: 'mirostat' must be 0."),
@@ -68,6 +66,11 @@ export const unsupportedParameters = {
     [{}],
     "'extra_body' is an argument of the Python client, which puts what it holds into the body itself: send those fields there.",
   ),
+};
+
+/** What chat completions and completions tell alone, in vLLM's shape. */
+export const noTokenIds = {
+  return_token_ids: only([false], "'return_token_ids' is not supported here; see POST /v1/chat/completions."),
 };
 
 /** Those that belong to chat. */

@@ -7,7 +7,7 @@ import { limitOf, maxTopLogprobs, samplingFields, tokenLimit } from "./generatio
 import { toGenerationRequest } from "./generation-request.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, jsonConstraint, jsonSchema, outputConstraint } from "./output-constraint.js";
-import { ignoredParameters, only, unsupportedParameters } from "./parameter-policy.js";
+import { ignoredParameters, noTokenIds, only, unsupportedParameters } from "./parameter-policy.js";
 import { field, flag, integer, optional, parseBody, refuse, shownAs, text } from "./request-fields.js";
 import { flatToolFields, responseToolUse, withTools } from "./tool-request.js";
 
@@ -248,6 +248,7 @@ export const responseRequestSchema = z
       ...constraints,
       ...ignored,
       ...unsupportedParameters,
+      ...noTokenIds,
     },
     field("a JSON object"),
   )

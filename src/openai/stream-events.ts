@@ -78,6 +78,8 @@ export class UsageSum {
 export interface CollectedChoice {
   readonly text: string;
   readonly reports: readonly TokenReport[];
+  /** Of all sampled tokens, when asked for. */
+  readonly tokenIds: readonly number[];
   readonly reason: ResponseFinishReason;
 }
 
@@ -87,6 +89,8 @@ export interface CollectedOutput {
   readonly choices: readonly CollectedChoice[];
   /** Of each prompt's tokens, when asked for. */
   readonly prompts: readonly (readonly TokenReport[])[];
+  /** Likewise their ids. */
+  readonly promptIds: readonly (readonly number[])[];
   readonly usage: Usage;
 }
 
@@ -100,23 +104,28 @@ export async function collectOutput(
 ): Promise<CollectedOutput> {
   const texts = new Array<string>(counts.choices).fill("");
   const reports = Array.from({ length: counts.choices }, (): TokenReport[] => []);
+  const tokenIds = Array.from({ length: counts.choices }, (): number[] => []);
   const prompts = new Array<readonly TokenReport[]>(counts.prompts).fill([]);
+  const promptIds = new Array<readonly number[]>(counts.prompts).fill([]);
   const choices: CollectedChoice[] = [];
   const usage = new UsageSum();
   for await (const event of events) {
     switch (event.kind) {
       case "prompt":
         prompts[event.prompt] = event.reports;
+        promptIds[event.prompt] = event.tokenIds ?? [];
         break;
       case "delta":
         texts[event.choice] += event.text;
         reports[event.choice]?.push(...event.reports);
+        tokenIds[event.choice]?.push(...(event.tokenIds ?? []));
         break;
       case "finished": {
         const { choice } = event;
         choices[choice] = {
           text: texts[choice] ?? "",
           reports: reports[choice] ?? [],
+          tokenIds: tokenIds[choice] ?? [],
           reason: finishReasonOf(event.reason),
         };
         usage.add(event.prompt, event.usage);
@@ -125,7 +134,7 @@ export async function collectOutput(
   }
   // A choice that is missing leaves a hole, which `filter` passes over.
   if (choices.filter(Boolean).length < counts.choices) throw endedEarly();
-  return { choices, prompts, usage: usage.total };
+  return { choices, prompts, promptIds, usage: usage.total };
 }
 
 /**

@@ -88,6 +88,12 @@ function rankAt(at: number, { id, rank, top }: TokenReport): number {
   return top[at]?.id === id ? (rank ?? at + 1) : at + 1;
 }
 
+export const tokenIdsSchema = z
+  .array(z.int())
+  .describe("vLLM's, with `return_token_ids`: of all sampled tokens, the one that ended the text included.");
+
+export const promptTokenIdsSchema = z.array(z.int()).describe("vLLM's, with `return_token_ids`.");
+
 const explainedPromptToken = z.object({
   id: z.int(),
   text: z.string(),

@@ -1,7 +1,7 @@
 import { at } from "../at.js";
 import type { SamplingParams } from "./sampling-params.js";
 
-export type Filters = Pick<SamplingParams, "temperature" | "topP" | "topK" | "minP">;
+export type Filters = Pick<SamplingParams, "temperature" | "topP" | "topK" | "minP" | "typicalP">;
 
 /** 2²¹: room for token ids beside 32 bits of logit in the 53 exact bits of a double. */
 const maxVocabSize = 2 ** 21;
@@ -11,15 +11,17 @@ const bandsPerUnit = 64;
 
 /** Whether every token with a finite logit stays a candidate. */
 export function keepsAll(filters: Filters): boolean {
-  return filters.topK === null && filters.topP >= 1 && filters.minP <= 0;
+  return filters.topK === null && filters.topP >= 1 && filters.minP <= 0 && (filters.typicalP ?? 1) >= 1;
 }
 
 /**
- * The tokens that min_p, top_k and top_p leave, in this order (vLLM's). Each filter sees what the one before it left:
+ * The tokens that min_p, top_k, top_p and typical_p leave, in this order (vLLM's, then that of transformers). Each filter sees what the one before it left:
  * - min_p keeps tokens with at least `minP` times the best token's probability;
  * - top_k keeps the `topK` best;
  * - top_p keeps the shortest run of best tokens that has at least `topP` of the probability still there.
- * The best token always stays. Equal logits rank by token id, lower first, so the set is always the same (vLLM keeps
+ * - typical_p keeps the tokens whose surprise, −ln p, is nearest to its mean over what is still there, the entropy: the
+ *   shortest run of them that has at least `typicalP` of the probability, and all as near as its last.
+ * The best token stays, but for typical_p. Equal logits rank by token id, lower first, so the set is always the same (vLLM keeps
  * all that tie with the last of top_k). Probabilities are those after temperature.
  *
  * Nothing is sorted as a whole: top_k keeps a heap of its size, top_p sorts the one narrow band of logits that its
@@ -49,6 +51,44 @@ export class CandidateSelector {
    * @returns How many of `ids` are the selection, ≥ 1.
    */
   select(logits: Float32Array, best: number, filters: Filters): number {
+    const count = this.#selectBestOnes(logits, best, filters);
+    const { temperature, typicalP = 1 } = filters;
+    return typicalP < 1 ? this.#selectTypical(logits, best, temperature, count, typicalP) : count;
+  }
+
+  /** @see transformers, generation/logits_process.py, TypicalLogitsWarper; https://arxiv.org/abs/2202.00666 */
+  #selectTypical(logits: Float32Array, best: number, temperature: number, count: number, typicalP: number): number {
+    const candidates: { id: number; scaled: number; distance: number }[] = [];
+    let mass = 0;
+    let expected = 0;
+    for (let i = 0; i < count; i += 1) {
+      const id = this.ids[i] as number;
+      const scaled = (at(logits, id) - best) / temperature;
+      // What weighs nothing is as far from typical as can be.
+      if (scaled < -depth) continue;
+      const weight = Math.exp(scaled);
+      mass += weight;
+      expected += weight * scaled;
+      candidates.push({ id, scaled, distance: 0 });
+    }
+    // −ln p − entropy: the logarithm of the mass is in both.
+    expected /= mass;
+    for (const candidate of candidates) candidate.distance = Math.abs(candidate.scaled - expected);
+    candidates.sort((a, b) => a.distance - b.distance);
+    let kept = 0;
+    let farthest = Number.NEGATIVE_INFINITY;
+    let left = typicalP * mass;
+    for (const { id, scaled, distance } of candidates) {
+      if (left <= 0 && distance > farthest) break;
+      this.ids[kept++] = id;
+      farthest = distance;
+      left -= Math.exp(scaled);
+    }
+    return kept;
+  }
+
+  /** What min_p, top_k and top_p leave. */
+  #selectBestOnes(logits: Float32Array, best: number, filters: Filters): number {
     const { temperature, topK, topP, minP } = filters;
     // Scaled logits are (logit − best) / temperature throughout: 0 for the best token, so that exp never overflows.
     const floor = minP > 0 ? Math.log(minP) : -Number.MAX_VALUE;

@@ -8,6 +8,8 @@ export interface SamplingParams {
   readonly topK: number | null;
   /** [0, 1): a candidate needs this share of the best one's probability; 0 is off. */
   readonly minP: number;
+  /** (0, 1]; absent and 1 are off: mass of the typical tokens kept. */
+  readonly typicalP?: number;
   /** −2…2, subtracted once from the logit of every token generated so far. */
   readonly presencePenalty: number;
   /** −2…2, subtracted per occurrence in the text generated so far. */

@@ -117,6 +117,59 @@ describe("fields of kin are honoured:", () => {
     expect(long.usage.prompt_tokens).toBe(max_model_len - 4);
   });
 
+  it("return_token_ids tells those of the prompt and of all that was sampled, streamed too", async () => {
+    interface Told {
+      readonly prompt_token_ids?: number[];
+      readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number };
+      readonly choices: { index: number; token_ids?: number[]; prompt_token_ids?: number[]; text: string }[];
+    }
+    const prompt = await json<{ tokens: number[] }>("/tokenize", { messages: question.messages });
+    // Held-back text: the stop string cuts tokens off, which were sampled all the same.
+    const stop = (await contentOf({}))?.slice(5, 8);
+    const cut = { ...question, stop };
+    for (const asked of [question, cut, { ...question, n: 2, temperature: 1, seed: 4 }]) {
+      const told = await json<Told>("/v1/chat/completions", { ...asked, return_token_ids: true });
+      expect(told.prompt_token_ids).toEqual(prompt.tokens);
+      const ids = told.choices.map(({ token_ids: own = [] }) => own);
+      expect(ids.flat()).toHaveLength(told.usage.completion_tokens);
+      const streamed = await server.chat({ ...asked, return_token_ids: true, stream: true });
+      const chunks = chunksOf(streamed) as unknown as Told[];
+      expect(chunks.flatMap(({ prompt_token_ids: own = [] }) => own)).toEqual(prompt.tokens);
+      const inPieces = ids.map((_, choice) =>
+        chunks.flatMap(({ choices }) => choices.flatMap((one) => (one.index === choice ? (one.token_ids ?? []) : []))),
+      );
+      expect(inPieces).toEqual(ids);
+    }
+    const { tokens } = await json<{ tokens: number[] }>("/tokenize", { prompt: "one two" });
+    const body = { model: "toast-tiny", prompt: [tokens, [5, 6]], temperature: 0, max_tokens: 4 };
+    const { choices } = await json<Told>("/v1/completions", { ...body, return_token_ids: true });
+    expect(choices.map((choice) => choice.prompt_token_ids)).toEqual([tokens, [5, 6]]);
+    const first = choices[0] as Told["choices"][number];
+    const { prompt: text } = await json<{ prompt: string }>("/detokenize", { tokens: first.token_ids });
+    expect(first.text.trim()).toBe(text.trim());
+    const plain = await json<Told>("/v1/completions", body);
+    expect([plain.choices[0]?.token_ids, plain.choices[0]?.prompt_token_ids]).toEqual([undefined, undefined]);
+  });
+
+  it("return_token_ids tells the token that ends the text", async () => {
+    const { eos_token } = JSON.parse((await server.exchange("/tokenizer_info")).text) as { eos_token: string };
+    const { tokens } = await json<{ tokens: number[] }>("/tokenize", { prompt: eos_token, add_special_tokens: false });
+    const ended = { ...question, allowed_token_ids: tokens, return_token_ids: true };
+    const { choices } = await json<{ choices: object[] }>("/v1/chat/completions", ended);
+    expect(choices).toMatchObject([{ token_ids: tokens, finish_reason: "stop" }]);
+    const chunks = chunksOf(await server.chat({ ...ended, stream: true })) as unknown as { choices: object[] }[];
+    expect(chunks.flatMap(({ choices: some }) => some.flatMap((one) => Reflect.get(one, "token_ids") ?? []))).toEqual(
+      tokens,
+    );
+  });
+
+  it("typical_p draws from the tokens that are left, and 1 from all", async () => {
+    const drawn = { temperature: 1, seed: 7, max_tokens: 24 };
+    expect(await contentOf({ ...drawn, typical_p: 1 })).toBe(await contentOf(drawn));
+    expect(await contentOf({ ...drawn, typical_p: 0.2 })).not.toBe(await contentOf(drawn));
+    expect(await contentOf({ ...drawn, typical_p: 0.2 })).toBe(await contentOf({ ...drawn, typical_p: 0.2 }));
+  });
+
   it("more than four stop strings", async () => {
     expect(await contentOf({ stop: ["§1", "§2", "§3", "§4", "§5", "§6"] })).toBe(await contentOf({}));
   });
@@ -133,9 +186,8 @@ describe("fields of kin are honoured:", () => {
 describe("what cannot be honoured is refused by name:", () => {
   it.each([
     [{ extra_body: { top_k: 1 } }, "extra_body"],
-    [{ typical_p: 0.5 }, "typical_p"],
+    [{ typical_p: 0 }, "typical_p"],
     [{ mirostat: 2 }, "mirostat"],
-    [{ return_token_ids: true }, "return_token_ids"],
     [{ bad_words: ["x"] }, "bad_words"],
     [{ allowed_token_ids: [5], grammar: 'root ::= "a"' }, "allowed_token_ids"],
   ])("%j", async (fields, param) => {

@@ -151,7 +151,8 @@ describe("frames of a stream", () => {
 describe("an unstreamed answer", () => {
   it("has OpenAI's shape, and says what steered it", () => {
     const head = responseHead("chatcmpl", alpaca, steered, now);
-    const answer = { choices: [{ text: "Hello", reason: "length" as const, reports: [] }], prompts: [[]], usage };
+    const choice = { text: "Hello", reason: "length" as const, reports: [], tokenIds: [] };
+    const answer = { choices: [choice], prompts: [[]], promptIds: [[]], usage };
     expect(chatCompletion(head, answer, ordinaryText.report)).toEqual({
       id: head.id,
       object: "chat.completion",

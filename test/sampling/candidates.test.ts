@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { CandidateSelector, type Filters, keepsAll } from "../../src/sampling/candidates.js";
 import { TestRandom } from "./chi-square.js";
@@ -32,7 +33,26 @@ function selectedSet(selector: CandidateSelector, logits: Float32Array, filters:
   return [...selector.ids.subarray(0, count)].sort((a, b) => a - b);
 }
 
+/** What scripts/write_typical_reference.py wrote. */
+const typical = JSON.parse(readFileSync(new URL("typical.json", import.meta.url), "utf8")) as readonly {
+  readonly logits: readonly number[];
+  readonly temperature: number;
+  readonly typicalP: number;
+  readonly topK: number | null;
+  readonly kept: readonly number[];
+}[];
+
 describe("candidate selection", () => {
+  test.each(typical)(
+    "keeps the typical tokens that transformers keeps: $typicalP at $temperature, top_k $topK",
+    (row) => {
+      const { logits, kept, temperature, typicalP, topK } = row;
+      const filters = { ...off, temperature, typicalP, topK };
+      expect(keepsAll(filters)).toBe(false);
+      expect(selectedSet(new CandidateSelector(logits.length), Float32Array.from(logits), filters)).toEqual(kept);
+    },
+  );
+
   test("equals the definitions of min_p, top_k and top_p on random logits", () => {
     const random = new TestRandom(3);
     for (let round = 0; round < 600; round += 1) {

@@ -30,10 +30,16 @@ export interface LoopListener {
   /** The request leaves the queue, for the first time. */
   started(requestId: string, queueMs: number): void;
   /** Before any delta of a request that wants to know of its prompt. */
-  prompt(requestId: string, reports: readonly TokenReport[]): void;
+  prompt(requestId: string, reports: readonly TokenReport[], tokenIds: readonly number[] | null): void;
   /** Before the end of a request that looks into the model: float32 [L,D], as the residual stream is kept. */
   layerMeans(requestId: string, means: Float32Array): void;
-  delta(choice: ChoiceId, text: string, tokens: number, reports: readonly TokenReport[]): void;
+  delta(
+    choice: ChoiceId,
+    text: string,
+    tokens: number,
+    reports: readonly TokenReport[],
+    tokenIds: readonly number[],
+  ): void;
   /** @param pooled float32 [D], of a request with `pooling` that came to its end; null of any other. */
   finished(choice: ChoiceId, reason: FinishReason, usage: Usage, pooled: Float32Array | null): void;
   /** The request has failed, and with it all its choices that had not finished. */
@@ -340,8 +346,10 @@ export class EngineLoop {
       this.#held.add(sequence);
       return;
     }
-    const { text, tokens, reports, finished } = processed;
-    if (text !== "" || reports.length > 0) this.#listener.delta(sequence.choiceId, text, tokens, reports);
+    const { text, tokens, reports, ids, finished } = processed;
+    if (text !== "" || reports.length > 0 || ids.length > 0) {
+      this.#listener.delta(sequence.choiceId, text, tokens, reports, ids);
+    }
     if (finished !== null) this.#end(sequence.group, { kind: "finished", sequence, reason: finished });
   }
 
@@ -406,7 +414,9 @@ export class EngineLoop {
 
   #emitPrompt(group: RequestGroup): void {
     const report = group.takePromptReport();
-    if (report !== null) this.#listener.prompt(group.id, report.reports(this.#parts.tokenizer));
+    const ids = group.takePromptIds();
+    if (report === null && ids === null) return;
+    this.#listener.prompt(group.id, report?.reports(this.#parts.tokenizer) ?? [], ids);
   }
 
   /** Of a request for no tokens: the prompt is all that there is. */

@@ -24,6 +24,7 @@ export class RequestGroup {
   readonly open: Set<Sequence>;
   /** Choices that begin when the first one has computed the prompt. */
   followers: readonly Sequence[];
+  #isPromptTold = false;
   /** What is to be reported of the prompt, until it is. */
   promptReport: PromptReport | null;
   /** Of a request that is made to look into the model. */
@@ -89,6 +90,13 @@ export class RequestGroup {
     const { followers } = this;
     this.followers = [];
     return followers;
+  }
+
+  /** @returns the prompt's ids, once; null where they are not to be told, or are told. */
+  takePromptIds(): readonly number[] | null {
+    const isTold = this.#isPromptTold;
+    this.#isPromptTold = true;
+    return this.request.report.tokenIds === true && !isTold ? this.request.promptIds : null;
   }
 
   /** @returns what is to be reported of the prompt, once; null when there is nothing, or nothing any more. */

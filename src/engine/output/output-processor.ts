@@ -19,6 +19,8 @@ export interface ProcessedToken {
    * of it. Where `text` is empty and this is not, the text has ended: with tokens that have none.
    */
   readonly reports: readonly TokenReport[];
+  /** Of the tokens behind `text` and, at the end, of all that were sampled since; empty when none are asked for. */
+  readonly ids: readonly number[];
   readonly finished: Exclude<FinishReason, "cancelled"> | null;
 }
 
@@ -35,6 +37,8 @@ export class OutputProcessor {
   readonly #minTokens: number;
   readonly #maxTokens: number;
   readonly #reports: ReportQueue;
+  /** Of tokens that are not told yet; null where they are not to be. */
+  readonly #ids: number[] | null;
   #tokens = 0;
   #counted = 0;
 
@@ -49,6 +53,7 @@ export class OutputProcessor {
       readonly stopTokenIds?: readonly number[];
       readonly minTokens: number;
       readonly maxTokens: number;
+      readonly report?: { readonly tokenIds?: boolean };
     },
     endIds: ReadonlySet<number>,
   ) {
@@ -65,6 +70,7 @@ export class OutputProcessor {
     this.#endIds = endIds;
     this.#minTokens = request.minTokens;
     this.#maxTokens = request.maxTokens;
+    this.#ids = request.report?.tokenIds === true ? [] : null;
   }
 
   /** Tokens sampled so far. */
@@ -78,6 +84,7 @@ export class OutputProcessor {
    */
   push(tokenId: number, facts: TokenFacts | null, place: "within" | "last" = "within"): ProcessedToken {
     this.#tokens++;
+    this.#ids?.push(tokenId);
     const isEnd = this.#endIds.has(tokenId);
     if (isEnd && !this.#stopTokenIds.has(tokenId)) return this.#end("", "stop");
     if (facts !== null) this.#reports.push(tokenReport(tokenId, facts, this.#detokenizer));
@@ -116,9 +123,15 @@ export class OutputProcessor {
   }
 
   #emit(text: string, reports: readonly TokenReport[], finished: ProcessedToken["finished"]): ProcessedToken {
-    if (text === "" && reports.length === 0) return { text, tokens: 0, reports, finished };
+    if (text === "" && reports.length === 0) {
+      return { text, tokens: 0, reports, ids: finished === null ? [] : this.#takeIds(), finished };
+    }
     const tokens = this.#tokens - this.#counted;
     this.#counted = this.#tokens;
-    return { text, tokens, reports, finished };
+    return { text, tokens, reports, ids: this.#takeIds(), finished };
+  }
+
+  #takeIds(): readonly number[] {
+    return this.#ids?.splice(0) ?? [];
   }
 }

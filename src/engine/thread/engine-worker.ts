@@ -78,8 +78,10 @@ export class EngineWorker {
         started: (requestId, queueMs) => {
           if (!this.#layerReads.has(requestId)) send({ kind: "started", requestId, queueMs });
         },
-        prompt: (requestId, reports) => send({ kind: "prompt", requestId, reports }),
-        delta: (id, text, tokens, reports) => send({ kind: "delta", ...id, text, tokens, reports }),
+        prompt: (requestId, reports, tokenIds) =>
+          send({ kind: "prompt", requestId, reports, ...(tokenIds === null ? {} : { tokenIds }) }),
+        delta: (id, text, tokens, reports, tokenIds) =>
+          send({ kind: "delta", ...id, text, tokens, reports, ...(tokenIds.length === 0 ? {} : { tokenIds }) }),
         layerMeans: (requestId, means) => this.#layerReads.get(requestId)?.resolve(means),
         finished: (id, reason, usage, pooled) => {
           const vector = pooled === null ? {} : { pooled };
