@@ -15,14 +15,15 @@ export function keepsAll(filters: Filters): boolean {
 }
 
 /**
- * The tokens that min_p, top_k, top_p and typical_p leave, in this order (vLLM's, then that of transformers). Each filter sees what the one before it left:
+ * The tokens that min_p, top_k, top_p and typical_p leave, in this order (vLLM's, then that of transformers). Each
+ * filter sees what the one before it left:
  * - min_p keeps tokens with at least `minP` times the best token's probability;
  * - top_k keeps the `topK` best;
  * - top_p keeps the shortest run of best tokens that has at least `topP` of the probability still there.
  * - typical_p keeps the tokens whose surprise, −ln p, is nearest to its mean over what is still there, the entropy: the
  *   shortest run of them that has at least `typicalP` of the probability, and all as near as its last.
- * The best token stays, but for typical_p. Equal logits rank by token id, lower first, so the set is always the same (vLLM keeps
- * all that tie with the last of top_k). Probabilities are those after temperature.
+ * The best token stays, but for typical_p. Equal logits rank by token id, lower first, so the set is always the same
+ * (vLLM keeps all that tie with the last of top_k). Probabilities are those after temperature.
  *
  * Nothing is sorted as a whole: top_k keeps a heap of its size, top_p sorts the one narrow band of logits that its
  * boundary falls into. One selector serves one vocabulary size and is used again for every draw.
