@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { isShallow, maxSchemaDepth } from "../openai/json-body.js";
+import { list, mostItems } from "../openai/list-fields.js";
 import { field, refuse, shownAs, text } from "../openai/request-fields.js";
 import type { ChatMessage, ToolCall } from "../text/chat-message.js";
 
@@ -13,7 +14,7 @@ const thoughts: ReadonlySet<string> = new Set(["thinking", "redacted_thinking"])
 
 /** A block of content as it was sent; what kind may stand where is looked at where that is known. */
 const anyBlock = z.looseObject({ type: z.string(field("the block's type")) }, field("a block such as {type: 'text'}"));
-const blocks = z.array(anyBlock, field("a string or an array of blocks"));
+const blocks = list(anyBlock, { expected: "a string or an array of blocks", item: "block", max: mostItems });
 
 const textBlock = z.object({ text: text() });
 const toolUseBlock = z.object({
@@ -46,14 +47,13 @@ type Path = readonly PropertyKey[];
 
 /** Messages as Anthropic's clients write them, read as the template's. */
 export const messages = shownAs(
-  z
-    .array(message, field("an array of messages"))
-    .min(1, "must hold at least one message.")
-    .transform((sent, context) => {
+  list(message, { expected: "an array of messages", item: "message", min: 1, max: mostItems }).transform(
+    (sent, context) => {
       const reader = new MessageReader(context);
       for (const [at, one] of sent.entries()) reader.read(one, [at]);
       return reader.messages;
-    }),
+    },
+  ),
   z
     .array(
       z.object({

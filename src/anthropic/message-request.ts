@@ -4,6 +4,7 @@ import { callFormatOf, type ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import { samplingFields } from "../openai/generation-fields.js";
 import { toGenerationRequest } from "../openai/generation-request.js";
+import { list, mostItems } from "../openai/list-fields.js";
 import { requestSchemas } from "../openai/named-schemas.js";
 import { jsonConstraint, jsonSchema } from "../openai/output-constraint.js";
 import { noTokenIds, only, unsupportedParameters } from "../openai/parameter-policy.js";
@@ -45,7 +46,13 @@ const outputConfig = z.object(
 const contextManagement = shownAs(
   z
     .looseObject(
-      { edits: z.array(z.looseObject({ type: z.string(field("a string")) }, field("an edit"))).nullish() },
+      {
+        edits: list(z.looseObject({ type: z.string(field("a string")) }, field("an edit")), {
+          expected: "an array of edits",
+          item: "edit",
+          max: mostItems,
+        }).nullish(),
+      },
       field("an object"),
     )
     .superRefine(({ edits }, context) => {
@@ -101,9 +108,7 @@ export const messageRequestSchema = z
         "Tokens to write at most; default, and where it is no less than the context: what the context has room for.",
       ),
       stop_sequences: optional(
-        z
-          .array(text().min(1, "must not be empty."), field("an array of strings"))
-          .max(maxStops, `takes up to ${maxStops} strings.`),
+        list(text().min(1, "must not be empty."), { expected: "an array of strings", item: "string", max: maxStops }),
       ),
       ...messageToolFields,
       thinking: optional(thinking).describe("No model served here thinks."),

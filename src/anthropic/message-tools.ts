@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { list } from "../openai/list-fields.js";
 import { jsonSchema } from "../openai/output-constraint.js";
 import { only } from "../openai/parameter-policy.js";
 import { field, flag, optional, refuse, shownAs } from "../openai/request-fields.js";
@@ -45,7 +46,7 @@ const toolChoice = z.discriminatedUnion(
 );
 
 export const messageToolFields = {
-  tools: optional(z.array(tool, field("an array of tools")).max(128, "takes up to 128 tools.")),
+  tools: optional(list(tool, { expected: "an array of tools", item: "tool", max: 128 })),
   tool_choice: optional(toolChoice),
 };
 

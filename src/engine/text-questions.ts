@@ -43,7 +43,7 @@ export interface SpecialToken {
  * Characters of a text, or ids of a list, that are taken in one question: a tokenizer takes half a microsecond for a
  * character of words and ten for one of blanks, so this much is a second at worst.
  */
-const maxQuestionSize = 100_000;
+export const maxQuestionSize = 100_000;
 
 /** What answers need of a model. */
 export interface TextParts {

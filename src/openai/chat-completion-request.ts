@@ -5,6 +5,7 @@ import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import { generationFields, limitOf, maxTopLogprobs, parseGenerationBody, tokenLimit } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { list, mostItems } from "./list-fields.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, only, unsupportedChatParameters, unsupportedParameters } from "./parameter-policy.js";
@@ -45,7 +46,9 @@ const content = shownAs(
   z
     .preprocess(
       (value) => (typeof value === "string" ? [{ type: "text", text: value }] : value),
-      z.array(contentPart, field("a string or an array of text parts")).transform((texts) => texts.join(partSeparator)),
+      list(contentPart, { expected: "a string or an array of text parts", item: "part", max: mostItems }).transform(
+        (texts) => texts.join(partSeparator),
+      ),
     )
     .pipe(text()),
   z.union([
@@ -103,7 +106,7 @@ const message = z
       role,
       content: content.nullish(),
       name: optional(text()).describe("Who speaks, for templates that write it."),
-      tool_calls: optional(z.array(pastCall, field("an array of calls"))),
+      tool_calls: optional(list(pastCall, { expected: "an array of calls", item: "call", max: mostItems })),
       tool_call_id: optional(text()),
       function_call: only([], "'function_call' is not supported; use 'tool_calls'."),
     },
@@ -135,7 +138,7 @@ const message = z
 
 /** Messages, and how the template writes them: the same wherever messages are taken. */
 export const messageFields = {
-  messages: z.array(message, field("an array of messages")).min(1, "must hold at least one message."),
+  messages: list(message, { expected: "an array of messages", item: "message", min: 1, max: mostItems }),
   ...renderingFields,
 };
 

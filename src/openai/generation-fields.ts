@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ToastError } from "../errors.js";
+import { list, table, tokenIds } from "./list-fields.js";
 import { only } from "./parameter-policy.js";
 import { field, flag, integer, number, optional, parseBody, shownAs, text } from "./request-fields.js";
 import { steeringField } from "./steering-field.js";
@@ -13,9 +14,7 @@ export { maxLogprobs as maxTopLogprobs } from "../engine/generation-request.js";
 const stopString = text().min(1, "must not be empty: an empty stop string matches everywhere.");
 /** OpenAI takes 4, vLLM any number; each costs a step for every character. */
 const maxStops = 64;
-const stopStrings = z
-  .array(stopString, field("a string or an array of strings"))
-  .max(maxStops, `takes up to ${maxStops} strings.`);
+const stopStrings = list(stopString, { expected: "a string or an array of strings", item: "string", max: maxStops });
 
 const streamOptions = z.object(
   {
@@ -30,9 +29,8 @@ const streamOptions = z.object(
 /**
  * JSON has no integer keys: ids are written as strings. That they lie in the vocabulary is checked where that is known.
  */
-const logitBias = z
-  .record(z.string(), number(-100, 100), field("an object of token ids and numbers, {'15043': -100} say"))
-  .transform((biases, context) =>
+const logitBias = table(number(-100, 100), "an object of token ids and numbers, {'15043': -100} say").transform(
+  (biases, context) =>
     Object.entries(biases).map(([key, bias]): readonly [number, number] => {
       if (!/^(0|[1-9]\d{0,8})$/.test(key)) {
         const shown = key.slice(0, 40);
@@ -41,7 +39,7 @@ const logitBias = z
       }
       return [Number(key), bias];
     }),
-  );
+);
 
 /** What decides how tokens are drawn: the same on every generating endpoint. */
 export const samplingFields = {
@@ -66,9 +64,9 @@ export const samplingFields = {
   repetition_penalty: optional(number(0.01, 10)),
   repeat_penalty: optional(number(0.01, 10)).describe("llama.cpp's name of `repetition_penalty`."),
   logit_bias: optional(logitBias).describe("Added to the logits of tokens, by id, -100 to 100."),
-  allowed_token_ids: optional(
-    z.array(integer(0), field("an array of token ids")).min(1, "must hold at least one token id."),
-  ).describe("The only tokens that may be drawn; an end of sequence only if it is among them."),
+  allowed_token_ids: optional(tokenIds({ min: 1 })).describe(
+    "The only tokens that may be drawn; an end of sequence only if it is among them.",
+  ),
   // Not z.int(): OpenAI documents 64-bit seeds, which JSON parsing has already rounded to the nearest double.
   seed: optional(z.number(field("an integer")).refine(Number.isInteger, "must be an integer.")).describe(
     "Same seed, same text.",
@@ -79,9 +77,7 @@ export const samplingFields = {
   ),
   ignore_eos: optional(flag()).describe("Go on after the end-of-sequence token."),
   min_tokens: optional(integer(0)).describe("Tokens before which the text does not end by itself."),
-  stop_token_ids: optional(
-    z.array(integer(0), field("an array of token ids")).max(64, "takes up to 64 token ids."),
-  ).describe("Tokens that end the text as an end of sequence does."),
+  stop_token_ids: optional(tokenIds({ max: 64 })).describe("Tokens that end the text as an end of sequence does."),
   include_stop_str_in_output: optional(flag()).describe("Whether the stop string that ends the text is part of it."),
   skip_special_tokens: optional(flag()).describe("Whether special tokens are left out of the text; default true."),
   truncate_prompt_tokens: optional(integer(-1).refine((count) => count !== 0, "must not be 0.")).describe(

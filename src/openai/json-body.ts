@@ -1,13 +1,25 @@
-import { noteObjectTexts } from "../json-tree.js";
+import { ToastError } from "../errors.js";
+import { measureJson, noteObjectTexts } from "../json-tree.js";
+
+/**
+ * Pieces of one body: objects, arrays, strings and names. What they are made into is looked at piece by piece in the
+ * thread that answers everybody; so many take it some tens of milliseconds, whatever they are.
+ */
+export const mostPieces = 65_536;
+/** Numbers cost little, and a prompt may be a list of them. */
+const numbersOfPiece = 16;
+
+/** JSON Schemas of a request, in UTF-16 units. */
+export const maxSchemaText = 200_000;
 
 /** Objects within objects; schemas are walked recursively behind this check. */
 export const maxSchemaDepth = 100;
 
 /** Fields that hold JSON Schemas. */
-const schemaFields = [
+const schemaFields: ReadonlySet<string> = new Set([
   ...(["response_format", "structured_outputs", "guided_json", "json_schema", "tools", "text", "format"] as const),
   ...(["output_config", "output_format"] as const),
-];
+]);
 /** Members around a schema, in `tools[0].function.parameters` say. */
 const depthAround = 6;
 
@@ -17,16 +29,26 @@ const texts = new WeakMap<object, string>();
  * JSON.parse, after which the texts of schemas are known: JSON.parse rounds numbers of more than 15 digits, and sorts
  * members whose names are numbers.
  * @throws SyntaxError
+ * @throws ToastError `body_too_large` for more than {@link mostPieces}
  */
 export function parseJsonBody(text: string): unknown {
+  const { pieces, numbers, members } = measureJson(text, schemaFields);
+  if (pieces + numbers / numbersOfPiece > mostPieces) throw tooManyPieces();
   const body: unknown = JSON.parse(text);
   if (typeof body !== "object" || body === null) return body;
-  const hasSchemas = schemaFields.some((field) => typeof Reflect.get(body, field) === "object");
-  if (hasSchemas && isShallow(body, maxSchemaDepth + depthAround)) noteObjectTexts(text, body, texts);
+  for (const { name, start, end } of members) {
+    const value: unknown = Reflect.get(body, name);
+    if (isShallow(value, maxSchemaDepth + depthAround)) noteObjectTexts(text.slice(start, end), value, texts);
+  }
   return body;
 }
 
-/** A schema that came as text within JSON. @throws SyntaxError */
+function tooManyPieces(): ToastError {
+  const message = `The request body has more than ${mostPieces} objects, arrays, strings and names, the limit of this server (${numbersOfPiece} numbers count as one). Send it in parts.`;
+  return new ToastError("body_too_large", message);
+}
+
+/** A schema that came as text within JSON, of {@link maxSchemaText} at most. @throws SyntaxError */
 export function parseSchemaText(text: string): unknown {
   const schema: unknown = JSON.parse(text);
   if (isShallow(schema, maxSchemaDepth)) noteObjectTexts(text, schema, texts);

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { GenerationRequest } from "../engine/generation-request.js";
 import { ToastError } from "../errors.js";
-import { isShallow, jsonTextOf, maxSchemaDepth, parseSchemaText } from "./json-body.js";
+import { isShallow, jsonTextOf, maxSchemaDepth, maxSchemaText, parseSchemaText } from "./json-body.js";
+import { list } from "./list-fields.js";
 import { field, optional, shownAs } from "./request-fields.js";
 
 type Constraint = NonNullable<GenerationRequest["constraint"]>;
@@ -17,13 +18,24 @@ export const jsonSchema = z.unknown().transform((value, context): string => {
     context.addIssue({ code: "custom", message: `must be nested ${maxSchemaDepth} deep at most.` });
     return z.NEVER;
   }
-  return jsonTextOf(value);
+  const schema = jsonTextOf(value);
+  if (schema.length <= maxSchemaText) return schema;
+  context.addIssue({ code: "custom", message: tooLong(schema) });
+  return z.NEVER;
 });
+
+function tooLong({ length }: string): string {
+  return `has ${length} characters; a JSON Schema may have ${maxSchemaText}.`;
+}
 
 /** vLLM takes the schema as an object or as its text. */
 const jsonSchemaOrText = shownAs(
   z.preprocess((value, context) => {
     if (typeof value !== "string") return value;
+    if (value.length > maxSchemaText) {
+      context.addIssue({ code: "custom", message: tooLong(value) });
+      return z.NEVER;
+    }
     try {
       return parseSchemaText(value);
     } catch {
@@ -70,8 +82,10 @@ const responseFormat = z.discriminatedUnion(
   field("{type: 'text'}, {type: 'json_object'} or {type: 'json_schema', json_schema: {name, schema}}"),
 );
 
+/** Of one character each there are so many in as much text as a list of choices may have (constraint-rules.ts). */
+const mostChoices = 50_000;
 const text = z.string(field("a string")).min(1, "must not be empty.");
-const choices = z.array(text, field("an array of strings")).min(1, "must hold at least one string.");
+const choices = list(text, { expected: "an array of strings", item: "string", min: 1, max: mostChoices });
 
 const structuredOutputs = z.strictObject(
   {

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { Rendering } from "../engine/prompt.js";
 import { ToastError } from "../errors.js";
-import { field, flag, optional } from "./request-fields.js";
+import { table } from "./list-fields.js";
+import { field, flag, optional, shownAs } from "./request-fields.js";
 
 /** What the server itself hands to every template; a request cannot put its own in their place. */
 const ownVariables: ReadonlySet<string> = new Set([
@@ -18,13 +19,14 @@ const ownVariables: ReadonlySet<string> = new Set([
 // Scalars only: templates ask for no more, and a deep value would have to be copied between threads.
 const templateVariable = z.union([z.string(), z.number(), z.boolean(), z.null()], field("text, a number or a boolean"));
 
-const templateVariables = z
-  .record(z.string(), templateVariable, field("an object"))
-  .superRefine((variables, context) => {
+const templateVariables = shownAs(
+  table(templateVariable, "an object").superRefine((variables, context) => {
     const taken = Object.keys(variables).find((name) => ownVariables.has(name));
     if (taken !== undefined)
       context.addIssue({ code: "custom", message: `cannot set '${taken}', which the server sets.` });
-  });
+  }),
+  z.record(z.string(), templateVariable),
+);
 
 /** How a chat template writes the messages: vLLM's fields, wherever messages are taken. */
 export const renderingFields = {

@@ -40,7 +40,7 @@ export function text(expected = "a string") {
 
 /** JSON may carry half of a surrogate pair (`"\ud800"`), which no tokenizer has a byte for; it becomes U+FFFD. */
 function wellFormed(value: string): string {
-  return Buffer.from(value, "utf8").toString("utf8");
+  return value.toWellFormed();
 }
 
 /**

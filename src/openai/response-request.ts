@@ -5,6 +5,7 @@ import { ToastError } from "../errors.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import { limitOf, maxTopLogprobs, samplingFields, tokenLimit } from "./generation-fields.js";
 import { toGenerationRequest } from "./generation-request.js";
+import { list, mostItems, table } from "./list-fields.js";
 import { requestSchemas } from "./named-schemas.js";
 import { constraintFields, jsonConstraint, jsonSchema, outputConstraint } from "./output-constraint.js";
 import { ignoredParameters, noTokenIds, only, unsupportedParameters } from "./parameter-policy.js";
@@ -43,7 +44,9 @@ const content = shownAs(
   z
     .preprocess(
       (value) => (typeof value === "string" ? [{ type: "input_text", text: value }] : value),
-      z.array(contentPart, field("a string or an array of text parts")).transform((texts) => texts.join("\n")),
+      list(contentPart, { expected: "a string or an array of text parts", item: "part", max: mostItems }).transform(
+        (texts) => texts.join("\n"),
+      ),
     )
     .pipe(text()),
   z.union([z.string(), z.array(shownPart)]),
@@ -95,7 +98,7 @@ const input = shownAs(
   z
     .preprocess(
       (value) => (typeof value === "string" ? [{ role: "user", content: value }] : value),
-      z.array(inputItem, field("a string or an array of items")).min(1, "must hold at least one item."),
+      list(inputItem, { expected: "a string or an array of items", item: "item", min: 1, max: mostItems }),
     )
     .transform(messagesOf),
   z.union([
@@ -170,9 +173,15 @@ const includable = [
 ] as const;
 
 const metadataText = z.string(field("a string")).max(512, "must have 512 characters at most.");
-const metadata = z
-  .record(z.string().max(64), metadataText, field("an object of strings"))
-  .refine((labels) => Object.keys(labels).length <= 16, "takes up to 16 labels.");
+const metadata = shownAs(
+  table(metadataText, "an object of strings")
+    .refine(
+      (labels) => Object.keys(labels).every((name) => name.length <= 64),
+      "must have names of 64 characters at most.",
+    )
+    .refine((labels) => Object.keys(labels).length <= 16, "takes up to 16 labels."),
+  z.record(z.string().max(64), metadataText),
+);
 
 /** As `response_format` of chat completions, written flat. */
 const textFormat = z.discriminatedUnion(
@@ -216,7 +225,11 @@ export const responseRequestSchema = z
         "Tokens to write at most; default and -1: what the context has room for.",
       ),
       include: optional(
-        z.array(z.enum(includable, field(`one of ${includable.join(", ")}`)), field("an array of strings")),
+        list(z.enum(includable, field(`one of ${includable.join(", ")}`)), {
+          expected: "an array of strings",
+          item: "string",
+          max: mostItems,
+        }),
       ).describe(`'${logprobsIncluded}' tells how likely each token was.`),
       top_logprobs: optional(integer(0, maxTopLogprobs)).describe(
         "So many of the likeliest tokens at each place, too.",

@@ -3,6 +3,7 @@ import type { ServedModel } from "../engine/served-model.js";
 import { ToastError } from "../errors.js";
 import { maxVectorStrength, maxVectors } from "../steering/control-vector.js";
 import type { LayerRange, Steering, VectorUse } from "../steering/steering.js";
+import { list } from "./list-fields.js";
 import { requestSchemas } from "./named-schemas.js";
 import { field, flag, integer, number, optional, parseBody, text } from "./request-fields.js";
 
@@ -38,9 +39,7 @@ export const steeringField = z
       ),
       layers: optional(layerRange).describe("Steered layers, both ends included, counted from 0; default: all."),
       vectors: optional(
-        z
-          .array(vectorUse, field("an array of control vectors"))
-          .max(maxVectors, `takes up to ${maxVectors} control vectors.`),
+        list(vectorUse, { expected: "an array of control vectors", item: "control vector", max: maxVectors }),
       ).describe("Control vectors that are added to the residual stream, beside the adapter or alone."),
       explain: optional(flag()).describe(
         "Whether the answer tells each token's relevance, top-down gains and vectors.",

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import type { ServedModel } from "../engine/served-model.js";
-import type { TextAnswers, TextQuestion } from "../engine/text-questions.js";
+import { maxQuestionSize, type TextAnswers, type TextQuestion } from "../engine/text-questions.js";
 import { ToastError } from "../errors.js";
 import { messageFields } from "./chat-completion-request.js";
+import { tokenIds } from "./list-fields.js";
 import { requestSchemas, responseSchemas } from "./named-schemas.js";
 import { only } from "./parameter-policy.js";
 import { renderingOf } from "./rendering-fields.js";
-import { field, flag, integer, optional, text } from "./request-fields.js";
+import { field, flag, optional, text } from "./request-fields.js";
 import { type ResponseRequest, responseGenerationRequest } from "./response-request.js";
 import { toolDefinitions, toolFields } from "./tool-request.js";
 import type { wireFields } from "./wire-fields.js";
@@ -52,7 +53,7 @@ export const tokenizeResponseSchema = z
   .register(responseSchemas, { id: "TokenizeResponse" });
 
 export const detokenizeRequestSchema = z
-  .object({ model, tokens: z.array(integer(0), field("an array of token ids")) }, field("a JSON object"))
+  .object({ model, tokens: tokenIds({ max: maxQuestionSize }) }, field("a JSON object"))
   .describe("Body of POST /detokenize.")
   .register(requestSchemas, { id: "DetokenizeRequest" });
 

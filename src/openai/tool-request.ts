@@ -3,6 +3,7 @@ import type { GenerationRequest } from "../engine/generation-request.js";
 import { ToastError } from "../errors.js";
 import type { ToolDefinition } from "../text/chat-message.js";
 import { type CallFormat, callOpening, ownFormat } from "../text/tool-call-format.js";
+import { list } from "./list-fields.js";
 import { jsonSchema } from "./output-constraint.js";
 import { field, optional, refuse, shownAs } from "./request-fields.js";
 
@@ -57,7 +58,10 @@ const toolChoice = z.union(
     namedFunction,
     z.object({
       type: z.literal("allowed_tools"),
-      allowed_tools: z.object({ mode, tools: z.array(namedFunction).min(1) }),
+      allowed_tools: z.object({
+        mode,
+        tools: list(namedFunction, { expected: "an array of tools", item: "tool", min: 1, max: 128 }),
+      }),
     }),
   ],
   field(
@@ -68,14 +72,18 @@ export const flatToolChoice = z.union(
   [
     words,
     flatNamedFunction,
-    z.object({ type: z.literal("allowed_tools"), mode, tools: z.array(flatNamedFunction).min(1) }),
+    z.object({
+      type: z.literal("allowed_tools"),
+      mode,
+      tools: list(flatNamedFunction, { expected: "an array of tools", item: "tool", min: 1, max: 128 }),
+    }),
   ],
   field("'none', 'auto', 'required', {type: 'function', name} or {type: 'allowed_tools', mode, tools}"),
 );
 
 function fieldsOf<Tool extends z.ZodType, Choice extends z.ZodType>(one: Tool, choice: Choice) {
   return {
-    tools: optional(z.array(one, field("an array of tools")).max(128, "takes up to 128 tools.")),
+    tools: optional(list(one, { expected: "an array of tools", item: "tool", max: 128 })),
     tool_choice: optional(choice),
     parallel_tool_calls: optional(z.boolean(field("a boolean"))),
   };

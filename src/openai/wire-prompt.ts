@@ -1,9 +1,12 @@
 import { z } from "zod";
 import type { Prompt } from "../engine/prompt.js";
-import { field, integer, shownAs, text } from "./request-fields.js";
+import { list, tokenIds } from "./list-fields.js";
+import { shownAs, text } from "./request-fields.js";
 
 const forms = "a string, an array of strings, an array of token ids or an array of such arrays";
-const tokenIds = z.array(integer(0), field("an array of token ids")).min(1, "must hold at least one token id.");
+const ids = tokenIds({ min: 1 });
+/** As many inputs as one request for embeddings may have. */
+export const mostPrompts = 2_048;
 
 /** A text or token ids, as completions and embeddings take them. */
 export type WirePrompt = string | readonly number[];
@@ -37,11 +40,11 @@ function schemaFor(value: unknown): z.ZodType<readonly WirePrompt[]> | null {
   if (!Array.isArray(value) || value.length === 0) return null;
   switch (typeof value[0]) {
     case "string":
-      return z.array(text());
+      return list(text(), { expected: forms, item: "string", max: mostPrompts });
     case "number":
-      return tokenIds.transform((ids) => [ids]);
+      return ids.transform((one) => [one]);
     default:
-      return Array.isArray(value[0]) ? z.array(tokenIds) : null;
+      return Array.isArray(value[0]) ? list(ids, { expected: forms, item: "array", max: mostPrompts }) : null;
   }
 }
 

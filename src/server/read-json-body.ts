@@ -1,11 +1,18 @@
 import { ToastError } from "../errors.js";
 import { parseJsonBody } from "../openai/json-body.js";
 import { type BodyRoom, tooLarge } from "./body-room.js";
+import { Turns } from "./turns.js";
+
+/** A body that is read and checked in a millisecond or two. */
+const shortBytes = 64 * 1024;
+/** Of the others, one after the other. */
+const turns = new Turns();
 
 /**
  * Reads a request's body, whatever its content type says: `curl -d` announces a form and means JSON.
  * Counts the bytes as they come, so that neither a false nor a missing `content-length` gets past the limit.
- * @throws ToastError as {@link readTextBody}, and `invalid_json` for what is no JSON.
+ * @throws ToastError as {@link readTextBody}, `invalid_json` for what is no JSON, `body_too_large` for more of it than
+ *   is taken.
  */
 export async function readJsonBody(request: Request, maxBytes: number, room: BodyRoom): Promise<unknown> {
   const text = await readTextBody(request, maxBytes, room);
@@ -15,6 +22,7 @@ export async function readJsonBody(request: Request, maxBytes: number, room: Bod
   try {
     return parseJsonBody(text);
   } catch (cause) {
+    if (cause instanceof ToastError) throw cause;
     const detail = cause instanceof SyntaxError ? `: ${cause.message}` : "";
     throw new ToastError("invalid_json", `The request body is not valid JSON${detail}.`, { cause });
   }
@@ -27,7 +35,9 @@ export async function readTextBody(request: Request, maxBytes: number, room: Bod
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) {
     throw tooLarge(maxBytes);
   }
-  return decode(await room.read(request, maxBytes));
+  const bytes = await room.read(request, maxBytes);
+  if (bytes.byteLength > shortBytes) await turns.next();
+  return decode(bytes);
 }
 
 /** @throws ToastError `unsupported_encoding` */

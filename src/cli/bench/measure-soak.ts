@@ -1,24 +1,51 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as wait } from "node:timers/promises";
 import { type RunningApp, startApp } from "../../app.js";
 import type { EngineStatus } from "../../engine/engine-status.js";
 import { parseServeConfig } from "../../settings/serve-config.js";
-import { median } from "./statistics.js";
+import { median, quantile } from "./statistics.js";
 
 /** What a server is like after many clients have come, gone and hung up. */
 export interface Soak {
   readonly clients: number;
   readonly minutes: number;
-  /** Streams read to their end. */
+  /** Read to their end. */
   readonly answers: number;
-  /** Streams that their client walked away from. */
+  /** Those that their client walked away from. */
   readonly hungUp: number;
   /** Anything else; the first few, each once. */
   readonly errors: number;
   readonly errorReasons: readonly string[];
   /** Resident bytes of the process: medians of the second and of the last fifth of the time. */
   readonly memory: { readonly warm: number; readonly end: number };
+  /** How long the HTTP thread stood still; the clients run in it as well, so it is no less than a server's. */
+  readonly standstill: Spread;
+  /** How long GET /readyz took, which asks the engine's thread too. */
+  readonly ready: Spread;
+  /** What a plot is drawn from (scripts/plot_soak.py), in order. */
+  readonly samples: readonly SoakSample[];
   /** Once every client is gone. */
   readonly idle: EngineStatus;
+}
+
+/** Milliseconds. */
+interface Spread {
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** A piece of the soak. */
+interface SoakSample {
+  /** At its end, since the clients began. */
+  readonly seconds: number;
+  /** Resident bytes at its end. */
+  readonly memory: number;
+  /** Milliseconds of the longest standstill of the HTTP thread in it. */
+  readonly standstill: number;
+  /** Milliseconds of the slowest GET /readyz in it. */
+  readonly ready: number;
+  /** Answers since the clients began. */
+  readonly answers: number;
 }
 
 export interface SoakSettings {
@@ -32,7 +59,12 @@ export interface SoakSettings {
 
 /** Small, so that it is full and blocks are fought over long before the end. */
 const cacheMegabytes = "24";
-const samplePauseMs = 1000;
+/** Between two looks at memory and /readyz. */
+const lookPauseMs = 1_000;
+/** Looks go together where there would be more samples than a plot has room for. */
+const mostSamples = 360;
+/** Of the timer that finds standstills, in milliseconds: it counts what is beyond. */
+const timerMs = 10;
 
 /**
  * Runs a whole server and clients that behave as people do: each asks, reads, now and then walks away in the middle,
@@ -59,7 +91,7 @@ export async function measureSoak(
       while (!over()) {
         const outcome = await ask(
           app.url,
-          bodyOf(next, models, settings.questions),
+          requestOf(next, models, settings.questions),
           next() < 0.3 ? next() * 400 : null,
         );
         if (outcome === "answered") tally.answers++;
@@ -68,17 +100,17 @@ export async function measureSoak(
         await wait(next() * 150);
       }
     });
-    const samples: number[] = [];
-    const startedAt = performance.now();
-    while (!over()) {
-      samples.push(process.memoryUsage.rss());
-      onRun((performance.now() - startedAt) / (endAt - startedAt));
-      await wait(Math.min(samplePauseMs, Math.max(1, endAt - performance.now())));
+    const watch = new SoakWatch(app.url, settings.minutes * 60, () => tally.answers);
+    try {
+      while (!over()) {
+        onRun((await watch.look()) / (settings.minutes * 60));
+        await wait(Math.min(lookPauseMs, Math.max(1, endAt - performance.now())));
+      }
+      await Promise.all(clients);
+    } finally {
+      watch.end();
     }
-    await Promise.all(clients);
     stop.throwIfAborted();
-    const fifth = (from: number) =>
-      median(samples.slice(Math.floor(samples.length * from), Math.ceil(samples.length * (from + 0.2))));
     return {
       clients: settings.clients,
       minutes: settings.minutes,
@@ -86,12 +118,83 @@ export async function measureSoak(
       hungUp: tally.hungUp,
       errors: tally.errors.length,
       errorReasons: [...new Set(tally.errors)].slice(0, 3),
-      memory: { warm: fifth(0.2), end: fifth(0.8) },
+      ...watch.seen(),
       idle: await idleStatus(app),
     };
   } finally {
     await app.stop();
   }
+}
+
+/** Looks at a server while clients use it. */
+class SoakWatch {
+  readonly #url: string;
+  readonly #answers: () => number;
+  readonly #sampleSeconds: number;
+  readonly #startedAt = performance.now();
+  readonly #whole = monitorEventLoopDelay({ resolution: timerMs });
+  readonly #piece = monitorEventLoopDelay({ resolution: timerMs });
+  readonly #memory: number[] = [];
+  readonly #ready: number[] = [];
+  readonly #samples: SoakSample[] = [];
+  #looksInPiece = 0;
+
+  /** @param seconds of the whole soak. @param answers so far. */
+  constructor(url: string, seconds: number, answers: () => number) {
+    this.#url = url;
+    this.#answers = answers;
+    this.#sampleSeconds = seconds / mostSamples;
+    this.#whole.enable();
+    this.#piece.enable();
+  }
+
+  /** @returns seconds since the beginning. @throws Error when the server is not ready */
+  async look(): Promise<number> {
+    const askedAt = performance.now();
+    const response = await fetch(`${this.#url}/readyz`);
+    const said = await response.text();
+    if (!response.ok) throw new Error(`/readyz is ${response.status} in the middle of the soak: ${said}`);
+    this.#ready.push(performance.now() - askedAt);
+    this.#memory.push(process.memoryUsage.rss());
+    this.#looksInPiece++;
+    const seconds = (performance.now() - this.#startedAt) / 1_000;
+    if (seconds - (this.#samples.at(-1)?.seconds ?? 0) >= this.#sampleSeconds) this.#endPiece(seconds);
+    return seconds;
+  }
+
+  end(): void {
+    this.#whole.disable();
+    this.#piece.disable();
+  }
+
+  seen(): Pick<Soak, "memory" | "standstill" | "ready" | "samples"> {
+    const memory = this.#memory;
+    const fifth = (from: number) =>
+      median(memory.slice(Math.floor(memory.length * from), Math.ceil(memory.length * (from + 0.2))));
+    return {
+      memory: { warm: fifth(0.2), end: fifth(0.8) },
+      standstill: { p99: beyondTimer(this.#whole.percentile(99)), max: beyondTimer(this.#whole.max) },
+      ready: { p99: quantile(this.#ready, 0.99), max: Math.max(...this.#ready) },
+      samples: this.#samples,
+    };
+  }
+
+  #endPiece(seconds: number): void {
+    this.#samples.push({
+      seconds,
+      memory: this.#memory.at(-1) ?? 0,
+      standstill: beyondTimer(this.#piece.max),
+      ready: Math.max(...this.#ready.slice(-this.#looksInPiece)),
+      answers: this.#answers(),
+    });
+    this.#piece.reset();
+    this.#looksInPiece = 0;
+  }
+}
+
+/** @param nanoseconds between two of the timer's ticks. @returns milliseconds */
+function beyondTimer(nanoseconds: number): number {
+  return Math.max(0, nanoseconds / 1e6 - timerMs);
 }
 
 /** A client that hung up is noticed within a step; a second is plenty. */
@@ -107,11 +210,11 @@ async function idleStatus({ engines }: RunningApp): Promise<EngineStatus> {
 }
 
 /** @param hangUpAfterMs null reads to the end. @returns how it went; a failure as its reason. */
-async function ask(url: string, body: object, hangUpAfterMs: number | null): Promise<string> {
+async function ask(url: string, { path, body }: SoakRequest, hangUpAfterMs: number | null): Promise<string> {
   const controller = new AbortController();
   const timer = hangUpAfterMs === null ? undefined : setTimeout(() => controller.abort(), hangUpAfterMs);
   try {
-    const response = await fetch(`${url}/v1/chat/completions`, {
+    const response = await fetch(url + path, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
@@ -119,7 +222,10 @@ async function ask(url: string, body: object, hangUpAfterMs: number | null): Pro
     });
     const text = await response.text();
     if (!response.ok) return `${response.status} ${text.slice(0, 200)}`;
-    return text.endsWith("data: [DONE]\n\n") && !text.includes('{"error"') ? "answered" : "a stream broke off";
+    const isWhole = response.headers.get("content-type")?.startsWith("application/json")
+      ? text.endsWith("}")
+      : text.endsWith("data: [DONE]\n\n");
+    return isWhole && !text.includes('{"error"') ? "answered" : "a stream broke off";
   } catch (error) {
     if (controller.signal.aborted) return "hung up";
     return error instanceof Error ? error.message : String(error);
@@ -128,7 +234,29 @@ async function ask(url: string, body: object, hangUpAfterMs: number | null): Pro
   }
 }
 
-function bodyOf(next: () => number, models: readonly string[], questions: readonly string[]): object {
+interface SoakRequest {
+  readonly path: string;
+  readonly body: object;
+}
+
+/** Mostly chat; now and then an answer that is bound to a schema of its own, a long text's tokens, or an embedding. */
+function requestOf(next: () => number, models: readonly string[], questions: readonly string[]): SoakRequest {
+  const chat = chatOf(next, models, questions);
+  const [base = ""] = models;
+  const kind = next();
+  if (kind < 0.05) return { path: "/v1/embeddings", body: { model: base, input: questions.slice(0, 3) } };
+  if (kind < 0.1) {
+    const prompt = questions.join(" ").repeat(1 + Math.floor(next() * 20));
+    return { path: "/tokenize", body: { model: base, prompt } };
+  }
+  if (kind >= 0.2) return { path: "/v1/chat/completions", body: chat };
+  const properties = { [`name_${Math.floor(next() * 1e6)}`]: { type: "string", maxLength: 40 } };
+  const schema = { type: "object", properties, required: Object.keys(properties), additionalProperties: false };
+  const response_format = { type: "json_schema", json_schema: { name: "answer", schema } };
+  return { path: "/v1/chat/completions", body: { ...chat, response_format, ignore_eos: false } };
+}
+
+function chatOf(next: () => number, models: readonly string[], questions: readonly string[]): object {
   const pick = <Item>(items: readonly Item[]): Item | undefined => items[Math.floor(next() * items.length)];
   // Prompts grow from the same beginnings, as chats do.
   const start = Math.floor(next() * Math.min(4, questions.length));

@@ -194,12 +194,13 @@ function machineLimitLines({ bandwidth, health, peakMemory }: EngineReport): rea
 
 function soakLines({ soak }: EngineReport): readonly string[] {
   if (soak === null) return [];
-  const { memory, idle } = soak;
+  const { memory, standstill, ready, idle } = soak;
   const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
   return [
     "",
     `soak, ${soak.clients} clients for ${soak.minutes} minutes: ${soak.answers} answers, ${soak.hungUp} hung up, ${soak.errors} errors${soak.errorReasons.map((reason) => ` (${reason})`).join("")}`,
     `memory ${megabytes(memory.warm)} MiB once warm, ${megabytes(memory.end)} MiB at the end; ${idle.preemptions} preemptions, ${idle.prefixTokens.hit} of ${idle.prefixTokens.queried} prompt tokens reused`,
+    `the HTTP thread stood still for ${standstill.p99.toFixed(0)} ms at the 99th percentile of its ticks, ${standstill.max.toFixed(0)} ms at most; /readyz took ${ready.p99.toFixed(0)} ms and ${ready.max.toFixed(0)} ms`,
     `afterwards ${idle.lanesInUse} lanes in use, ${idle.cacheBytes} bytes of cache held; integrity: ${idle.violations.length === 0 ? "clean" : idle.violations.join("; ")}`,
   ];
 }

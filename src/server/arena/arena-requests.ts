@@ -5,6 +5,7 @@ import type { ArenaMessage, Question } from "../../arena/contestants/contestant.
 import { winners } from "../../arena/ratings/match.js";
 import type { BattleFilter } from "../../arena/store/battle-store.js";
 import { ToastError } from "../../errors.js";
+import { list, mostItems } from "../../openai/list-fields.js";
 import { requestSchemas } from "../../openai/named-schemas.js";
 import { field, integer, number, optional, shownAs } from "../../openai/request-fields.js";
 import { type SteeringChoice, steeringChoice } from "../../openai/steering-field.js";
@@ -27,7 +28,7 @@ const message = z.object(
 
 const question = {
   prompt: optional(text),
-  messages: optional(z.array(message, field("an array of messages")).min(1, "must hold at least one message.")),
+  messages: optional(list(message, { expected: "an array of messages", item: "message", min: 1, max: mostItems })),
   temperature: optional(number(0, 2)),
   top_p: optional(number(0, 1)),
   max_tokens: optional(integer(1, maxTokensLimit)),

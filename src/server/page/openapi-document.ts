@@ -194,8 +194,19 @@ function showShape({
   if (required !== undefined) jsonSchema.required = required.map(snakeCase);
   const shape = shownShapes.get(zodSchema);
   if (shape === undefined) return;
-  const options = { io: "input", unrepresentable: "any", override: showShape } as const;
+  const options = { io: "input", unrepresentable: "any", override: showPart } as const;
   const { $schema: _, ...shown } = z.toJSONSchema(shape, options);
+  become(jsonSchema, shown);
+}
+
+/** Within a shape: what has a name is referred to by it. */
+function showPart(part: Parameters<typeof showShape>[0]) {
+  const id = requestSchemas.get(part.zodSchema as z.ZodType)?.id;
+  if (id === undefined) showShape(part);
+  else become(part.jsonSchema, { $ref: `#/components/schemas/${id}` });
+}
+
+function become(jsonSchema: z.core.JSONSchema.BaseSchema, other: object): void {
   for (const key of Object.keys(jsonSchema)) delete jsonSchema[key];
-  Object.assign(jsonSchema, shown);
+  Object.assign(jsonSchema, other);
 }

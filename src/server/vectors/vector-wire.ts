@@ -1,13 +1,14 @@
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { errorEnvelopeSchema } from "../../openai/error-envelope.js";
+import { list, mostItems } from "../../openai/list-fields.js";
 import { requestSchemas, responseSchemas } from "../../openai/named-schemas.js";
 import { field, flag, integer, optional, text } from "../../openai/request-fields.js";
 import { sideLimits, type VectorSides } from "../../vectors/making/vector-recipe.js";
 import { mostText, vectorMethods } from "../../vectors/vector-file.js";
 import type { VectorRecipe } from "../../vectors/vector-library.js";
 
-const messages = z.array(
+const messages = list(
   z.strictObject(
     {
       role: z.enum(["system", "user", "assistant"], field("'system', 'user' or 'assistant'")),
@@ -15,11 +16,11 @@ const messages = z.array(
     },
     field("a message such as {role: 'user', content: 'Hello'}"),
   ),
-  field("an array of messages"),
+  { expected: "an array of messages", item: "message", max: mostItems },
 );
 
 const side = z.union(
-  [text(), z.array(text(), field("an array of texts"))],
+  [text(), list(text(), { expected: "an array of texts", item: "text", max: mostItems })],
   field("a description such as 'a pirate', or an array of example texts"),
 );
 
@@ -42,9 +43,9 @@ export const makeVectorSchema = z
       ),
       negative: optional(side).describe("The other side, of the same kind."),
       pairs: optional(
-        z.array(
+        list(
           z.strictObject({ positive: messages, negative: messages }, field("an object with positive and negative")),
-          field("an array of pairs of conversations"),
+          { expected: "an array of pairs of conversations", item: "pair", max: mostItems },
         ),
       ).describe(
         "Instead of both: conversations in pairs that differ in what the vector is to steer. A last message of the assistant is read as a whole, behind any other the place where the answer begins.",
