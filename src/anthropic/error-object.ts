@@ -40,6 +40,7 @@ const types: Readonly<Partial<Record<HttpError["status"], z.output<typeof errorT
   500: "api_error",
   502: "api_error",
   503: "overloaded_error",
+  507: "api_error",
 };
 
 /** An error as Anthropic's clients read it; the status stays. @param requestId that of the answer's headers */

@@ -6,7 +6,10 @@ import { packageVersion } from "../package.js";
 import { createLog, type Log } from "../server/edge/request-log.js";
 import {
   allSettings,
+  type ConfigFile,
   fallbackWords,
+  type LogSettings,
+  parseLogSettings,
   parseServeConfig,
   type ServeConfig,
   type ServeFlags,
@@ -38,12 +41,20 @@ export function serveCommand(terminal: Terminal, stop?: AbortSignal): Command {
       const { environment } = terminal;
       const { CONFIG_FILE } = environment;
       const named = path ?? (CONFIG_FILE === "" ? undefined : CONFIG_FILE);
-      const file = named === undefined ? null : await readConfigFile(named);
+      let file: ConfigFile | null = null;
       if (printConfig === true) {
+        file = named === undefined ? null : await readConfigFile(named);
         for (const line of configLines(flags, environment, file)) terminal.out(line);
-      } else {
-        await serve(parseServeConfig(flags, environment, file), terminal, stop ?? stopSignalOfProcess());
+        return;
       }
+      let config: ServeConfig;
+      try {
+        file = named === undefined ? null : await readConfigFile(named);
+        config = parseServeConfig(flags, environment, file);
+      } catch (error) {
+        throw fatal(error, parseLogSettings(flags, environment, file), terminal);
+      }
+      await serve(config, terminal, stop ?? stopSignalOfProcess());
     });
 }
 
@@ -85,15 +96,25 @@ Examples:
       asks for a key (see toast-serve keys --help), and limits each`;
 
 async function serve(config: ServeConfig, terminal: Terminal, stop: AbortSignal): Promise<void> {
-  const pretty = config.logFormat === "pretty" || (config.logFormat === "auto" && terminal.interactive);
+  const pretty = isPretty(config, terminal);
   const log = createLog(config.logLevel, pretty ? "pretty" : "json", terminal.err);
   try {
     await serveLogged(config, terminal, stop, log, pretty);
   } catch (error) {
-    if (pretty || config.logLevel === "silent") throw error;
-    log.fatal({ err: error }, error instanceof Error ? error.message : String(error));
-    throw new AlreadySaid(error);
+    throw fatal(error, config, terminal);
   }
+}
+
+function isPretty({ logFormat }: LogSettings, { interactive }: Terminal): boolean {
+  return logFormat === "pretty" || (logFormat === "auto" && interactive);
+}
+
+/** What a server cannot start for, where the log is JSON: a line of it. @returns what to throw. */
+function fatal(error: unknown, settings: LogSettings, terminal: Terminal): unknown {
+  if (isPretty(settings, terminal) || settings.logLevel === "silent") return error;
+  const log = createLog(settings.logLevel, "json", terminal.err);
+  log.fatal({ err: error }, error instanceof Error ? error.message : String(error));
+  return new AlreadySaid(error);
 }
 
 async function serveLogged(

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { basename } from "node:path";
+import { isDiskFull } from "../disk-full.js";
 import { ToastError } from "../errors.js";
 import type { ManifestFile } from "../model/manifest.js";
 
@@ -61,7 +62,7 @@ export class OutputFile {
 /** The sentence for a failed write. */
 export function writeError(path: string, error: unknown): ToastError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-  if (code === "ENOSPC" || code === "EDQUOT") {
+  if (isDiskFull(error)) {
     return new ToastError("disk_full", `The disk is full: ${path} could not be written. Nothing was left behind.`, {
       cause: error,
     });

@@ -120,7 +120,7 @@ export class EngineRegistry {
     if (entry !== undefined) {
       const { model, engine } = entry;
       const generate = this.#observe((request, signal) => engine.generate(request, signal), model.base.id);
-      return { model, engine: { generate, ask: (question) => engine.ask(question) } };
+      return { model, engine: { generate, ask: (question, asking) => engine.ask(question, asking) } };
     }
     const failure = this.#failureOf(id);
     if (failure !== null) {

@@ -61,6 +61,12 @@ export interface Generation {
 /** {@link Engine.generate}, or the same with something around it. */
 export type Generate = (request: GenerationRequest, signal: AbortSignal) => Promise<Generation>;
 
+/** Whose question it is, where it is somebody's: long ones take turns, and end when nobody waits for them. */
+export interface Asking {
+  readonly caller: string;
+  readonly signal: AbortSignal;
+}
+
 /** What requests get to see of an engine. */
 export type ServingEngine = Pick<Engine, "generate" | "ask">;
 
@@ -131,9 +137,10 @@ export interface Engine {
   generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation>;
   /**
    * Asks about tokens and templates.
-   * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`, `server_loading` …
+   * @throws ToastError `invalid_request`, `chat_template_missing`, `chat_template_failed`, `server_loading` …; the
+   *   signal's reason
    */
-  ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]>;
+  ask<Question extends TextQuestion>(question: Question, asking?: Asking): Promise<TextAnswers[Question["kind"]]>;
   /** Asks the worker what it holds; for health checks and tests. */
   inspect(): Promise<EngineStatus>;
   /** Cancels what runs and ends the worker. */

@@ -54,6 +54,8 @@ export interface TextParts {
     adapter: string | null,
     checkText: (text: string) => void,
   ): readonly number[] | Promise<readonly number[]>;
+  /** What tokens say. */
+  decode(ids: readonly number[], skipSpecialTokens: boolean): string | Promise<string>;
   /** What a template writes. */
   render(prompt: Extract<Prompt, { kind: "chat" }>, adapter: string | null): Promise<string>;
   info(adapter: string | null): TokenizerInfo;
@@ -77,9 +79,7 @@ export async function answerQuestion(
       checkQuestionSize({ kind: "tokens", ids: question.ids });
       const { vocabSize } = parts.info(null);
       for (const id of question.ids) requireToken(id, vocabSize, "prompt.ids");
-      return {
-        text: parts.tokenizer.decode(question.ids, { skipSpecialTokens: question.specialTokens === "skipped" }),
-      };
+      return { text: await parts.decode(question.ids, question.specialTokens === "skipped") };
     }
     case "render": {
       checkQuestionSize(question.prompt);

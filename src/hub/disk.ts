@@ -1,5 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { isDiskFull } from "../disk-full.js";
 import { ToastError } from "../errors.js";
 import { formatBytes } from "./transfer.js";
 
@@ -28,7 +29,7 @@ async function freeBytes(folder: string): Promise<number | null> {
 /** The sentence for a failed write into the cache. */
 export function cacheWriteError(path: string, error: unknown): ToastError {
   const code = codeOf(error) ?? "unknown";
-  if (code === "ENOSPC" || code === "EDQUOT") {
+  if (isDiskFull(error)) {
     const sentence = `The disk is full: ${path} could not be written further. What is downloaded stays; make room and give the same command again.`;
     return new ToastError("disk_full", sentence, { cause: error });
   }

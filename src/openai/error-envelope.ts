@@ -20,7 +20,7 @@ export type WireError = ErrorEnvelope["error"];
 
 /** An error as the wire shows it. */
 export interface HttpError {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 429 | 500 | 502 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 415 | 429 | 500 | 502 | 503 | 507;
   /** Seconds for the `retry-after` header, null where trying again as it stands cannot help. */
   readonly retryAfter: number | null;
   readonly envelope: ErrorEnvelope;
@@ -88,7 +88,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   invalid_vector: badRequest,
   vector_exists: badRequest,
   output_exists: badRequest,
-  disk_full: ownFault,
+  disk_full: [507, "server_error", null],
   write_failed: ownFault,
   invalid_manifest: badRequest,
   file_hash_mismatch: badRequest,

@@ -106,6 +106,6 @@ export function inWireFields(endpoint: keyof typeof wireFields, engine: ServingE
   };
   return {
     generate: (request, signal) => engine.generate(request, signal).catch(translate),
-    ask: (question) => engine.ask(question).catch(translate),
+    ask: (question, asking) => engine.ask(question, asking).catch(translate),
   };
 }

@@ -5,6 +5,11 @@ const defaultMostBytes = 64 * 1024 * 1024;
 /** For each piece of a body of that size, or less: a slow line brings it in half of the time. */
 const pieceMs = 30_000;
 const pieceBytes = 4 * 1024 * 1024;
+/**
+ * Read in one turn of the event loop, of all bodies together: what comes faster waits in its sockets, and whoever asks
+ * for something small comes between.
+ */
+const turnBytes = 1024 * 1024;
 /** No request takes longer (ConnectionLimits). */
 const mostMs = 300_000;
 
@@ -24,6 +29,8 @@ export class BodyRoom {
   /** In the order in which they began. */
   readonly #arrivals = new Set<Arrival>();
   #bytes = 0;
+  #bytesInTurn = 0;
+  #nextTurn: Promise<void> | null = null;
 
   constructor({ mostBytes = defaultMostBytes, milliseconds = pieceMs } = {}) {
     this.#mostBytes = mostBytes;
@@ -50,6 +57,7 @@ export class BodyRoom {
     const chunks: Uint8Array[] = [];
     try {
       for (;;) {
+        while (this.#bytesInTurn >= turnBytes) await Promise.race([this.#turn(), givenUp]);
         const { done, value } = await Promise.race([reader.read(), givenUp]);
         if (done) return Buffer.concat(chunks, arrival.bytes);
         this.#take(arrival, value.byteLength);
@@ -65,12 +73,26 @@ export class BodyRoom {
   #take(arrival: Arrival, bytes: number): void {
     arrival.bytes += bytes;
     this.#bytes += bytes;
+    this.#bytesInTurn += bytes;
+    void this.#turn();
     for (const oldest of this.#arrivals) {
       if (this.#bytes <= this.#mostBytes) return;
       if (oldest === arrival) continue;
       this.#leave(oldest);
       oldest.giveUp(noRoom());
     }
+  }
+
+  /** @returns once the event loop has been round. */
+  #turn(): Promise<void> {
+    this.#nextTurn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#bytesInTurn = 0;
+        this.#nextTurn = null;
+        resolve();
+      });
+    });
+    return this.#nextTurn;
   }
 
   #leave(arrival: Arrival): void {

@@ -34,7 +34,7 @@ export interface Operation {
   /** Whose shape its errors have. */
   readonly errors?: "anthropic" | "ollama";
   /** Statuses of its own, beside those of any body (400, 413), of whoever may not call (401, 403, 429) and 500. */
-  readonly failures?: readonly (400 | 404 | 408 | 429 | 503)[];
+  readonly failures?: readonly (400 | 404 | 408 | 429 | 503 | 507)[];
 }
 
 /** One entry of the table of routes: router, access check and document are made from it. */

@@ -92,7 +92,7 @@ export const routes: readonly Route[] = [
     example: { input: "Give three tips for staying healthy." },
     response: text.inputTokensSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => respondWithText(text.inputTokens(await body()), deps),
+    handle: async ({ body, ...call }) => respondWithText(text.inputTokens(await body()), call),
   }),
   post("/v1/messages", {
     name: "createMessage",
@@ -113,7 +113,7 @@ export const routes: readonly Route[] = [
     response: tokenCountSchema,
     errors: "anthropic",
     failures: aboutModels,
-    handle: async ({ body, deps }) => respondWithText(tokenCount(await body()), deps),
+    handle: async ({ body, ...call }) => respondWithText(tokenCount(await body()), call),
   }),
   post("/v1/embeddings", {
     name: "createEmbedding",
@@ -261,7 +261,7 @@ export const routes: readonly Route[] = [
     example: { prompt: "Steer, do not retrain." },
     response: text.tokenizeResponseSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => respondWithText(text.tokenize(await body()), deps),
+    handle: async ({ body, ...call }) => respondWithText(text.tokenize(await body()), call),
   }),
   post("/detokenize", {
     name: "detokenize",
@@ -270,7 +270,7 @@ export const routes: readonly Route[] = [
     example: { tokens: [42, 43, 44] },
     response: text.detokenizeResponseSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => respondWithText(text.detokenize(await body()), deps),
+    handle: async ({ body, ...call }) => respondWithText(text.detokenize(await body()), call),
   }),
   post("/apply-template", {
     name: "applyTemplate",
@@ -279,7 +279,7 @@ export const routes: readonly Route[] = [
     example: { messages: [{ role: "user", content: "Hi" }] },
     response: text.applyTemplateResponseSchema,
     failures: aboutModels,
-    handle: async ({ body, deps }) => respondWithText(text.applyTemplate(await body()), deps),
+    handle: async ({ body, ...call }) => respondWithText(text.applyTemplate(await body()), call),
   }),
   get("/tokenizer_info", {
     name: "tokenizerInfo",
@@ -362,7 +362,7 @@ export const routes: readonly Route[] = [
     response: adapters.adapterSchema,
     meaning: "The adapter, which is served now.",
     status: 201,
-    failures: aboutModels,
+    failures: [...aboutModels, 507],
     handle: adapters.addAdapter,
   }),
   get("/v1/adapters/:model/:name", {
@@ -400,7 +400,7 @@ export const routes: readonly Route[] = [
     event: vectorWire.vectorEventSchema,
     meaning: "The vector, which can be used now; with `stream: true` the progress before it.",
     status: 201,
-    failures: generating,
+    failures: [...generating, 507],
     handle: vectors.addVector,
   }),
   get("/v1/vectors/:model/:name", {

@@ -4,6 +4,7 @@ import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStreamDefaultReader, ReadableStream as WebStream } from "node:stream/web";
 import { Busboy } from "@fastify/busboy";
+import { isDiskFull } from "../disk-full.js";
 import { ToastError } from "../errors.js";
 import { requireUncompressed } from "./read-json-body.js";
 import { within } from "./within.js";
@@ -131,8 +132,7 @@ class Form {
     const file = createWriteStream(join(folder, own), { flags: "wx" });
     this.#writes.push(
       pipeline(stream, counted, file, { signal }).catch((cause: unknown) => {
-        const message = `${capitalized(subject)} could not be written to this server's disk.`;
-        this.#fail(cause instanceof ToastError ? cause : new ToastError("write_failed", message, { cause }));
+        this.#fail(cause instanceof ToastError ? cause : notWritten(subject, cause));
       }),
     );
   }
@@ -170,4 +170,14 @@ function tooLarge({ subject, maxBytes }: FormRules): ToastError {
 
 function capitalized(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
+function notWritten(subject: string, cause: unknown): ToastError {
+  if (isDiskFull(cause)) {
+    const message = `${capitalized(subject)} could not be kept: this server's disk is full. Nothing of it was left behind.`;
+    return new ToastError("disk_full", message, { cause });
+  }
+  return new ToastError("write_failed", `${capitalized(subject)} could not be written to this server's disk.`, {
+    cause,
+  });
 }

@@ -86,6 +86,26 @@ export function parseServeConfig(
   return Object.fromEntries(entries) as ServeConfig;
 }
 
+/** How a server logs. */
+export type LogSettings = Pick<ServeConfig, "logLevel" | "logFormat">;
+
+/** The same of settings that cannot be read as a whole, so that what is wrong with them is said in their log. */
+export function parseLogSettings(
+  flags: ServeFlags,
+  environment: NodeJS.ProcessEnv,
+  file: ConfigFile | null,
+): LogSettings {
+  const read = (setting: (typeof settings)["logLevel" | "logFormat"]): unknown => {
+    try {
+      const value = givenSetting(setting, flags, environment, file)?.values.at(-1);
+      return value === undefined ? fallbackOf(setting, environment) : check(setting, value, setting.flag);
+    } catch {
+      return fallbackOf(setting, environment);
+    }
+  };
+  return { logLevel: read(settings.logLevel), logFormat: read(settings.logFormat) } as LogSettings;
+}
+
 function fallbackOf({ schema, fallback }: Setting, environment: NodeJS.ProcessEnv): unknown {
   return typeof fallback === "string" ? schema.parse(fallback) : fallback.value(environment);
 }

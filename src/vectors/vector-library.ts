@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { hostOf, type ModelHost, modelOf, readyHosts } from "../adapters/adapter-hosts.js";
 import type { AdapterLog } from "../adapters/adapter-library.js";
 import { WatchedFolder } from "../adapters/watched-folder.js";
+import { isDiskFull } from "../disk-full.js";
 import { modelIn } from "../engine/engine.js";
 import type { ModelInfo, VectorInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
@@ -175,7 +176,9 @@ export class VectorLibrary {
   async openIncoming(): Promise<{ readonly folder: string; remove(): Promise<void> }> {
     const folder = this.#files.incoming(randomUUID());
     await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-      throw new ToastError("write_failed", "This server's vectors folder cannot be written to.", { cause });
+      throw isDiskFull(cause)
+        ? new ToastError("disk_full", "The disk of this server's vectors folder is full.", { cause })
+        : new ToastError("write_failed", "This server's vectors folder cannot be written to.", { cause });
     });
     return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
   }

@@ -105,6 +105,8 @@ describe("the built program", () => {
 
   it.each([
     ["a model that is not there", ["--model", "nothing"], 1, "no converted model"],
+    ["a setting that is none", ["--threads", "many"], 2, "got 'many'"],
+    ["a config file that is not there", ["--config", "no.yaml"], 2, "no.yaml"],
     ["an address that is not this machine's", ["--models-dir", "models", "--host", "192.0.2.1"], 2, "Cannot listen"],
   ])("says in its log that it cannot start, for %s", async (_, words, code, sentence) => {
     const run = start(

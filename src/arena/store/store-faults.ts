@@ -1,4 +1,5 @@
 import { DrizzleQueryError } from "drizzle-orm";
+import { isDiskFull } from "../../disk-full.js";
 import { ToastError } from "../../errors.js";
 
 /**
@@ -48,7 +49,7 @@ function folderFaultOf(error: unknown): Exclude<Fault, "away"> | null {
   const number = sqliteCodeOf(error);
   if (number === null) {
     const code = codeOf(error);
-    if (["ENOSPC", "EDQUOT", "EFBIG"].includes(code)) return "full";
+    if (isDiskFull(error)) return "full";
     return ["EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST"].includes(code) ? "forbidden" : "failing";
   }
   switch (number & 0xff) {

@@ -6,7 +6,7 @@ import { serverLoading, ToastError } from "../../errors.js";
 import { blockTokens } from "../../model/kv-cache.js";
 import type { ControlVector } from "../../steering/control-vector.js";
 import { vectorsOf } from "../../steering/steering.js";
-import type { Engine, EnginePhase, Generation, LayerOutputOptions, VectorEngine } from "../engine.js";
+import type { Asking, Engine, EnginePhase, Generation, LayerOutputOptions, VectorEngine } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
 import type { GenerationRequest } from "../generation-request.js";
 import type { EngineLimits } from "../loop/admission.js";
@@ -173,29 +173,37 @@ export class EngineClient implements Engine, VectorEngine {
       signal.throwIfAborted();
       this.#requireReady();
       const requestId = randomUUID();
-      const cancel = () => this.#send({ kind: "cancel", requestId });
-      const call = this.#call<Float32Array>({ kind: "layerOutputs", requestId, promptIds, lastTokens, steering });
-      signal.addEventListener("abort", cancel, { once: true });
-      try {
-        const output = await call;
-        // The engine may have been quicker than the cancellation.
-        signal.throwIfAborted();
-        outputs.push(output);
-      } catch (cause) {
-        signal.throwIfAborted();
-        throw cause;
-      } finally {
-        signal.removeEventListener("abort", cancel);
-      }
+      const call: EngineCall = { kind: "layerOutputs", requestId, promptIds, lastTokens, steering };
+      outputs.push(await this.#cancellable(requestId, signal, call));
       onProgress(outputs.length, prompts.length);
     }
     return outputs;
   }
 
-  async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
+  async ask<Question extends TextQuestion>(
+    question: Question,
+    asking?: Asking,
+  ): Promise<TextAnswers[Question["kind"]]> {
     this.#requireReady();
+    const requestId = randomUUID();
+    const call: EngineCall = { kind: "ask", requestId, caller: asking?.caller ?? "", question };
     // The worker answers each kind of question with its kind of answer.
-    return await this.#call({ kind: "ask", question });
+    return await this.#cancellable(requestId, asking?.signal, call);
+  }
+
+  /** A call that the worker gives up when nobody waits for it. @throws the signal's reason */
+  async #cancellable<Reply>(requestId: string, signal: AbortSignal | undefined, call: EngineCall): Promise<Reply> {
+    signal?.throwIfAborted();
+    const cancel = () => this.#send({ kind: "cancel", requestId });
+    const reply = this.#call<Reply>(call);
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      return await reply;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      // The engine may have been quicker than the cancellation, and the reason is the signal's.
+      signal?.throwIfAborted();
+    }
   }
 
   inspect(): Promise<EngineStatus> {

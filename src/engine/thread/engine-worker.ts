@@ -11,7 +11,7 @@ import { type LoadedModel, loadAdapter, loadModel } from "../load-model.js";
 import { type AdmittedRequest, admitBytes, admitLength, checkTokens, type EngineLimits } from "../loop/admission.js";
 import { EngineLoop } from "../loop/engine-loop.js";
 import type { AdapterInfo, ModelInfo } from "../model-info.js";
-import { answerQuestion, type TextAnswers, type TextQuestion } from "../text-questions.js";
+import { answerQuestion, type TextAnswers } from "../text-questions.js";
 import { AdapterSet, type AdapterVersion } from "./adapter-set.js";
 import type { Asker } from "./long-work.js";
 import type {
@@ -21,6 +21,7 @@ import type {
   EngineEvent,
   EngineReply,
   LayerOutputsCall,
+  QuestionCall,
   SteeringFingerprints,
 } from "./messages.js";
 import { Preparation } from "./preparation.js";
@@ -157,7 +158,7 @@ export class EngineWorker {
       case "layerOutputs":
         return this.#layerOutputs(call);
       case "ask":
-        return this.#ask(call.question);
+        return this.#ask(call);
     }
   }
 
@@ -278,15 +279,18 @@ export class EngineWorker {
     );
   }
 
-  #ask(question: TextQuestion): Promise<TextAnswers[keyof TextAnswers]> {
+  async #ask({ requestId, caller, question }: QuestionCall): Promise<TextAnswers[keyof TextAnswers]> {
     const { tokenizer, folder } = this.#loaded;
     const { bos, eos } = folder.manifest.tokens;
     // Of the base: null.
     const templateOf = (adapter: string | null): ChatTemplate | null =>
       adapter === null ? this.#preparation.prompts.baseTemplate : this.#versionOf(adapter, null).template;
-    const asker = { caller: "", requestId: "", signal: new AbortController().signal };
-    return answerQuestion(question, {
+    const controller = new AbortController();
+    const asker: Asker = { caller, requestId, signal: controller.signal };
+    this.#preparing.set(requestId, controller);
+    const answer = answerQuestion(question, {
       tokenizer,
+      decode: (ids, skipSpecialTokens) => this.#preparation.decode(ids, { skipSpecialTokens }, asker),
       render: (prompt, adapter) =>
         this.#preparation.render(prompt, this.#preparation.prompts.required(templateOf(adapter)), asker),
       encode: (prompt, adapter, checkText) => this.#preparation.encode(prompt, templateOf(adapter), checkText, asker),
@@ -297,6 +301,7 @@ export class EngineWorker {
         chatTemplate: templateOf(adapter)?.source ?? null,
       }),
     });
+    return answer.finally(() => this.#preparing.delete(requestId));
   }
 
   /** Everything in one turn, but for what takes long. */

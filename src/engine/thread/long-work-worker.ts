@@ -21,6 +21,10 @@ async function answerTo(task: LongTask): Promise<LongReply & { readonly kind: "d
       tokenizer ??= Tokenizer.fromFile(tokenizerFile);
       return { kind: "done", answer: Int32Array.from((await tokenizer).encode(task.text, task)) };
     }
+    case "detokenize": {
+      tokenizer ??= Tokenizer.fromFile(tokenizerFile);
+      return { kind: "done", answer: (await tokenizer).decode([...task.ids], task) };
+    }
     case "render": {
       const { source, tokens, messages, rendering } = task;
       if (template?.source !== source) template = { source, template: new ChatTemplate(source, tokens) };

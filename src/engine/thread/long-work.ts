@@ -9,6 +9,7 @@ import { FairTurns, mayWait, type TurnTaker } from "../loop/fair-turns.js";
 /** What a request may need before its first forward, and may take long. */
 export type LongTask =
   | { readonly kind: "tokenize"; readonly text: string; readonly addSpecialTokens: boolean }
+  | { readonly kind: "detokenize"; readonly ids: Int32Array; readonly skipSpecialTokens: boolean }
   /** `source`, `tokens`: of the chat template. */
   | {
       readonly kind: "render";
@@ -22,6 +23,7 @@ export type LongTask =
 
 export interface LongAnswers {
   readonly tokenize: Int32Array;
+  readonly detokenize: string;
   readonly render: string;
   readonly readGrammar: Rules;
 }
@@ -197,6 +199,7 @@ export class LongWork {
 
 const subjects: Readonly<Record<LongTask["kind"], string>> = {
   tokenize: "The prompt could not be tokenized",
+  detokenize: "The tokens could not be written as text",
   render: "The chat template could not write the messages",
   readGrammar: "The grammar of the output could not be read",
 };

@@ -37,7 +37,14 @@ export type EngineCall =
   | { readonly kind: "addVector"; readonly vector: ControlVector; readonly mode: AdapterToLoad["mode"] }
   | { readonly kind: "removeVector"; readonly name: string }
   | ({ readonly kind: "layerOutputs" } & LayerOutputsCall)
-  | { readonly kind: "ask"; readonly question: TextQuestion };
+  | ({ readonly kind: "ask" } & QuestionCall);
+
+/** A question; cancelled as a request is. `caller`: whose turns it takes. */
+export interface QuestionCall {
+  readonly requestId: string;
+  readonly caller: string;
+  readonly question: TextQuestion;
+}
 
 /** One prompt's layer outputs; cancelled as a request is. */
 export interface LayerOutputsCall {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { OutputConstraint } from "../../grammar/constraint.js";
 import type { CompiledConstraint } from "../../grammar/matcher.js";
 import { type ChatTemplate, ordinaryRendering } from "../../text/chat-template.js";
+import type { Tokenizer } from "../../text/tokenizer.js";
 import type { LoadedModel } from "../load-model.js";
 import type { Prompt } from "../prompt.js";
 import { GrammarQueue } from "./grammar-queue.js";
@@ -12,6 +13,8 @@ type ChatPrompt = Extract<Prompt, { kind: "chat" }>;
 
 /** Characters of a text that is tokenized where it comes: words in milliseconds, blanks in a tenth of a second. */
 const shortText = 8_192;
+/** Tokens that are written as text where they come: as much of it. */
+const shortIds = 2_048;
 /** Characters of what is asked of an output that is read where it comes. */
 const shortGrammar = 2_000;
 /** Spent on requests between two forwards, before the others go elsewhere. */
@@ -24,12 +27,14 @@ const mostMsInTurn = 30;
  */
 export class Preparation {
   readonly prompts: PromptEncoder;
+  readonly #tokenizer: Tokenizer;
   readonly #longWork: LongWork;
   readonly #grammars: GrammarQueue;
   #spentMs = 0;
 
   constructor(loaded: LoadedModel) {
     const { manifest, path } = loaded.folder;
+    this.#tokenizer = loaded.tokenizer;
     this.prompts = new PromptEncoder(loaded.tokenizer, manifest);
     this.#longWork = new LongWork({ tokenizerFile: join(path, manifest.files.tokenizer.name) });
     this.#grammars = new GrammarQueue(loaded);
@@ -49,6 +54,16 @@ export class Preparation {
     const written = this.#isBusy ? null : this.#timed(() => this.prompts.write(prompt, template));
     if (written === null) return this.#encodeElsewhere(prompt, template, checkText, asker);
     return this.#tokenized(written, checkText, asker);
+  }
+
+  /** What tokens say. @throws ToastError as `LongWork.do` */
+  decode(
+    ids: readonly number[],
+    options: { readonly skipSpecialTokens: boolean },
+    asker: Asker,
+  ): string | Promise<string> {
+    if (ids.length <= shortIds && !this.#isBusy) return this.#timed(() => this.#tokenizer.decode(ids, options));
+    return this.#longWork.do({ kind: "detokenize", ids: Int32Array.from(ids), ...options }, asker);
   }
 
   /** What a template writes. @throws ToastError as {@link encode} */

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { ToastError } from "../../errors.js";
 import type { ControlVector } from "../../steering/control-vector.js";
-import type { Engine, EnginePhase, Generation, LayerOutputOptions, VectorEngine } from "../engine.js";
+import type { Asking, Engine, EnginePhase, Generation, LayerOutputOptions, VectorEngine } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
 import type { GenerationRequest } from "../generation-request.js";
 import type { ModelInfo } from "../model-info.js";
@@ -92,8 +92,11 @@ export class SupervisedEngine implements Engine, VectorEngine {
     return await this.#serving().generate(request, signal);
   }
 
-  async ask<Question extends TextQuestion>(question: Question): Promise<TextAnswers[Question["kind"]]> {
-    return await this.#serving().ask(question);
+  async ask<Question extends TextQuestion>(
+    question: Question,
+    asking?: Asking,
+  ): Promise<TextAnswers[Question["kind"]]> {
+    return await this.#serving().ask(question, asking);
   }
 
   async inspect(): Promise<EngineStatus> {

@@ -12,10 +12,11 @@ import type { ServerDeps } from "../server-deps.js";
  */
 export async function respondWithText<Question extends TextQuestion, Answer>(
   { name, model: id, ask, tell }: TextEndpoint<Question, Answer>,
-  deps: ServerDeps,
+  { context, deps }: Pick<Call, "context" | "deps">,
 ): Promise<Answer> {
   const { model, engine } = resolve(id, deps);
-  return tell(await inWireFields(name, engine).ask(ask(model)), model);
+  const asking = { caller: context.get("caller").id, signal: context.req.raw.signal };
+  return tell(await inWireFields(name, engine).ask(ask(model), asking), model);
 }
 
 /** GET /tokenizer_info, of `?model=` or of the default. */

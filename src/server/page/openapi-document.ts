@@ -25,6 +25,7 @@ const failureTexts: Readonly<Record<number, string>> = {
   429: "The queue is full, or the caller has had its share: try again after `retry-after` seconds.",
   500: "The server failed.",
   503: "The server is loading or shutting down: try again after `retry-after` seconds.",
+  507: "The server's disk is full; nothing was left behind.",
 };
 
 const errorSchemas = { openai: errorEnvelopeSchema, anthropic: messageErrorSchema, ollama: ollamaErrorSchema };

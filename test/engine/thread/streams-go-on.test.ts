@@ -48,8 +48,13 @@ async function piecesUntil(engine: EngineClient, done: Promise<unknown>): Promis
   const stop = () => controller.abort();
   done.then(stop, stop);
   while (!controller.signal.aborted) {
-    const { events } = await engine.generate(plain, controller.signal);
-    for await (const event of events) if (event.kind === "delta" && !controller.signal.aborted) pieces++;
+    try {
+      const { events } = await engine.generate(plain, controller.signal);
+      for await (const event of events) if (event.kind === "delta" && !controller.signal.aborted) pieces++;
+    } catch (error) {
+      // It may be told to stop before it has begun.
+      if (!controller.signal.aborted) throw error;
+    }
   }
   return pieces;
 }
@@ -83,6 +88,41 @@ describe("somebody's text goes on while another's request is prepared:", () => {
     const asked = engine.ask({ kind: "encode", prompt, adapter: null });
     expect(await piecesUntil(engine, asked)).toBeGreaterThan(fewest);
     expect((await asked).ids.length).toBeGreaterThan(1_000);
+  });
+
+  it("callers take turns with their questions, and those of who has gone are dropped", async () => {
+    const answered: string[] = [];
+    const ask = (caller: string, letter: string, signal = new AbortController().signal) =>
+      engine
+        .ask(
+          {
+            kind: "encode",
+            prompt: { kind: "text", text: letter.repeat(20_000), addSpecialTokens: true },
+            adapter: null,
+          },
+          { caller, signal },
+        )
+        .then(() => answered.push(`${caller} ${letter}`));
+    const gone = new AbortController();
+    const [first, dropped] = [ask("one", "a"), ask("one", "b", gone.signal)];
+    const others = [ask("one", "c"), ask("one", "d"), ask("two", "e")];
+    gone.abort(new Error("hung up"));
+    await expect(dropped).rejects.toThrow("hung up");
+    await Promise.all([first, ...others]);
+    expect(answered).toEqual(["one a", "two e", "one c", "one d"]);
+  });
+
+  it("many tokens are written as text elsewhere, and are the same text", async () => {
+    const words = "Once upon a time there was a little house. ".repeat(200);
+    const prompt = { kind: "text", text: words, addSpecialTokens: false } as const;
+    const { ids } = await engine.ask({ kind: "encode", prompt, adapter: null });
+    const long = Array.from({ length: 10 }, () => ids).flat();
+    const asked = engine.ask({ kind: "decode", ids: long, specialTokens: "written" });
+    const said = async (some: readonly number[]) =>
+      (await engine.ask({ kind: "decode", ids: some, specialTokens: "written" })).text;
+    expect(long.length).toBeGreaterThan(10_000);
+    expect((await asked).text.startsWith(await said(long.slice(0, 2_000)))).toBe(true);
+    expect((await asked).text).toContain("little house. Once upon");
   });
 
   it("a grammar whose sender has gone is compiled no further", async () => {
