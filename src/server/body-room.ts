@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { ToastError } from "../errors.js";
 
 /** Bytes of bodies that may be on their way at the same time: sixteen of the largest, as a rule. */
@@ -39,11 +40,13 @@ export class BodyRoom {
 
   /**
    * @param maxBytes of the one body.
+   * @param incoming the same request where it came over a socket: read from there, since a web stream that is made of
+   *   one takes all that comes whether it is read or not (Node 20 counts its pieces instead of bytes).
    * @throws ToastError `body_too_large`, `request_timeout`, `server_overloaded`
    */
-  async read(request: Request, maxBytes: number): Promise<Buffer> {
-    const reader = request.body?.getReader();
-    if (reader === undefined) return Buffer.alloc(0);
+  async read(request: Request, maxBytes: number, incoming?: Readable): Promise<Buffer> {
+    const pieces = piecesOf(request, incoming);
+    if (pieces === null) return Buffer.alloc(0);
     let giveUp: Arrival["giveUp"] = () => {};
     const givenUp = new Promise<never>((_, reject) => {
       giveUp = reject;
@@ -58,8 +61,8 @@ export class BodyRoom {
     try {
       for (;;) {
         while (this.#bytesInTurn >= turnBytes) await Promise.race([this.#turn(), givenUp]);
-        const { done, value } = await Promise.race([reader.read(), givenUp]);
-        if (done) return Buffer.concat(chunks, arrival.bytes);
+        const { done, value } = await Promise.race([pieces.next(), givenUp]);
+        if (done === true || value === undefined) return Buffer.concat(chunks, arrival.bytes);
         this.#take(arrival, value.byteLength);
         if (arrival.bytes > maxBytes) throw tooLarge(maxBytes);
         chunks.push(value);
@@ -98,6 +101,18 @@ export class BodyRoom {
   #leave(arrival: Arrival): void {
     if (this.#arrivals.delete(arrival)) this.#bytes -= arrival.bytes;
   }
+}
+
+interface Pieces {
+  next(): Promise<{ readonly done?: boolean | undefined; readonly value?: Uint8Array | undefined }>;
+}
+
+/** @returns null where there is no body. */
+function piecesOf(request: Request, incoming: Readable | undefined): Pieces | null {
+  // Who is refused in the middle still reads why: the connection is not ended.
+  if (incoming !== undefined) return incoming.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array>;
+  const reader = request.body?.getReader();
+  return reader === undefined ? null : { next: () => reader.read() };
 }
 
 export function tooLarge(maxBytes: number): ToastError {

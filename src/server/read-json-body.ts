@@ -1,6 +1,8 @@
+import type { Context } from "hono";
 import { ToastError } from "../errors.js";
 import { parseJsonBody } from "../openai/json-body.js";
 import { type BodyRoom, tooLarge } from "./body-room.js";
+import type { RequestEnvironment } from "./request-environment.js";
 import { Turns } from "./turns.js";
 
 /** A body that is read and checked in a millisecond or two. */
@@ -14,8 +16,12 @@ const turns = new Turns();
  * @throws ToastError as {@link readTextBody}, `invalid_json` for what is no JSON, `body_too_large` for more of it than
  *   is taken.
  */
-export async function readJsonBody(request: Request, maxBytes: number, room: BodyRoom): Promise<unknown> {
-  const text = await readTextBody(request, maxBytes, room);
+export async function readJsonBody(
+  context: Context<RequestEnvironment>,
+  maxBytes: number,
+  room: BodyRoom,
+): Promise<unknown> {
+  const text = await readTextBody(context, maxBytes, room);
   if (text.trim() === "") {
     throw new ToastError("invalid_json", "The request body is empty; it must be a JSON object.");
   }
@@ -29,13 +35,18 @@ export async function readJsonBody(request: Request, maxBytes: number, room: Bod
 }
 
 /** @throws ToastError as `BodyRoom.read`, `unsupported_encoding`, and `invalid_json` for what is not UTF-8. */
-export async function readTextBody(request: Request, maxBytes: number, room: BodyRoom): Promise<string> {
+export async function readTextBody(
+  context: Context<RequestEnvironment>,
+  maxBytes: number,
+  room: BodyRoom,
+): Promise<string> {
+  const request = context.req.raw;
   requireUncompressed(request);
   // Announced too large: answered before a byte of it is read.
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) {
     throw tooLarge(maxBytes);
   }
-  const bytes = await room.read(request, maxBytes);
+  const bytes = await room.read(request, maxBytes, context.env?.incoming);
   if (bytes.byteLength > shortBytes) await turns.next();
   return decode(bytes);
 }

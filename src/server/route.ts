@@ -81,10 +81,7 @@ function routesOf(method: Route["method"]) {
     async respond(context, deps) {
       const schema = operation.request ?? z.unknown();
       const body = async () =>
-        parseBody(
-          schema,
-          await readJsonBody(context.req.raw, deps.limits.maxBodyBytes, deps.bodies),
-        ) as z.output<Request>;
+        parseBody(schema, await readJsonBody(context, deps.limits.maxBodyBytes, deps.bodies)) as z.output<Request>;
       const result = await handle({ context, deps, body });
       return result instanceof Response ? result : context.json(result, operation.status ?? 200);
     },

@@ -40,7 +40,10 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   app.onError((error, context) => {
     const response = errorResponse(context, error);
     // A client that has gone breaks the reading of its own body; that is no failure of the server.
-    const failed = response.status === 500 || response.status === 507 || (error instanceof ToastError && error.code === "store_failed");
+    const failed =
+      response.status === 500 ||
+      response.status === 507 ||
+      (error instanceof ToastError && error.code === "store_failed");
     if (failed && !context.req.raw.signal.aborted) {
       deps.logError(context.get("requestId"), error);
     }

@@ -136,3 +136,25 @@ it(`vectors and keys are there, whole and once, after ${rounds} kills in the mid
   console.info(`${kept.vectors.size} vectors and ${kept.keys.size} keys are there, ${kept.gone.size} vectors are gone`);
   expect(kept.vectors.size).toBeGreaterThan(3 * rounds);
 });
+
+it("an upload that the disk has no room for is 507, leaves nothing behind, and the model goes on", async () => {
+  const dataDir = await mkdtemp(join(scratch, "full-"));
+  const server = await startServer({ model: model.folder, dataDir, fileBytes: 16 * 1024 });
+  try {
+    const send = async (bytes: number) => {
+      const form = new FormData();
+      form.append("file", new Blob([new Uint8Array(bytes)]), "large.gguf");
+      return fetch(`${server.url}/v1/vectors`, { method: "POST", body: form });
+    };
+    const refused = await send(200_000);
+    expect([refused.status, await refused.json()]).toMatchObject([507, { error: { code: "disk_full" } }]);
+    expect(await readdir(dataDir, { recursive: true })).not.toContainEqual(expect.stringContaining("large"));
+    // Small enough for the disk, and no vector.
+    expect((await send(1_000)).status).toBe(400);
+    const body = JSON.stringify({ model: "tiny", prompt: "Hello", max_tokens: 2 });
+    expect((await fetch(`${server.url}/v1/completions`, { method: "POST", body })).status).toBe(200);
+    expect(server.log()).toContain("disk_full");
+  } finally {
+    await server.end();
+  }
+});

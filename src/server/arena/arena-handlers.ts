@@ -82,7 +82,7 @@ export async function exportBattles({ context, deps }: Call): Promise<Response> 
 }
 
 export async function importBattles({ context, deps }: Call): Promise<z.input<typeof importCountSchema>> {
-  const text = await readTextBody(context.req.raw, maxImportBytes, deps.bodies);
+  const text = await readTextBody(context, maxImportBytes, deps.bodies);
   const records: BattleRecord[] = [];
   for (const { value, where } of jsonLines(text, "invalid_json")) {
     records.push(recordFromWire(value, where));

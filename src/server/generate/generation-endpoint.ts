@@ -56,7 +56,7 @@ export async function handleGeneration<
 >(endpoint: GenerationEndpoint<Request>, context: Context, deps: GenerationDeps): Promise<Response> {
   const running = deps.running.begin(context.req.raw.signal);
   try {
-    const request = endpoint.parse(await readJsonBody(context.req.raw, deps.limits.maxBodyBytes, deps.bodies));
+    const request = endpoint.parse(await readJsonBody(context, deps.limits.maxBodyBytes, deps.bodies));
     const resolved = deps.registry.resolve(request.model);
     const { model } = resolved;
     const engine = inWireFields(endpoint.name, resolved.engine);
