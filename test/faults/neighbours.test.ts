@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -95,6 +96,7 @@ it.each(reproductions.map((one) => [one.name, one] as const))(
 /** Does it for some seconds, with a neighbour. */
 async function beside(reproduction: Reproduction) {
   const over = new AbortController();
+  setMaxListeners(0, over.signal);
   const statuses: number[] = [];
   const attacker = new Attacker(
     { url: server.url, key: keys.greedy, model: "toast-tiny", over: over.signal },
