@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { setTimeout as wait } from "node:timers/promises";
 import { ToastError } from "../errors.js";
 
 /** Bytes of bodies that may be on their way at the same time: sixteen of the largest, as a rule. */
@@ -11,6 +12,8 @@ const pieceBytes = 4 * 1024 * 1024;
  * for something small comes between.
  */
 const turnBytes = 1024 * 1024;
+/** How long the rest of a refused body may take. */
+const skipMs = 500;
 /** No request takes longer (ConnectionLimits). */
 const mostMs = 300_000;
 
@@ -67,6 +70,10 @@ export class BodyRoom {
         if (arrival.bytes > maxBytes) throw tooLarge(maxBytes);
         chunks.push(value);
       }
+    } catch (error) {
+      this.#leave(arrival);
+      await this.#skipRest(pieces);
+      throw error;
     } finally {
       clearTimeout(deadline);
       this.#leave(arrival);
@@ -83,6 +90,29 @@ export class BodyRoom {
       if (oldest === arrival) continue;
       this.#leave(oldest);
       oldest.giveUp(noRoom());
+    }
+  }
+
+  /**
+   * Who is refused in the middle has to send the rest before he reads why. It comes in turns with what is kept, as a
+   * flood of refused bodies is one, too.
+   */
+  async #skipRest(pieces: Pieces): Promise<void> {
+    const enough = new AbortController();
+    const late = wait(skipMs, null, { signal: enough.signal });
+    try {
+      for (;;) {
+        while (this.#bytesInTurn >= turnBytes) if ((await Promise.race([this.#turn(), late])) === null) return;
+        const piece = await Promise.race([pieces.next(), late]);
+        if (piece === null || piece.value === undefined) return;
+        this.#bytesInTurn += piece.value.byteLength;
+        void this.#turn();
+      }
+    } catch {
+      // The sender has gone, or the body had failed before.
+    } finally {
+      enough.abort();
+      late.catch(() => {});
     }
   }
 
