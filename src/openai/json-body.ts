@@ -32,7 +32,7 @@ const texts = new WeakMap<object, string>();
  * @throws ToastError `body_too_large` for more than {@link mostPieces}
  */
 export function parseJsonBody(text: string): unknown {
-  const { pieces, numbers, members } = measureJson(text, schemaFields);
+  const { pieces, numbers, members } = measureJson(text, schemaFields, mostPieces);
   if (pieces + numbers / numbersOfPiece > mostPieces) throw tooManyPieces();
   const body: unknown = JSON.parse(text);
   if (typeof body !== "object" || body === null) return body;

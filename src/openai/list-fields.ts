@@ -2,9 +2,9 @@ import { z } from "zod";
 import { field, shownAs } from "./request-fields.js";
 
 /**
- * Lists and tables of a client's size. zod's own look at every item, and tell what is wrong with each, before they count
- * them: a million wrong items took eight seconds of the thread that answers everybody. These count first, and end at
- * the first item that is wrong, which is all that a client is told.
+ * Lists and tables of a client's size. zod's own look at every item, and tell what is wrong with each, before they
+ * count them: a million wrong items took eight seconds of the thread that answers everybody. These count first, and
+ * end at the first item that is wrong, which is all that a client is told.
  */
 
 type Issue = z.core.$ZodIssue;
