@@ -1,6 +1,15 @@
 /** The house's import directions: main → cli → app → server → { openai, anthropic and ollama → openai, adapters, vectors } → engine → { sampling, grammar, text, steering → model }.
  *  Each room lists the rooms that it may import; anything else is an error. What is in `shared` is open to all. */
-const shared = ["errors", "at", "json-tree", "disk-full", "write-whole-file", "linked-abort", "event-queue", "remote-response"];
+const shared = [
+  "errors",
+  "at",
+  "json-tree",
+  "disk-full",
+  "write-whole-file",
+  "linked-abort",
+  "event-queue",
+  "remote-response",
+];
 
 const rooms = {
   main: ["cli"],

@@ -62,6 +62,12 @@ interface Job extends TurnTaker {
   reject(error: ToastError): void;
 }
 
+interface Running {
+  readonly job: Job;
+  /** Once its thread is there. */
+  deadline: NodeJS.Timeout | undefined;
+}
+
 /**
  * Does in a thread of its own what may take long: streams go on, whatever a text or a template takes. One task at a
  * time, in turns between callers, with a limit of time and one of memory. What is not wanted any more leaves the queue,
@@ -71,7 +77,7 @@ export class LongWork {
   readonly #options: { readonly [Name in keyof LongWorkOptions]-?: NonNullable<LongWorkOptions[Name]> };
   readonly #turns = new FairTurns();
   readonly #waiting: Job[] = [];
-  #running: { readonly job: Job; readonly deadline: NodeJS.Timeout } | null = null;
+  #running: Running | null = null;
   #worker: Worker | null = null;
   #idle: NodeJS.Timeout | undefined;
 
@@ -132,9 +138,16 @@ export class LongWork {
     }
     this.#waiting.splice(this.#waiting.indexOf(job), 1);
     this.#turns.took(job);
-    const deadline = setTimeout(() => this.#abandon(tooSlow(job.task, this.#options)), this.#options.deadlineMs);
-    this.#running = { job, deadline };
-    this.#worker ??= this.#start();
+    const running: Running = { job, deadline: undefined };
+    this.#running = running;
+    const begin = () => {
+      if (this.#running !== running) return;
+      const giveUp = () => this.#abandon(tooSlow(job.task, this.#options));
+      running.deadline = setTimeout(giveUp, this.#options.deadlineMs);
+    };
+    // On a busy machine a thread may take longer to start than its task takes.
+    if (this.#worker === null) this.#worker = this.#start().once("online", begin);
+    else begin();
     this.#worker.postMessage(job.task);
   }
 
