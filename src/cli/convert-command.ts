@@ -56,7 +56,7 @@ export function convertCommand(terminal: Terminal, stop?: AbortSignal): Command 
     .option("--licence <text>", "licence of the weights (default: the one that <model> states)")
     .option(
       "--calibration <file>",
-      "a text like those to be served, 1,024 tokens of which int8 is fitted to (default: prose, talk, lists and code of ours)",
+      "a text like those to be served, 1,024 tokens of which weights are fitted to (default: prose, talk, lists and code of ours)",
     )
     .addHelpText("after", examples)
     .action((source: string, flags: ConvertFlags) =>

@@ -46,7 +46,7 @@ export interface ConvertOptions {
   readonly chatTemplate?: string | undefined;
   /** Default: the one that the source names. */
   readonly licence?: string | undefined;
-  /** The text that int8 is calibrated on; default: one of ours. */
+  /** The text that int8 and int4 are calibrated on; default: one of ours. */
   readonly calibrationText?: string | undefined;
   /** Positions to serve at most; default: all that the source allows. */
   readonly contextLength?: number | undefined;
@@ -111,9 +111,11 @@ export async function convert(options: ConvertOptions): Promise<ConvertResult> {
       const added = await addAdapters(out, parts, binding, reportTo);
       return { out, kind: "added", manifest: existing, adapters: added, warnings };
     }
-    if (options.quantize === "int8") {
+    if (options.quantize !== "none") {
       const text = options.calibrationText ?? calibrationText;
-      calibration = await Calibration.open(config, source.tensors, calibrationTokens(source, text));
+      const tokens = calibrationTokens(source, text);
+      // Rows of activations have a scale each beside int8 weights, and one for each block beside int4 ones.
+      calibration = await Calibration.open(config, source.tensors, tokens, { smooths: options.quantize === "int8" });
     }
     const backbone: BackboneParts = {
       id: modelId,

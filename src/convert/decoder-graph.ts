@@ -21,8 +21,7 @@ import { rotated, tensors } from "./weight-source.js";
  *
  * @param quantization of every linear layer (see linear-layers.ts). Quantized either way, the embedding table and the
  *   output head are int8.
- * @param calibration what a text told of the layers' inputs, for int8; null where weights and rows are quantized as
- *   they are.
+ * @param calibration what a text told of the layers' inputs; null where weights and rows are rounded to the nearest.
  */
 export function decoderGraph(
   config: LlamaConfig,

@@ -7,7 +7,7 @@ import { type RowSource, rotated, rotatedOutputs, scaled, tensors } from "./weig
 
 /** Channels of the residual stream that are turned together; 1: it is as the model was trained. */
 export function residualRotation({ hiddenSize }: Pick<LlamaConfig, "hiddenSize">, quantization: Quantization): number {
-  return quantization === "int8" ? rotationBlock(hiddenSize) : 1;
+  return quantization === "none" ? 1 : rotationBlock(hiddenSize);
 }
 
 /** A float32 vector of a norm. */
@@ -30,9 +30,9 @@ export interface ProductWeights {
 /**
  * What the decoder's graph multiplies with, made of the source's tensors.
  *
- * With int8 products the residual stream is kept *turned* (model/rotation.ts): whatever writes to it (the embedding
- * table, o, down) writes turned values, whatever reads it (q, k, v, gate, up) has turned weights, and its channels are
- * alike enough for one scale a row. The root mean square of a norm is the same either way, so the norm's gain moves
+ * Quantized, the residual stream is kept *turned* (model/rotation.ts): whatever writes to it (the embedding table, o,
+ * down) writes turned values, whatever reads it (q, k, v, gate, up) has turned weights, and its channels are alike
+ * enough for one scale a row, or a block. The root mean square of a norm is the same either way, so the norm's gain moves
  * into the weights behind it; in its place stands what a calibration wants the channels divided by. All of this happens
  * here, none of it at run time.
  */
@@ -41,17 +41,20 @@ export class DecoderWeights {
   readonly #calibration: Calibration | null;
   /** See `residualRotation`. */
   readonly basis: number;
+  /** Whether the norms' gains are in the weights behind them. */
+  readonly #foldsGains: boolean;
 
   constructor(config: LlamaConfig, quantization: Quantization, calibration: Calibration | null) {
     this.#config = config;
     this.#calibration = calibration;
     this.basis = residualRotation(config, quantization);
+    this.#foldsGains = quantization !== "none";
   }
 
   /** The gain of the norm before attention or MLP. */
   norm(layer: number, part: NormPart): NormGain {
     const name = normTensor(layer, part);
-    if (this.basis === 1) return { name, rows: tensors(name) };
+    if (!this.#foldsGains) return { name, rows: tensors(name) };
     const inverse = async () => (await this.#scales(layer, part)).map((scale) => 1 / scale);
     return { name, rows: { kind: "computed", compute: inverse } };
   }
@@ -91,7 +94,7 @@ export class DecoderWeights {
       tensors(...names.map((name) => `model.layers.${layer}.${name}_proj.${kind}`));
     const gained = rotated(scaled(stacked("weight"), tensors(normTensor(layer, part))), this.basis);
     const scales: RowSource = { kind: "computed", compute: () => this.#scales(layer, part) };
-    const rows = this.basis === 1 ? stacked("weight") : scaled(gained, scales);
+    const rows = this.#foldsGains ? scaled(gained, scales) : stacked("weight");
     return { rows, bias: hasBias ? stacked("bias") : null };
   }
 

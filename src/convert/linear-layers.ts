@@ -3,18 +3,20 @@ import { hadamardMatrix, rotationBlock } from "../model/rotation.js";
 import type { ProductWeights } from "./decoder-weights.js";
 import { type GraphBuilder, microsoft, type Value } from "./graph-builder.js";
 import { blockSize, blocksOfRow } from "./quantize/quantize-blocks.js";
-import { type RowSource, rotated } from "./weight-source.js";
+import { type RowSource, rotated, type WeightSource } from "./weight-source.js";
 
-/** Rows on their way into one or more linear layers: as they are, or quantized once for all of them. */
+/**
+ * Rows on their way into one or more linear layers: float32, or quantized once for all of them. `rotation`: channels
+ * that were turned together, 1 where none were; weights have to be turned alike.
+ */
 export type LinearInput =
-  | { readonly kind: "float32"; readonly rows: Value }
+  | { readonly kind: "float32"; readonly rows: Value; readonly rotation: number }
   | {
       readonly kind: "int8";
       /** uint8 [M,K], zero point 128 */
       readonly rows: Value;
       /** float32 [M,1]: what one step of a row is worth. */
       readonly scales: Value;
-      /** Channels that were turned together; 1: none were. Weights have to be turned alike. */
       readonly rotation: number;
     };
 
@@ -24,7 +26,7 @@ export interface LinearWeight {
   readonly outSize: number;
   readonly inSize: number;
   readonly source: RowSource;
-  /** For int8: see quantize/compensated-rounding.ts. */
+  /** See quantize/compensated-rounding.ts. */
   readonly spread?: () => Promise<Float32Array | null>;
 }
 
@@ -33,8 +35,8 @@ export interface LinearLayers {
   /** rows: float32 [M,K] */
   prepare(rows: Value): LinearInput;
   /**
-   * The same for rows in which few channels are far larger than the others: quantized, they are turned first, and so
-   * are the weights that they meet (see model/rotation.ts).
+   * The same for rows in which few channels are far larger than the others: where something is quantized, they are
+   * turned first, and so are the weights that they meet (see model/rotation.ts).
    */
   prepareRotated(rows: Value, size: number): LinearInput;
   /**
@@ -127,17 +129,25 @@ function int8Layers(builder: GraphBuilder, rowCount: Value): LinearLayers {
 
 /**
  * Weights in blocks of 4-bit codes (see quantize-blocks.ts). MatMulNBits quantizes the rows itself, to int8 by block
- * (accuracy_level 4), and never has the weights whole.
+ * (accuracy_level 4), and never has the weights whole. Turned, the channels of a block are alike in what they lose.
  */
 function int4Layers(builder: GraphBuilder): LinearLayers {
   return {
     prepare: asTheyAre,
-    prepareRotated: asTheyAre,
+    prepareRotated(rows, size) {
+      const rotation = rotationBlock(size);
+      return { kind: "float32", rows: rotate(builder, rows, size, rotation), rotation };
+    },
     apply(input, weight, output) {
-      if (input.kind !== "float32") throw new Error("int4 layers take rows as they are");
-      const { name, outSize, inSize, source } = weight;
+      if (input.kind !== "float32") throw new Error("int4 layers take rows of float32");
+      const { name, outSize, inSize, source, spread } = weight;
       const { codeBytes, scaleCount, zeroPointBytes } = blocksOfRow(inSize);
-      const rows = { kind: "int4", rows: source, size: inSize } as const;
+      const rows: WeightSource = {
+        kind: "int4",
+        rows: rotated(source, input.rotation),
+        size: inSize,
+        ...(spread === undefined ? {} : { spread }),
+      };
       const codes = builder.weight(name, "uint8", [outSize, scaleCount, codeBytes / scaleCount], rows);
       const scales = builder.weight(`${name}.scales`, "float32", [outSize, scaleCount], { kind: "scales", of: name });
       const zeroPoints = builder.weight(`${name}.zero_points`, "uint8", [outSize, zeroPointBytes], {
@@ -173,7 +183,7 @@ export function linearWithBias(
 }
 
 function asTheyAre(rows: Value): LinearInput {
-  return { kind: "float32", rows };
+  return { kind: "float32", rows, rotation: 1 };
 }
 
 /**

@@ -21,7 +21,12 @@ export type WeightSource =
    */
   | { readonly kind: "int8"; readonly rows: RowSource; readonly spread?: () => Promise<Float32Array | null> }
   /** Each block of a row in 4-bit codes (see quantize/quantize-blocks.ts); `size`: values in a row. */
-  | { readonly kind: "int4"; readonly rows: RowSource; readonly size: number }
+  | {
+      readonly kind: "int4";
+      readonly rows: RowSource;
+      readonly size: number;
+      readonly spread?: () => Promise<Float32Array | null>;
+    }
   /** float32, one per row or block: the scales of an int8 or int4 weight that was placed before. */
   | { readonly kind: "scales"; readonly of: string }
   /** 4 bits a block: the zero points of an int4 weight that was placed before. */

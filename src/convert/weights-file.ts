@@ -65,12 +65,14 @@ async function writeWeightsFile(
           const [count = 0] = weight.dims;
           const scales = new Float32Array(count * scaleCount);
           const zeroPoints = new Uint8Array(count * zeroPointBytes);
+          const spread = (await weight.source.spread?.()) ?? null;
           let done = 0;
           for await (const rows of floatRows(weight.source.rows, rowSize(weight), source)) {
             const end = done + rows.length / size;
             const codes = new Uint8Array((end - done) * codeBytes);
             const chunkScales = scales.subarray(done * scaleCount, end * scaleCount);
-            quantizeBlocks(rows, size, codes, chunkScales, zeroPoints.subarray(done * zeroPointBytes));
+            const blocks = { codes, scales: chunkScales, zeroPoints: zeroPoints.subarray(done * zeroPointBytes) };
+            quantizeBlocks(rows, size, spread, blocks);
             await file.append(codes);
             onBytes(codes.byteLength);
             done = end;

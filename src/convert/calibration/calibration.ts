@@ -30,13 +30,21 @@ export class Calibration {
   readonly #tensors: TensorRows;
   readonly #session: OnnxSession;
   readonly #grams: readonly Product[];
+  readonly #smooths: boolean;
   /** The residual stream behind the layers computed so far, a block of tokens each: float32 [T,D]. */
   readonly #blocks: Float32Array[];
   readonly #scales: LayerScales[] = [];
   /** Of the layer computed last, by product: float32 [K,K], of the inputs as they will be multiplied. */
   #layerGrams = new Map<Product, Float32Array>();
 
-  private constructor(config: LlamaConfig, source: TensorRows, session: OnnxSession, blocks: Float32Array[]) {
+  private constructor(
+    config: LlamaConfig,
+    source: TensorRows,
+    session: OnnxSession,
+    blocks: Float32Array[],
+    smooths: boolean,
+  ) {
+    this.#smooths = smooths;
     this.#config = config;
     this.#tensors = source;
     this.#session = session;
@@ -46,9 +54,15 @@ export class Calibration {
 
   /**
    * @param tokenIds a text's; the first 1,024 are used.
+   * @param smooths whether `scales` are to be anything but ones.
    * @throws ToastError `not_finite_weights`, `corrupt_safetensors`, `corrupt_gguf`, `disk_full`, `write_failed`
    */
-  static async open(config: LlamaConfig, source: TensorRows, tokenIds: readonly number[]): Promise<Calibration> {
+  static async open(
+    config: LlamaConfig,
+    source: TensorRows,
+    tokenIds: readonly number[],
+    { smooths }: { readonly smooths: boolean },
+  ): Promise<Calibration> {
     const size = Math.min(blockTokens, config.contextLength);
     const used = tokenIds.slice(0, maxTokens);
     const embedded = await embed(config, source, used);
@@ -57,7 +71,7 @@ export class Calibration {
       blocks.push(embedded.slice(start * config.hiddenSize, (start + size) * config.hiddenSize));
     }
     const session = await openGraph(calibrationLayerGraph(config, compensated(config)));
-    return new Calibration(config, source, session, blocks);
+    return new Calibration(config, source, session, blocks, smooths);
   }
 
   /**
@@ -107,6 +121,7 @@ export class Calibration {
     }
     // From here on inputs and weights as they will be multiplied: turned, the gain of the norm in the weights.
     const scalesOf = (inputs: readonly Float32Array[], norm: string, names: readonly string[]): Float32Array => {
+      if (!this.#smooths) return new Float32Array(hiddenSize).fill(1);
       const rows = joined(inputs);
       rotateRows(rows, rotationBlock(hiddenSize));
       const matrices = names.map((name) => weights.get(`${name}_proj.weight`));

@@ -23,6 +23,15 @@ export function blocksOfRow(size: number): { codeBytes: number; scaleCount: numb
   return { codeBytes: (blocks * blockSize) / 2, scaleCount: blocks, zeroPointBytes: Math.ceil(blocks / 2) };
 }
 
+export interface QuantizedBlocks {
+  /** uint8 [count, blocks, blockSize / 2], zeros on entry */
+  readonly codes: Uint8Array;
+  /** float32 [count, blocks] */
+  readonly scales: Float32Array;
+  /** uint8 [count, ceil(blocks / 2)], zeros on entry */
+  readonly zeroPoints: Uint8Array;
+}
+
 /**
  * Asymmetric int4 by block, in the layout of com.microsoft MatMulNBits: x ≈ (code - zeroPoint) · scale, codes and zero
  * points 0…15, two to a byte, the first in the low half. Each block gets the scale and zero point that a small search
@@ -32,32 +41,37 @@ export function blocksOfRow(size: number): { codeBytes: number; scaleCount: numb
  * %, where trying every zero point with 24 scales reaches 7.7 %, for about 17 passes over a block (the same model).
  *
  * @param rows float32 [count, size]
- * @param codes uint8 [count, blocks, blockSize / 2]
- * @param scales float32 [count, blocks]
- * @param zeroPoints uint8 [count, ceil(blocks / 2)], zeros on entry
+ * @param spread float32 [size,size], of `errorSpread`: each value's rounding error is made good by the values behind it
+ *   (see compensated-rounding.ts), and a block is fitted to what those before it have left in it. Null: to the nearest.
  */
 export function quantizeBlocks(
   rows: Float32Array,
   size: number,
-  codes: Uint8Array,
-  scales: Float32Array,
-  zeroPoints: Uint8Array,
+  spread: Float32Array | null,
+  { codes, scales, zeroPoints }: QuantizedBlocks,
 ): void {
   const { codeBytes, scaleCount, zeroPointBytes } = blocksOfRow(size);
+  const left = new Float32Array(size);
   for (let row = 0; row < rows.length / size; row++) {
+    left.set(rows.subarray(row * size, (row + 1) * size));
     for (let block = 0; block < scaleCount; block++) {
-      const from = row * size + block * blockSize;
-      const values = rows.subarray(from, Math.min(from + blockSize, (row + 1) * size));
-      const { scale, zeroPoint } = fitBlock(values);
+      const from = block * blockSize;
+      const { scale, zeroPoint } = fitBlock(left.subarray(from, Math.min(from + blockSize, size)));
       scales[row * scaleCount + block] = scale;
       const pair = row * zeroPointBytes + (block >> 1);
       zeroPoints[pair] = (zeroPoints[pair] ?? 0) | (zeroPoint << (4 * (block & 1)));
       const inverse = inverseOf(scale);
-      const firstByte = row * codeBytes + (block * blockSize) / 2;
-      for (let i = 0; i < blockSize; i += 2) {
-        const low = stepOf(values[i] ?? 0, inverse, zeroPoint) + zeroPoint;
-        const high = stepOf(values[i + 1] ?? 0, inverse, zeroPoint) + zeroPoint;
-        codes[firstByte + i / 2] = low | (high << 4);
+      for (let i = 0; i < blockSize; i++) {
+        // Behind the row's end the code is that of zero.
+        const column = from + i;
+        const value = column < size ? (left[column] as number) : 0;
+        const step = stepOf(value, inverse, zeroPoint);
+        const byte = row * codeBytes + (column >> 1);
+        codes[byte] = (codes[byte] ?? 0) | ((step + zeroPoint) << (4 * (i & 1)));
+        if (spread === null || column >= size) continue;
+        const error = value - step * scale;
+        const start = column * size;
+        for (let k = column + 1; k < size; k++) left[k] = (left[k] as number) - error * (spread[start + k] as number);
       }
     }
   }

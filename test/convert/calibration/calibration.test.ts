@@ -63,7 +63,7 @@ describe("a calibration", () => {
         return model.tensors.floatRows(name);
       },
     };
-    const calibration = await Calibration.open(model.config, tensors, ids);
+    const calibration = await Calibration.open(model.config, tensors, ids, { smooths: true });
     const attention = await calibration.scales(1, "attention");
     expect(await calibration.scales(1, "attention")).toBe(attention);
     expect((await calibration.scales(0, "mlp")).length).toBe(96);

@@ -2,32 +2,7 @@ import { describe, expect, it } from "vitest";
 import { errorSpread } from "../../../src/convert/quantize/compensated-rounding.js";
 import { quantizeRows, quantizeRowsCompensated } from "../../../src/convert/quantize/quantize-rows.js";
 import { randomNormals } from "../tiny-folder.js";
-
-/** Inputs of `size` channels that all follow three hidden ones, and their Gram matrix. */
-function correlatedInputs(count: number, size: number, seed: number) {
-  const next = randomNormals(seed);
-  const mixing = Float64Array.from({ length: 3 * size }, next);
-  const inputs = new Float64Array(count * size);
-  for (let row = 0; row < count; row++) {
-    const hidden = [next(), next(), next()];
-    for (let i = 0; i < size; i++) {
-      inputs[row * size + i] = hidden.reduce(
-        (sum, value, h) => sum + value * (mixing[h * size + i] ?? 0),
-        0.3 * next(),
-      );
-    }
-  }
-  const gram = new Float32Array(size * size);
-  for (let row = 0; row < count; row++) {
-    for (let i = 0; i < size; i++) {
-      for (let j = 0; j < size; j++) {
-        const at = i * size + j;
-        gram[at] = (gram[at] ?? 0) + (inputs[row * size + i] ?? 0) * (inputs[row * size + j] ?? 0);
-      }
-    }
-  }
-  return { inputs, gram };
-}
+import { correlatedInputs, productError } from "./correlated-inputs.js";
 
 describe("rounding with compensation", () => {
   const size = 24;
@@ -48,19 +23,8 @@ describe("rounding with compensation", () => {
     quantizeRowsCompensated(rows, size, spread, compensated, same);
     expect(same).toEqual(scales);
     const error = (quantized: Int8Array): number => {
-      let sum = 0;
-      for (let start = 0; start < unseen.length; start += size) {
-        for (let row = 0; row < count; row++) {
-          let difference = 0;
-          for (let i = 0; i < size; i++) {
-            const at = row * size + i;
-            const lost = (quantized[at] ?? 0) * (scales[row] ?? 0) - (rows[at] ?? 0);
-            difference += lost * (unseen[start + i] ?? 0);
-          }
-          sum += difference ** 2;
-        }
-      }
-      return sum;
+      const rounded = Float32Array.from(quantized, (value, at) => value * (scales[Math.floor(at / size)] ?? 0));
+      return productError(rows, rounded, unseen, size);
     };
     expect(error(compensated)).toBeLessThan(0.6 * error(nearest));
   });

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { errorSpread } from "../../../src/convert/quantize/compensated-rounding.js";
 import { blocksOfRow, quantizeBlocks } from "../../../src/convert/quantize/quantize-blocks.js";
 import { randomNormals } from "../tiny-folder.js";
 import { dequantize, unpack } from "../unpack-blocks.js";
+import { correlatedInputs, productError } from "./correlated-inputs.js";
 
 function quantize(rows: Float32Array, size: number) {
   const { codeBytes, scaleCount, zeroPointBytes } = blocksOfRow(size);
@@ -9,7 +11,7 @@ function quantize(rows: Float32Array, size: number) {
   const codes = new Uint8Array(count * codeBytes);
   const scales = new Float32Array(count * scaleCount);
   const zeroPoints = new Uint8Array(count * zeroPointBytes);
-  quantizeBlocks(rows, size, codes, scales, zeroPoints);
+  quantizeBlocks(rows, size, null, { codes, scales, zeroPoints });
   return { codes, scales, zeroPoints };
 }
 
@@ -71,6 +73,21 @@ describe("quantizeBlocks", () => {
       const rounded = dequantize(Float32Array.from(values), 32);
       for (const [i, value] of values.entries()) expect(Math.abs((rounded[i] ?? 0) - value)).toBeLessThan(0.07);
     }
+  });
+
+  it("with compensation errs less in the product than to the nearest, on inputs it has not seen", () => {
+    const size = 80;
+    const rows = Float32Array.from({ length: 6 * size }, randomNormals(5));
+    const { gram } = correlatedInputs(800, size, 7);
+    const { inputs } = correlatedInputs(900, size, 7);
+    const unseen = inputs.subarray(800 * size);
+    const error = (spread: Float32Array | null) =>
+      productError(rows, dequantize(rows, size, spread), unseen, size);
+    expect(error(errorSpread(gram, size))).toBeLessThan(0.6 * error(null));
+    // Channels that have nothing to do with each other make nothing good.
+    const alone = new Float32Array(size * size);
+    for (let i = 0; i < size; i++) alone[i * size + i] = 3 + i;
+    expect(dequantize(rows, size, errorSpread(alone, size))).toEqual(dequantize(rows, size));
   });
 
   it("gives zeros, and values too small for a scale, without a NaN", () => {
