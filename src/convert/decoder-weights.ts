@@ -32,9 +32,9 @@ export interface ProductWeights {
  *
  * Quantized, the residual stream is kept *turned* (model/rotation.ts): whatever writes to it (the embedding table, o,
  * down) writes turned values, whatever reads it (q, k, v, gate, up) has turned weights, and its channels are alike
- * enough for one scale a row, or a block. The root mean square of a norm is the same either way, so the norm's gain moves
- * into the weights behind it; in its place stands what a calibration wants the channels divided by. All of this happens
- * here, none of it at run time.
+ * enough for one scale a row, or a block. The root mean square of a norm is the same either way, so the norm's gain
+ * moves into the weights behind it; in its place stands what a calibration wants the channels divided by. All of this
+ * happens here, none of it at run time.
  */
 export class DecoderWeights {
   readonly #config: LlamaConfig;
