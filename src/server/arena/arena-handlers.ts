@@ -56,7 +56,7 @@ export async function startBattle({ context, deps, body }: Call<z.output<typeof 
 }
 
 export async function continueBattle({ context, deps, body }: Call<z.output<typeof turnSchema>>): Promise<Response> {
-  limit(context, deps, "battles");
+  await limit(context, deps, "battles");
   const { arena, pace } = deps.arena;
   const request = await body();
   requireReady(deps.registry);

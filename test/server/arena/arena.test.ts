@@ -437,6 +437,11 @@ describe("a battle", () => {
     const third = await post("/v1/arena/battles", { prompt: "Who?" });
     expect([third.status, await third.json()]).toMatchObject([429, { error: { code: "rate_limit_exceeded" } }]);
     expect(Number(third.headers.get("retry-after"))).toBeGreaterThan(0);
+    const turn = await post(`/v1/arena/battles/${one?.last.id}/turns`, {
+      ballot: one?.last.ballot,
+      prompt: "And then?",
+    });
+    expect(turn.status).toBe(429);
     for (let round = 0; round < 4; round++)
       expect((await vote(one?.last.id, { ballot: "x", winner: "left" })).status).toBe(403);
     expect((await vote(one?.last.id, { ballot: one?.last.ballot, winner: "left" })).status).toBe(429);
