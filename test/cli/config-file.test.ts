@@ -135,6 +135,7 @@ describe("flags", () => {
 
   it("reach the settings that are not named after them", async () => {
     const { code, err } = await run(["serve", "--cache-mb", "0"]);
-    expect([code, err]).toEqual([2, "--cache-mb must be an integer from 1 to 16777216; got '0'."]);
+    // A line of the log, as it is no terminal that it goes to.
+    expect([code, JSON.parse(err).msg]).toEqual([2, "--cache-mb must be an integer from 1 to 16777216; got '0'."]);
   });
 });

@@ -33,6 +33,7 @@ describe("the interface at /docs", { retry: 0 }, () => {
     expect(await page.locator(".opblock-tag").allTextContents()).toEqual([
       "Text",
       "Embeddings",
+      "Ollama",
       "Models",
       "Tokens",
       "Control vectors",
