@@ -81,8 +81,7 @@ describe("quantizeBlocks", () => {
     const { gram } = correlatedInputs(800, size, 7);
     const { inputs } = correlatedInputs(900, size, 7);
     const unseen = inputs.subarray(800 * size);
-    const error = (spread: Float32Array | null) =>
-      productError(rows, dequantize(rows, size, spread), unseen, size);
+    const error = (spread: Float32Array | null) => productError(rows, dequantize(rows, size, spread), unseen, size);
     expect(error(errorSpread(gram, size))).toBeLessThan(0.6 * error(null));
     // Channels that have nothing to do with each other make nothing good.
     const alone = new Float32Array(size * size);
