@@ -76,6 +76,8 @@ export class ScriptedPage {
       await context.route("**/v1/vectors", (route) => route.fulfill({ json: { data: vectors } }));
     const page = await context.newPage();
     await page.goto(`${this.server.url}/${fragment}`);
+    // A key pressed before anything is shown goes nowhere.
+    await page.locator("header").first().waitFor();
     return page;
   }
 

@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { Fragment } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { SpokenText } from "../parts/announcer.js";
 import { Sheet } from "../parts/sheet.js";
 import { attach } from "./attachments/attach.js";
@@ -28,7 +28,8 @@ const isOver = signal(false);
 
 /** Conversations, the one that is open, and what shapes its answers. On a narrow page the outer two are sheets. */
 export function ChatView() {
-  useEffect(() => {
+  // With what is shown, not after it: who sees the page may press a key at once.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (runShortcut(event, { showHistory: () => (openSheet.value = "history") })) event.preventDefault();
     };

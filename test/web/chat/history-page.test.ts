@@ -57,6 +57,7 @@ async function visitWith(
     );
   }
   await page.reload();
+  await page.locator("header").first().waitFor();
   return page;
 }
 
