@@ -7,6 +7,12 @@ export type { LaneKind } from "./block-pool.js";
 /** Tokens of one block. Short contexts want small ones, the native products long ones (docs/performance.md). */
 export const blockTokens = 128;
 
+/**
+ * Chunks of prompts get slots by whole vectors: onnxruntime adds up a row of weights with two accumulators of 16 floats
+ * at most, and zeros behind a token's own weights change none of them, where a shorter row would be added up otherwise.
+ */
+const chunkVector = 32;
+
 /** One cached pass over one sequence. Owned by the sequence that allocated it until it is released. */
 export interface Lane<Kind extends LaneKind = LaneKind> {
   readonly kind: Kind;
@@ -302,7 +308,7 @@ export class KvCache {
   chunkPast(lanes: readonly Lane[], newTokens: number): ChunkPast {
     const owned = lanes.map((lane) => this.#owned(lane));
     const tokens = (owned[0]?.computed ?? 0) % blockTokens;
-    const slots = blocksOf(tokens + newTokens) * blockTokens;
+    const slots = Math.ceil((tokens + newTokens) / chunkVector) * chunkVector;
     const rows = owned.length;
     const mask = new Float32Array(rows * newTokens * slots).fill(Number.NEGATIVE_INFINITY);
     for (let at = 0; at < rows * newTokens; at++) mask.fill(0, at * slots, at * slots + tokens + (at % newTokens) + 1);

@@ -143,6 +143,14 @@ describe.each(Object.entries(shapes))("an int8 decoder with %s, behind pasts of 
     }
   });
 
+  it("computes the tokens of a prompt with the same bits however long it is", async () => {
+    const long = await prompt("bottomUp", 256, []);
+    for (const length of [2, 17, 31, 32, 50, 65, 90, 128, 150, 200]) {
+      const { tokens } = await prompt("bottomUp", length, []);
+      expect(tokens, `${length} tokens`).toEqual(long.tokens.slice(0, length));
+    }
+  });
+
   it("computes chunks of several rows with the bits of each alone, whatever their blocks hold already", async () => {
     const alone = [await prompt("steered", 40, []), await prompt("steered", 170, [])];
     const lanes = [decoder.cache.allocate("steered"), decoder.cache.allocate("steered")] as const;
