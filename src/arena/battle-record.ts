@@ -190,8 +190,8 @@ function storableJson(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [storableText(key), storableJson(item)]));
 }
 
-/** What a judge that was asked more than once said of the places. */
+/** What a judge that was asked more than once said of the places; nothing where it was shown one answer at a time. */
 export function placesOf(vote: { readonly winner: Winner; readonly details: unknown }): readonly Winner[] {
-  const parsed = z.object({ places: z.array(z.enum(winners)).min(1) }).safeParse(vote.details);
+  const parsed = z.object({ places: z.array(z.enum(winners)) }).safeParse(vote.details);
   return parsed.success ? parsed.data.places : [vote.winner];
 }

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { readPromptSet } from "../arena/batch/prompt-set.js";
 import { type BatchContestant, type BatchPlan, runBatch } from "../arena/batch/run-batch.js";
-import { type RatedItem, ratedItem, readRatedItems, readVerdicts } from "../arena/batch/verdicts.js";
+import { byTurns, type RatedItem, ratedItem, readRatedItems, readVerdicts, verdictsOn } from "../arena/batch/verdicts.js";
 import { type BattleRecord, toWire } from "../arena/battle-record.js";
 import { leaderboardOf } from "../arena/ratings/leaderboard.js";
 import { reportHtml, verdictSentence } from "../arena/report/report-html.js";
@@ -28,6 +28,7 @@ interface AbFlags {
   readonly modelsDir?: string;
   readonly vectorsDir?: string;
   readonly limit?: number;
+  readonly turns?: number;
   readonly seed: number;
   readonly temperature: number;
   readonly topP: number;
@@ -59,12 +60,13 @@ export function abCommand(terminal: Terminal, stop?: AbortSignal): Command {
     .option("--judge <contestant>", "a model that says which answer is better, asked in both orders")
     .option(
       "--verdicts <file>",
-      "verdicts from elsewhere instead: JSONL of {id, winner} or {id, scores: [left, right]}",
+      "verdicts from elsewhere instead: JSONL of {id, winner} or {id, scores: [left, right]}, FastChat's, AlpacaEval's",
     )
     .option("--contestants <file>", "JSON file of contestants, remote, steered or told something, as 'serve' takes it")
     .option("--models-dir <folder>", "where model ids are looked for (default: the models/ of this package)")
     .option("--vectors-dir <folder>", "where control vectors are looked for, as in 'serve' (default: its own)")
     .option("--limit <number>", "only the first so many prompts", positiveInteger)
+    .option("--turns <number>", "only the first so many turns of each prompt (MT-bench has two)", positiveInteger)
     .option("--seed <number>", "each prompt's seed is made of it and the prompt's id", wholeNumber, 1)
     .option("--temperature <number>", "0 for greedy", fraction(2), 0.7)
     .option("--top-p <number>", "probability mass that is drawn from", fraction(1), 1)
@@ -82,7 +84,7 @@ function rateCommand(terminal: Terminal): Command {
     .description("rate verdicts or battles of any files: Bradley–Terry, intervals, sign tests")
     .argument(
       "<files...>",
-      "JSONL of battles (ab's or the arena's export), or of {left, right, winner}, {model_a, model_b, winner}",
+      "JSONL of battles (ab's or the arena's export), of {left, right, winner}, FastChat's pairs or scores, AlpacaEval's annotations",
     )
     .option("--category <name>", "only this one")
     .option("--html <file>", "writes the report too")
@@ -91,6 +93,8 @@ function rateCommand(terminal: Terminal): Command {
       "after",
       `
 Examples:
+  $ toast-serve ab rate gpt-4_pair.jsonl
+      FastChat's verdicts on MT-bench: each turn counts as a game, and differing verdicts of the two orders as a tie
   $ toast-serve ab rate ab-*/battles.jsonl
       one table of several runs: contestants of the same name are the same
   $ curl -s localhost:8000/v1/arena/battles > battles.jsonl && toast-serve ab rate battles.jsonl --html arena.html`,
@@ -108,6 +112,7 @@ A contestant (--left, --right, --judge) is one of
   http://localhost:11434/v1#llama3   a model behind an OpenAI-compatible URL (key from OPENAI_API_KEY)
   my-vicuna                          an id of --contestants: with a prompt template or a system message of its own, say
 
+A prompt of two turns (MT-bench) is asked on by both, each behind its own first answer, and judged after each turn.
 What is done is kept in <out>/journal.jsonl as it is done: run the same command again to go on after an interruption.
 It writes <out>/battles.jsonl (a record a line) and <out>/report.html (one file, no network).
 
@@ -134,25 +139,14 @@ async function run(flags: AbFlags, terminal: Terminal, stop: AbortSignal): Promi
       "A comparison needs --left, --right and --prompts; 'toast-serve ab --help' shows some. Votes that exist already are rated by 'toast-serve ab rate <file>'.",
     );
   }
-  const prompts = await readPromptSet(flags.prompts, flags.limit ?? null);
-  const verdicts = flags.verdicts === undefined ? null : await readVerdicts(flags.verdicts);
-  if (verdicts !== null) tellStrayVerdicts([...verdicts.keys()], prompts, terminal);
+  const prompts = await readPromptSet(flags.prompts, flags.limit ?? null, flags.turns ?? null);
+  const said = flags.verdicts === undefined ? null : await readVerdicts(flags.verdicts);
   const progress = progressLine(terminal, "Comparing");
   const words = [flags.left, flags.right, ...(flags.judge === undefined ? [] : [flags.judge])];
   const { opened, close } = await openContestants(words, flags, terminal, (stage) => progress.update(stage, 0));
   try {
     const [left, right, judge] = opened;
     if (left === undefined || right === undefined) throw new Error("A contestant is missing.");
-    const plan: BatchPlan = {
-      left,
-      right,
-      prompts,
-      parameters: { temperature: flags.temperature, topP: flags.topP, maxTokens: flags.maxTokens },
-      seed: flags.seed,
-      judge: judgeOf(judge),
-      verdicts,
-      concurrency: flags.concurrency,
-    };
     const [leftName, rightName] = [nameOf(left), nameOf(right)];
     if (leftName === rightName) {
       throw new ToastError(
@@ -160,15 +154,28 @@ async function run(flags: AbFlags, terminal: Terminal, stop: AbortSignal): Promi
         `Both sides are called '${leftName}'. Give one of them another name (in --contestants), or compare it with another.`,
       );
     }
+    const given = said === null ? null : verdictsOn(said, prompts, { left: leftName, right: rightName });
+    for (const remark of given?.remarks ?? []) terminal.err(remark);
+    const plan: BatchPlan = {
+      left,
+      right,
+      prompts,
+      parameters: { temperature: flags.temperature, topP: flags.topP, maxTokens: flags.maxTokens },
+      seed: flags.seed,
+      judge: judgeOf(judge),
+      verdicts: given?.verdicts ?? null,
+      concurrency: flags.concurrency,
+    };
     const out = flags.out ?? `ab-${fileName(leftName)}-vs-${fileName(rightName)}`;
     await mkdir(out, { recursive: true });
-    const { records, unreadable } = await runBatch(
+    const { battles, unreadable } = await runBatch(
       plan,
       join(out, "journal.jsonl"),
       (stage, share) => progress.update(stage, share),
       stop,
     );
     progress.end();
+    const records = battles.map(({ record }) => record);
     const items = records.flatMap((record) => (record.vote === null ? [] : [ratedItem(record, record.vote)]));
     await writeWholeFile(join(out, "battles.jsonl"), linesOf(records));
     await writeWholeFile(
@@ -179,7 +186,7 @@ async function run(flags: AbFlags, terminal: Terminal, stop: AbortSignal): Promi
         facts: factsOf(flags, plan, unreadable),
         items,
         records,
-        promptIds: prompts.map(({ id }) => id),
+        promptIds: battles.map(({ promptId }) => promptId),
       }),
     );
     for (const line of items.length === 0 ? [] : tableOf(items)) terminal.out(line);
@@ -252,26 +259,23 @@ function tableOf(items: readonly RatedItem[]): readonly string[] {
     head,
     ...rows,
     "",
+    ...turnLines(items),
     `Places: first or left ${left}, second or right ${right} (p ${pValue(p)}).`,
     ...board.notes,
   ];
 }
 
-/** @throws ToastError `invalid_option` when no verdict is on any of the prompts. */
-function tellStrayVerdicts(ids: readonly string[], prompts: BatchPlan["prompts"], terminal: Terminal): void {
-  const known = new Set(prompts.map(({ id }) => id));
-  const stray = ids.filter((id) => !known.has(id));
-  if (stray.length === 0) return;
-  const message = `${stray.length} of ${ids.length} verdicts are on none of the ${prompts.length} prompts: ${someOf(stray)}`;
-  if (stray.length === ids.length) {
-    throw new ToastError("invalid_option", `${message}. The prompts are called ${someOf([...known])}.`);
-  }
-  terminal.err(`${message}.`);
-}
-
-function someOf(names: readonly string[]): string {
-  const shown = names.slice(0, 5).map((name) => `'${name}'`);
-  return `${shown.join(", ")}${names.length > shown.length ? " …" : ""}`;
+/** Who won how often after one turn and after more, as MT-bench's figures are told. */
+function turnLines(items: readonly RatedItem[]): readonly string[] {
+  return byTurns(items).map(({ turn, items: ours }) => {
+    const { standings } = leaderboardOf(
+      ours.map(({ match }) => match),
+      // Of its intervals nothing is told.
+      { rounds: 1 },
+    );
+    const rates = standings.map((one) => `${one.contestant} ${percent(one.winRate)}`);
+    return `Win rates of the ${ours.length} battles of ${turn === 1 ? "one turn" : `${turn} turns`}: ${rates.join(", ")}.`;
+  });
 }
 
 function judgeOf(judge: BatchContestant | undefined): BatchPlan["judge"] {
@@ -297,7 +301,7 @@ function factsOf(
         : `verdicts of ${basename(flags.verdicts ?? "")}`
       : `${judge.contestant.id}, both orders; differing verdicts are ties`;
   return [
-    ["Prompts", `${prompts.length} of ${basename(flags.prompts ?? "")}`],
+    ["Prompts", `${prompts.length} of ${basename(flags.prompts ?? "")}${turnsOf(prompts)}`],
     ...(left.kind === "recorded" && right.kind === "recorded"
       ? []
       : [
@@ -311,6 +315,11 @@ function factsOf(
       ? []
       : [["Unreadable", `${unreadable} judgments could not be read and have no verdict`] as const]),
   ];
+}
+
+function turnsOf(prompts: BatchPlan["prompts"]): string {
+  const battles = prompts.reduce((sum, { turns }) => sum + 1 + turns.length, 0);
+  return battles === prompts.length ? "" : `, ${battles} turns, each judged as a battle`;
 }
 
 /** @returns what became of it, in a sentence. */

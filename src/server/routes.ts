@@ -508,7 +508,7 @@ export const routes: readonly Route[] = [
     access: "admin",
     name: "importBattles",
     summary: "Takes records in; known ones are passed over. For operators.",
-    otherRequests: { "application/x-ndjson": "One record a line." },
+    otherRequests: { "application/x-ndjson": "One record a line, or one verdict that names its contestants." },
     response: arenaAnswers.importCountSchema,
     meaning: "How many were new, and how many known.",
     handle: arena.importBattles,

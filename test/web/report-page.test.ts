@@ -128,6 +128,7 @@ describe("a report without verdicts", () => {
         .map((line) => JSON.parse(line) as object),
     ).toContainEqual({
       id: "2",
+      turn: 1,
       winner: "left",
       judge: "human",
     });

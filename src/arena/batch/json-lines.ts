@@ -20,24 +20,25 @@ export async function readItems(
     if (cause instanceof ToastError) throw cause;
     throw new ToastError("file_missing", `${path} cannot be read.`, { cause });
   });
-  const text = withoutMark(whole);
-  if (text.trimStart().startsWith("[")) {
-    const array = parse(text, path, "invalid_option");
-    return (Array.isArray(array) ? array : []).map((value, index) => ({
-      value,
-      where: `Item ${index + 1} of ${path}`,
-    }));
-  }
-  return jsonLines(text, "invalid_option", ` of ${path}`);
+  return itemsOf(whole, "invalid_option", path);
 }
 
 /**
- * The items of JSON lines; empty lines are none.
- * @param of what the lines are of, behind their number.
+ * The items of JSON lines, or of a JSON array.
+ * @param name of the text.
  * @throws ToastError `code`, naming the line at fault.
  */
-export function jsonLines(text: string, code: ErrorCode, of = ""): readonly Item[] {
-  return withoutMark(text)
+export function itemsOf(text: string, code: ErrorCode, name = ""): readonly Item[] {
+  const of = name === "" ? "" : ` of ${name}`;
+  const unmarked = withoutMark(text);
+  if (!unmarked.trimStart().startsWith("[")) return jsonLines(unmarked, code, of);
+  const array = parse(unmarked, name === "" ? "The array" : name, code);
+  return (Array.isArray(array) ? array : []).map((value, index) => ({ value, where: `Item ${index + 1}${of}` }));
+}
+
+/** Empty lines are none. */
+function jsonLines(text: string, code: ErrorCode, of: string): readonly Item[] {
+  return text
     .split(/\r?\n/)
     .flatMap((line, index) => {
       const where = `Line ${index + 1}${of}`;

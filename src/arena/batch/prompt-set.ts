@@ -8,6 +8,8 @@ export interface BatchPrompt {
   /** Of the set; recorded answers and verdicts name it. */
   readonly id: string;
   readonly messages: readonly ArenaMessage[];
+  /** What the user says next, each behind the answer to what came before; none for most prompts. */
+  readonly turns: readonly string[];
   readonly category: string | null;
 }
 
@@ -15,14 +17,18 @@ const name = z.union([z.string(), z.number()]).transform(String);
 const text = z.string().min(1).transform(storableText);
 const input = z.string().nullish();
 
+const noTurns: readonly string[] = [];
+
 /** The formats that prompt sets come in; the first that fits is taken. */
 const itemSchema = z.union([
   // Our own, and a conversation.
-  z.looseObject({
-    messages: z.array(z.object({ role: z.enum(["system", "user", "assistant"]), content: text })).min(1),
-    id: name.optional(),
-    category: z.string().nullish(),
-  }),
+  z
+    .looseObject({
+      messages: z.array(z.object({ role: z.enum(["system", "user", "assistant"]), content: text })).min(1),
+      id: name.optional(),
+      category: z.string().nullish(),
+    })
+    .transform(({ messages, id, category }) => ({ id, category, messages, turns: noTurns })),
   // Self-Instruct's 252 user-oriented tasks: one instance each; the application is the category.
   z
     .looseObject({
@@ -35,14 +41,16 @@ const itemSchema = z.union([
       id,
       category: motivation_app,
       messages: [user(instruction, instances[0]?.input)],
+      turns: noTurns,
     })),
-  // MT-bench: several turns, of which the first is asked.
+  // MT-bench: several turns of the user.
   z
     .looseObject({ turns: z.array(text).min(1), question_id: name.optional(), category: z.string().nullish() })
     .transform(({ turns, question_id, category }) => ({
       id: question_id,
       category,
       messages: [user(turns[0] ?? "", null)],
+      turns: turns.slice(1),
     })),
   // The Vicuna questions, AlpacaEval, and own files: `text`, `instruction` or `prompt`, with an input or without.
   z
@@ -66,6 +74,7 @@ const itemSchema = z.union([
         id: item.id ?? item.question_id,
         category: item.category ?? item.dataset,
         messages: [user(words, item.input)],
+        turns: noTurns,
       };
     }),
 ]);
@@ -84,10 +93,15 @@ function user(instruction: string, input: string | null | undefined): ArenaMessa
 
 /**
  * @param limit takes the first so many; null: all.
+ * @param mostTurns of each; null: all.
  * @throws ToastError `file_missing`; `invalid_option` for an item without a prompt, an id that stands twice, or a file
  *   without any.
  */
-export async function readPromptSet(path: string, limit: number | null): Promise<readonly BatchPrompt[]> {
+export async function readPromptSet(
+  path: string,
+  limit: number | null,
+  mostTurns: number | null = null,
+): Promise<readonly BatchPrompt[]> {
   const items = await readItems(path);
   const prompts = items.slice(0, limit ?? items.length).map(({ value, where }, index): BatchPrompt => {
     const parsed = itemSchema.safeParse(value);
@@ -95,8 +109,13 @@ export async function readPromptSet(path: string, limit: number | null): Promise
       const message = `${where} has no 'prompt', 'instruction', 'text', 'turns' or 'messages' to ask.`;
       throw new ToastError("invalid_option", message);
     }
-    const { id, messages, category } = parsed.data;
-    return { id: id ?? String(index + 1), messages, category: category ?? null };
+    const { id, messages, turns, category } = parsed.data;
+    return {
+      id: id ?? String(index + 1),
+      messages,
+      turns: turns.slice(0, (mostTurns ?? turns.length + 1) - 1),
+      category: category ?? null,
+    };
   });
   if (prompts.length === 0) throw new ToastError("invalid_option", `${path} holds no prompt.`);
   const seen = new Set<string>();

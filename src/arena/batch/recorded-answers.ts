@@ -27,8 +27,9 @@ const answerSchema = z
     model: z.string().optional(),
   })
   .transform((item, context) => {
-    const text = item.text ?? item.output ?? item.answer ?? item.choices?.[0]?.turns[0];
-    if (text === undefined) {
+    const single = item.text ?? item.output ?? item.answer;
+    const turns = single === undefined ? item.choices?.[0]?.turns : [single];
+    if (turns === undefined) {
       context.addIssue({ code: "custom", message: "has no answer" });
       return z.NEVER;
     }
@@ -36,7 +37,7 @@ const answerSchema = z
       id: item.question_id ?? item.id ?? null,
       instruction: item.instruction ?? null,
       model: item.model_id ?? item.generator ?? item.model ?? null,
-      text: storableText(text),
+      turns: turns.map(storableText),
     };
   });
 
@@ -45,8 +46,9 @@ export class RecordedAnswers {
   readonly id: string;
   readonly label: string;
   readonly #path: string;
-  readonly #byId = new Map<string, string>();
-  readonly #byWords = new Map<string, string>();
+  /** The answers to a prompt's turns. */
+  readonly #byId = new Map<string, readonly string[]>();
+  readonly #byWords = new Map<string, readonly string[]>();
 
   private constructor(path: string, id: string, label: string) {
     this.#path = path;
@@ -74,20 +76,26 @@ export class RecordedAnswers {
     if (answers.length === 0) throw new ToastError("invalid_option", `${path} holds no answer.`);
     const id = answers[0]?.model ?? basename(path).replace(/\.(jsonl|json)(\.xz)?$/, "");
     const recorded = new RecordedAnswers(path, id, id);
-    for (const { id, instruction, text } of answers) {
-      if (id !== null) recorded.#byId.set(id, text);
-      if (instruction !== null) recorded.#byWords.set(instruction.trim(), text);
+    for (const { id, instruction, turns } of answers) {
+      if (id !== null) recorded.#byId.set(id, turns);
+      if (instruction !== null) recorded.#byWords.set(instruction.trim(), turns);
     }
     return recorded;
   }
 
-  /** @throws ToastError `invalid_option` when the file has no answer to this prompt. */
-  answer(prompt: BatchPrompt): BattleSide {
+  /**
+   * @param turn counted from 1.
+   * @throws ToastError `invalid_option` when the file has no answer to this prompt's turn.
+   */
+  answer(prompt: BatchPrompt, turn: number): BattleSide {
     const words = prompt.messages.findLast(({ role }) => role === "user")?.content.trim() ?? "";
     // Words first: a file of other prompts may well use the same numbers.
-    const text = this.#byWords.get(words) ?? this.#byId.get(prompt.id);
+    const turns = this.#byWords.get(words) ?? this.#byId.get(prompt.id);
+    const text = turns?.[turn - 1];
     if (text === undefined) {
-      throw new ToastError("invalid_option", `${this.#path} has no answer to the prompt '${prompt.id}'.`);
+      const which = turns === undefined ? "the prompt" : `turn ${turn} of the prompt`;
+      const help = turns === undefined ? "" : ` --turns ${turns.length} asks no further ones.`;
+      throw new ToastError("invalid_option", `${this.#path} has no answer to ${which} '${prompt.id}'.${help}`);
     }
     return {
       contestant: this.id,

@@ -1,14 +1,24 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
-import { type BattleRecord, type BattleSide, recordFromWire, toWire } from "../battle-record.js";
+import {
+  type Battle,
+  type BattleRecord,
+  type BattleSide,
+  conversationOf,
+  recordFromWire,
+  type SideName,
+  toWire,
+} from "../battle-record.js";
+import type { Pair } from "../battles/two-answers.js";
 import { type Contestant, completeAnswer, type Question } from "../contestants/contestant.js";
-import { winners } from "../ratings/match.js";
+import { type Winner, winners } from "../ratings/match.js";
 import { Journal } from "./journal.js";
-import { type JudgedPair, judgePair } from "./judge.js";
+import { type Answered, type JudgedPair, judgePair } from "./judge.js";
+import type { Verdict } from "./outside-verdicts.js";
 import type { BatchPrompt } from "./prompt-set.js";
 import type { RecordedAnswers } from "./recorded-answers.js";
-import type { Verdict } from "./verdicts.js";
+import { verdictKey } from "./verdicts.js";
 
 export type BatchContestant =
   | {
@@ -26,16 +36,22 @@ export interface BatchPlan {
   /** Each prompt's own seed is made of it and the prompt's id. */
   readonly seed: number;
   readonly judge: { readonly contestant: Contestant; readonly identity: string } | null;
-  /** By prompt id, from elsewhere; null: none. */
+  /** By {@link verdictKey}, from elsewhere; null: none. */
   readonly verdicts: ReadonlyMap<string, Verdict> | null;
   readonly concurrency: number;
 }
 
 export interface BatchResult {
-  /** In the order of the prompts. */
-  readonly records: readonly BattleRecord[];
+  /** In the order of the prompts and their turns. */
+  readonly battles: readonly BatchBattle[];
   /** Judged pairs whose verdict could not be read: they have no vote. */
   readonly unreadable: number;
+}
+
+/** A prompt's turn: both sides' conversations up to it, and the vote on them. */
+export interface BatchBattle {
+  readonly promptId: string;
+  readonly record: BattleRecord;
 }
 
 /** What is done already is read back from the journal, by content: another seed, prompt or model is another key. */
@@ -60,7 +76,8 @@ function judgmentSchema() {
 }
 
 /**
- * Asks both contestants every prompt, and the judge about every pair. What is done is written to the journal at once,
+ * Asks both contestants every prompt, turn by turn, each with its own answers before it, and the judge about every
+ * pair. Each turn makes a battle of its own, as MT-bench counts them. What is done is written to the journal at once,
  * synced, so a run that was interrupted goes on where it was.
  * @param onProgress after each piece of work, with the share that is done.
  * @throws ToastError; the reason of `signal` when that is aborted.
@@ -81,13 +98,14 @@ export async function runBatch(
     else answers.set(entry.data.key, sideFromWire(entry.data.side));
   });
   let done = 0;
-  const total = plan.prompts.length * (plan.judge === null ? 1 : 2);
+  const battlesInAll = plan.prompts.reduce((sum, { turns }) => sum + 1 + turns.length, 0);
+  const total = battlesInAll * (plan.judge === null ? 1 : 2);
   const stage = plan.judge === null ? "answers" : "answers and verdicts";
   const step = () => onProgress(stage, ++done / total);
 
-  const answer = async (contestant: BatchContestant, prompt: BatchPrompt, seed: number): Promise<BattleSide> => {
-    if (contestant.kind === "recorded") return contestant.answers.answer(prompt);
-    const question: Question = { messages: prompt.messages, ...plan.parameters, seed };
+  const ask = async (contestant: BatchContestant, prompt: BatchPrompt, messages: Messages, turn: number) => {
+    if (contestant.kind === "recorded") return contestant.answers.answer(prompt, turn);
+    const question: Question = { messages, ...plan.parameters, seed: seedOf(plan.seed, prompt.id) };
     const key = hashOf(contestant.identity, question);
     const known = answers.get(key);
     // The name is today's: it may have changed since.
@@ -99,38 +117,59 @@ export async function runBatch(
     return side;
   };
 
-  const battle = async (prompt: BatchPrompt): Promise<{ record: BattleRecord; unreadable: boolean }> => {
-    const seed = seedOf(plan.seed, prompt.id);
-    const [left, right] = await Promise.all([answer(plan.left, prompt, seed), answer(plan.right, prompt, seed)]);
+  const askBoth = async (prompt: BatchPrompt, messages: Pair<Messages>, turn: number): Promise<Pair<BattleSide>> => {
+    const [left, right] = await Promise.all([
+      ask(plan.left, prompt, messages.left, turn),
+      ask(plan.right, prompt, messages.right, turn),
+    ]);
     step();
-    const record = recordOf(plan, prompt, seed, left, right);
-    const verdict = plan.verdicts?.get(prompt.id);
-    if (verdict !== undefined) {
-      return {
-        record: voted(record, verdict.judge, { winner: verdict.winner, details: verdict.details }),
-        unreadable: false,
-      };
-    }
-    if (plan.judge === null) return { record, unreadable: false };
+    return { left, right };
+  };
+
+  const judge = async (promptId: string, said: Said): Promise<BatchBattle & { readonly unreadable: boolean }> => {
+    const turn = said.turns.length + 1;
+    const record: BattleRecord = { ...said, id: idOf(said, plan), vote: null };
+    const verdict = plan.verdicts?.get(verdictKey(promptId, turn));
+    if (verdict !== undefined) return { promptId, record: voted(record, verdict), unreadable: false };
+    if (plan.judge === null) return { promptId, record, unreadable: false };
     const { contestant, identity } = plan.judge;
-    const key = hashOf("judge", identity, prompt.messages, left.text, right.text);
-    let pair = judged.get(key);
-    if (pair === undefined) {
-      pair = await judgePair(contestant, prompt, left, right, seed, signal);
-      judged.set(key, pair);
-      await journal.append({ kind: "judgment", key, judged: pair });
+    const pair = { left: answeredBy(said, "left"), right: answeredBy(said, "right") };
+    const asked = turn === 1 ? said.messages : [pair.left.messages, pair.right.messages];
+    const key = hashOf("judge", identity, asked, pair.left.answer, pair.right.answer);
+    let judgment = judged.get(key);
+    if (judgment === undefined) {
+      judgment = await judgePair(contestant, pair, seedOf(plan.seed, promptId), signal);
+      judged.set(key, judgment);
+      await journal.append({ kind: "judgment", key, judged: judgment });
     }
     step();
-    const { winner, judgments } = pair;
-    if (winner === null) return { record, unreadable: true };
+    const { winner, judgments } = judgment;
+    if (winner === null) return { promptId, record, unreadable: true };
     const details = { places: judgments.map(({ place }) => place), judgments };
-    return { record: voted(record, contestant.id, { winner, details }), unreadable: false };
+    return { promptId, record: voted(record, { winner, judge: contestant.id, details }), unreadable: false };
+  };
+
+  const battlesOf = async (prompt: BatchPrompt) => {
+    const first = await askBoth(prompt, { left: prompt.messages, right: prompt.messages }, 1);
+    let said = saidOf(plan, prompt, first);
+    const results = [await judge(prompt.id, said)];
+    for (const [at, words] of prompt.turns.entries()) {
+      const next = { role: "user", content: words } as const;
+      const messages = {
+        left: [...conversationOf(said, "left"), next],
+        right: [...conversationOf(said, "right"), next],
+      };
+      const answers = await askBoth(prompt, messages, at + 2);
+      said = { ...said, turns: [...said.turns, { createdAt: new Date(), prompt: words, ...answers }] };
+      results.push(await judge(prompt.id, said));
+    }
+    return results;
   };
 
   try {
-    const results = await inParallel(plan.prompts, plan.concurrency, battle, signal);
+    const results = (await inParallel(plan.prompts, plan.concurrency, battlesOf, signal)).flat();
     return {
-      records: results.map(({ record }) => record),
+      battles: results.map(({ promptId, record }) => ({ promptId, record })),
       unreadable: results.filter(({ unreadable }) => unreadable).length,
     };
   } finally {
@@ -138,37 +177,40 @@ export async function runBatch(
   }
 }
 
-/** The same battle has the same id each time, so that its import is known the second time. */
-function recordOf(
-  { parameters, judge, verdicts, left: leftOne, right: rightOne }: BatchPlan,
-  prompt: BatchPrompt,
-  seed: number,
-  left: BattleSide,
-  right: BattleSide,
-): BattleRecord {
-  const generated = [leftOne, rightOne].some(({ kind }) => kind === "live");
-  const judgedBy = judge?.identity ?? (verdicts === null ? null : "verdicts");
-  const content = [prompt.messages, left.contestant, left.text, right.contestant, right.text, judgedBy];
+type Messages = BatchPrompt["messages"];
+
+/** What a judge is shown of one side: its last answer, and the conversation before it. */
+function answeredBy(said: Said, side: SideName): Answered {
+  const conversation = conversationOf(said, side);
+  return { messages: conversation.slice(0, -1), answer: conversation.at(-1)?.content ?? "" };
+}
+
+/** What both sides have said to a prompt so far; where it is judged it becomes a battle. */
+type Said = Omit<Battle, "id">;
+
+function saidOf({ parameters, seed, left, right }: BatchPlan, prompt: BatchPrompt, first: Pair<BattleSide>): Said {
+  const generated = [left, right].some(({ kind }) => kind === "live");
   return {
-    id: `ab_${hashOf(...content).slice(0, 32)}`,
     source: "batch",
     createdAt: new Date(),
     category: prompt.category,
     messages: prompt.messages.map(({ role, content: words }) => ({ role, content: words })),
     parameters: generated ? parameters : { temperature: null, topP: null, maxTokens: null },
-    seed: generated ? seed : null,
-    left,
-    right,
+    seed: generated ? seedOf(seed, prompt.id) : null,
+    ...first,
     turns: [],
-    vote: null,
   };
 }
 
-function voted(
-  record: BattleRecord,
-  judge: string,
-  { winner, details }: { readonly winner: (typeof winners)[number]; readonly details: unknown },
-): BattleRecord {
+/** The same battle has the same id each time, so that its import is known the second time. */
+function idOf({ messages, left, right, turns }: Said, { judge, verdicts }: BatchPlan): string {
+  const judgedBy = judge?.identity ?? (verdicts === null ? null : "verdicts");
+  const further = turns.map((turn) => [turn.prompt, turn.left.text, turn.right.text]);
+  const content = [messages, left.contestant, left.text, right.contestant, right.text, judgedBy, ...further];
+  return `ab_${hashOf(...content).slice(0, 32)}`;
+}
+
+function voted(record: BattleRecord, { winner, judge, details }: { readonly winner: Winner; readonly judge: string; readonly details: unknown }): BattleRecord {
   return { ...record, vote: { winner, judge, votedAt: new Date(), details } };
 }
 

@@ -1,181 +1,158 @@
 import { z } from "zod";
 import { ToastError } from "../../errors.js";
 import { type BattleRecord, charactersOfAll, placesOf, recordFromWire } from "../battle-record.js";
-import type { Match, Winner } from "../ratings/match.js";
-import { readItems } from "./json-lines.js";
+import type { Pair } from "../battles/two-answers.js";
+import type { Match } from "../ratings/match.js";
+import { type Item, readItems } from "./json-lines.js";
+import {
+  charactersSaid,
+  nameless,
+  type OutsideVerdict,
+  outsideVerdicts,
+  turnedVerdict,
+  type Verdict,
+} from "./outside-verdicts.js";
+import type { BatchPrompt } from "./prompt-set.js";
 
-/** What somebody else said of one prompt's pair. */
-export interface Verdict {
-  readonly winner: Winner;
-  readonly judge: string;
-  readonly details: unknown;
+/** @throws ToastError `file_missing`, `invalid_option` */
+export async function readVerdicts(path: string): Promise<readonly OutsideVerdict[]> {
+  return [...outsideVerdicts(await readItems(path), "invalid_option")];
 }
 
-/** Our words, FastChat's, and plain ones. */
-const spellings: ReadonlyMap<string, Winner> = new Map([
-  ["left", "left"],
-  ["right", "right"],
-  ["tie", "tie"],
-  ["bothbad", "bothBad"],
-  ["both_bad", "bothBad"],
-  ["tie (bothbad)", "bothBad"],
-  ["model_a", "left"],
-  ["model_b", "right"],
-  ["model_1", "left"],
-  ["model_2", "right"],
-  ["a", "left"],
-  ["b", "right"],
-  ["c", "tie"],
-  ["draw", "tie"],
-]);
+/** Of a prompt's turn, by which its verdict is found. */
+export function verdictKey(promptId: string, turn: number): string {
+  return JSON.stringify([promptId, turn]);
+}
 
-const name = z.union([z.string(), z.number()]).transform(String);
-const scorePair = z.tuple([z.number(), z.number()]);
-
-/** FastChat's `model_judgment/*_pair.jsonl`: one judge asked twice, the sides swapped; `error`: it gave no verdict. */
-const pairSchema = z.looseObject({
-  model_1: z.string(),
-  model_2: z.string(),
-  g1_winner: z.string(),
-  g2_winner: z.string(),
-  judge: z.union([z.string(), z.array(z.unknown())]).optional(),
-  turn: z.number().optional(),
-});
-/** AlpacaEval's annotations.json: 1 prefers the first output, 2 the second; null: it gave no verdict. */
-const annotationSchema = z.looseObject({
-  generator_1: z.string(),
-  generator_2: z.string(),
-  annotator: z.string().optional(),
-  preference: z.number().nullable(),
-});
+export interface VerdictsOnPrompts {
+  /** By {@link verdictKey}. */
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** What was left out, in sentences. */
+  readonly remarks: readonly string[];
+}
 
 /**
- * @returns a verdict of another tool in our words, null for one that was not given; `value` itself where it is none of
- * those.
+ * The verdicts on the answers of two contestants to a set of prompts, found by the prompts' ids or words and by the
+ * turn. Those that name others are left out, those that name the two the other way round are turned.
+ * @throws ToastError `invalid_option` for a second verdict on the same, one that does not say which turn of several it
+ *   is on, and where none is on these prompts, or on these two.
  */
-function inOurWords(value: unknown): unknown {
-  const pair = pairSchema.safeParse(value);
-  if (pair.success) {
-    const { g1_winner: first, g2_winner: second, model_1: left, model_2: right, judge, ...rest } = pair.data;
-    if (first === "error" || second === "error") return null;
-    // Who is preferred on one side only is preferred for the side.
-    const winner = first === second ? first : "tie";
-    const name = Array.isArray(judge) ? String(judge[0] ?? "judge") : judge;
-    return { ...rest, left, right, winner, ...(name === undefined ? {} : { judge: name }) };
-  }
-  const annotation = annotationSchema.safeParse(value);
-  if (!annotation.success) return value;
-  const { generator_1: left, generator_2: right, annotator, preference } = annotation.data;
-  if (preference === null) return null;
-  const winner = preference < 1.5 ? "left" : preference > 1.5 ? "right" : "tie";
-  return { left, right, winner, ...(annotator === undefined ? {} : { judge: annotator }) };
-}
-
-function isSecondTurn(value: unknown): boolean {
-  const pair = pairSchema.safeParse(value);
-  return pair.success && pair.data.turn === 2;
-}
-
-const verdictSchema = z
-  .looseObject({
-    winner: z.string().optional(),
-    scores: scorePair.optional(),
-    /** Of the Vicuna reviews. */
-    score: scorePair.optional(),
-    id: name.optional(),
-    question_id: name.optional(),
-    prompt_id: name.optional(),
-    judge: z.string().optional(),
-    reviewer_id: name.optional(),
-    text: z.string().optional(),
-    left: z.string().optional(),
-    right: z.string().optional(),
-    model_a: z.string().optional(),
-    model_b: z.string().optional(),
-    category: z.string().nullish(),
-  })
-  .transform((item, context) => {
-    const scores = item.scores ?? item.score ?? null;
-    const winner = item.winner === undefined ? byScores(scores) : spellings.get(item.winner.trim().toLowerCase());
-    if (winner === undefined || winner === null) {
-      context.addIssue({ code: "custom", message: "has no verdict" });
-      return z.NEVER;
-    }
-    return {
-      winner,
-      promptId: item.prompt_id ?? item.question_id ?? item.id ?? null,
-      judge: item.judge ?? item.reviewer_id ?? "verdicts",
-      details: scores === null && item.text === undefined ? null : { scores, text: item.text ?? null },
-      left: item.left ?? item.model_a ?? null,
-      right: item.right ?? item.model_b ?? null,
-      category: item.category ?? null,
-    };
+export function verdictsOn(
+  said: readonly OutsideVerdict[],
+  prompts: readonly BatchPrompt[],
+  names: Pair<string>,
+): VerdictsOnPrompts {
+  const ours = said.flatMap((verdict) => {
+    const { left, right } = verdict;
+    if (left === null || right === null || (left === names.left && right === names.right)) return [verdict];
+    if (left !== names.right || right !== names.left) return [];
+    return [{ ...verdict, ...turnedVerdict(verdict) }];
   });
-
-function byScores(scores: readonly [number, number] | null): Winner | null {
-  if (scores === null) return null;
-  const [left, right] = scores;
-  return left > right ? "left" : right > left ? "right" : "tie";
-}
-
-function parseVerdict(value: unknown, where: string) {
-  const parsed = verdictSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const message = `${where} is no verdict: it needs 'winner' (left, right, tie or bothBad) or 'scores' ([left, right]); FastChat's pairs and AlpacaEval's annotations are read, too.`;
-  throw new ToastError("invalid_option", message);
-}
-
-/**
- * Verdicts on the prompts of a set, by their ids.
- * @throws ToastError `file_missing`, `invalid_option`
- */
-export async function readVerdicts(path: string): Promise<ReadonlyMap<string, Verdict>> {
+  if (ours.length === 0 && said.length > 0) throw ofOthers(said, names);
+  const byId = new Map(prompts.map((prompt) => [prompt.id, prompt]));
+  const byWords = new Map(prompts.map((prompt) => [wordsOf(prompt), prompt]));
   const verdicts = new Map<string, Verdict>();
-  for (const { value: given, where } of await readItems(path)) {
-    const value = inOurWords(given);
-    // Prompts are asked for one turn.
-    if (value === null || isSecondTurn(given)) continue;
-    const { promptId, winner, judge, details } = parseVerdict(value, where);
-    if (promptId === null)
+  const stray: string[] = [];
+  let unasked = 0;
+  for (const verdict of ours) {
+    const { where, promptId, words, winner, judge, details } = verdict;
+    if (promptId === null && words === null) {
       throw new ToastError("invalid_option", `${where} does not say which prompt it is of: it needs 'id'.`);
-    if (verdicts.has(promptId)) {
-      throw new ToastError("invalid_option", `${where} is the second verdict on the prompt '${promptId}'.`);
     }
-    verdicts.set(promptId, { winner, judge, details });
+    const prompt = promptId === null ? byWords.get(words?.trim() ?? "") : byId.get(promptId);
+    if (prompt === undefined) {
+      stray.push(promptId ?? words ?? "");
+      continue;
+    }
+    const turn = verdict.turn ?? (prompt.turns.length === 0 ? 1 : null);
+    if (turn === null) {
+      const message = `${where} does not say which turn it is of: the prompt '${prompt.id}' has ${prompt.turns.length + 1}, and each is judged. It needs 'turn'.`;
+      throw new ToastError("invalid_option", message);
+    }
+    if (turn > prompt.turns.length + 1) {
+      unasked++;
+      continue;
+    }
+    const key = verdictKey(prompt.id, turn);
+    if (verdicts.has(key)) {
+      const which = prompt.turns.length === 0 ? "" : `, turn ${turn}`;
+      const message = `${where} is the second verdict on the prompt '${prompt.id}'${which}: a battle takes one. 'ab rate' counts all.`;
+      throw new ToastError("invalid_option", message);
+    }
+    verdicts.set(key, { winner, judge, details });
   }
-  return verdicts;
+  const remarks = [
+    ...(stray.length === 0 ? [] : [strays(stray, ours.length, prompts)]),
+    ...(unasked === 0 ? [] : [`${unasked} of ${ours.length} verdicts are on turns that are not asked.`]),
+    ...(ours.length === said.length ? [] : [`${said.length - ours.length} verdicts are on other contestants.`]),
+  ];
+  return { verdicts, remarks };
+}
+
+/** @throws ToastError `invalid_option` when no verdict is on any of the prompts. */
+function strays(stray: readonly string[], all: number, prompts: readonly BatchPrompt[]): string {
+  const message = `${stray.length} of ${all} verdicts are on none of the ${prompts.length} prompts: ${someOf(stray)}`;
+  if (stray.length < all) return `${message}.`;
+  const known = prompts.map(({ id }) => id);
+  throw new ToastError("invalid_option", `${message}. The prompts are called ${someOf(known)}.`);
+}
+
+function ofOthers(said: readonly OutsideVerdict[], names: Pair<string>): ToastError {
+  const others = [...new Set(said.flatMap(({ left, right }) => [left ?? "", right ?? ""]))];
+  const message = `None of the ${said.length} verdicts is on '${names.left}' and '${names.right}': they are on ${someOf(others)}. --contestants gives contestants other names.`;
+  return new ToastError("invalid_option", message);
+}
+
+function someOf(names: readonly string[]): string {
+  const shown = names.slice(0, 5).map((name) => `'${name.length > 60 ? `${name.slice(0, 60)}…` : name}'`);
+  return `${shown.join(", ")}${names.length > shown.length ? " …" : ""}`;
+}
+
+function wordsOf({ messages }: BatchPrompt): string {
+  return messages.findLast(({ role }) => role === "user")?.content.trim() ?? "";
 }
 
 /** A match of any file, with the record where there is one. */
 export interface RatedItem {
   readonly match: Match;
   readonly category: string | null;
+  /** After how many turns it was judged; null: nobody says. */
+  readonly turn: number | null;
   readonly record: BattleRecord | null;
 }
 
 /**
  * What can be rated of a file: records of the arena or of `ab` (those with a vote), or verdicts that name both
- * contestants (`left` and `right`, or FastChat's `model_a` and `model_b`).
+ * contestants, ours, FastChat's or AlpacaEval's.
  * @throws ToastError `file_missing`, `invalid_option`, `invalid_request`
  */
 export async function readRatedItems(path: string): Promise<readonly RatedItem[]> {
-  return (await readItems(path)).flatMap(({ value, where }): readonly RatedItem[] => {
-    if (isRecord(value)) {
-      const record = recordFromWire(value, where);
-      return record.vote === null ? [] : [ratedItem(record, record.vote)];
-    }
-    const ours = inOurWords(value);
-    if (ours === null) return [];
-    const { left, right, winner, category } = parseVerdict(ours, where);
-    if (left === null || right === null) {
-      const message = `${where} does not name its contestants: it needs 'left' and 'right' (or 'model_a' and 'model_b').`;
-      throw new ToastError("invalid_option", message);
-    }
-    return [{ match: { left, right, winner, leftCharacters: null, rightCharacters: null }, category, record: null }];
-  });
+  const items = await readItems(path);
+  const records = items.filter(isRecord).flatMap(ratedRecord);
+  const others = items.filter((item) => !isRecord(item));
+  return [...records, ...[...outsideVerdicts(others, "invalid_option")].map(ratedVerdict)];
 }
 
-function isRecord(value: unknown): boolean {
+function ratedRecord({ value, where }: Item): readonly RatedItem[] {
+  const record = recordFromWire(value, where);
+  return record.vote === null ? [] : [ratedItem(record, record.vote)];
+}
+
+function ratedVerdict(verdict: OutsideVerdict): RatedItem {
+  const { left, right, winner, category, turn, conversations, details, where } = verdict;
+  if (left === null || right === null) throw nameless(where, "invalid_option");
+  const match: Match = {
+    left,
+    right,
+    winner,
+    leftCharacters: charactersSaid(conversations?.left),
+    rightCharacters: charactersSaid(conversations?.right),
+    places: details?.places ?? [winner],
+  };
+  return { match, category, turn, record: null };
+}
+
+function isRecord({ value }: Item): boolean {
   return z.looseObject({ left: z.looseObject({}), right: z.looseObject({}) }).safeParse(value).success;
 }
 
@@ -190,6 +167,25 @@ export function ratedItem(record: BattleRecord, vote: NonNullable<BattleRecord["
       places: placesOf(vote),
     },
     category: record.category,
+    turn: turnOf(record, vote),
     record,
   };
 }
+
+/** After how many turns a battle was judged; a verdict without its texts says so itself. */
+function turnOf(record: BattleRecord, { details }: NonNullable<BattleRecord["vote"]>): number {
+  const told = z.looseObject({ turn: z.number() }).safeParse(details);
+  return told.success ? told.data.turn : record.turns.length + 1;
+}
+
+/** Those that were judged after one turn, after two …; nothing where all are alike, or where there are too many kinds. */
+export function byTurns(
+  items: readonly RatedItem[],
+): readonly { readonly turn: number; readonly items: readonly RatedItem[] }[] {
+  const turns = [...new Set(items.flatMap(({ turn }) => (turn === null ? [] : [turn])))].toSorted((a, b) => a - b);
+  if (turns.length < 2 || turns.length > mostTurnsTold) return [];
+  return turns.map((turn) => ({ turn, items: items.filter((item) => item.turn === turn) }));
+}
+
+/** People's conversations in an arena have as many turns as they like. */
+const mostTurnsTold = 4;

@@ -5,7 +5,7 @@ import { Findings } from "../../leaderboard/findings.js";
 import { RatingsPlot } from "../../leaderboard/ratings-plot.js";
 import { ScrollBox } from "../../leaderboard/scroll-box.js";
 import { StandingsTable } from "../../leaderboard/standings-table.js";
-import type { RatedItem } from "../batch/verdicts.js";
+import { byTurns, type RatedItem } from "../batch/verdicts.js";
 import { type BattleRecord, type BattleSide, charactersOfAll } from "../battle-record.js";
 import { type Leaderboard, leaderboardOf, type Pairing } from "../ratings/leaderboard.js";
 import { kindsOf, pairColours } from "./contestant-colours.js";
@@ -48,7 +48,7 @@ ${script}</body>
 `;
 }
 
-/** The prompts of the records that wait for a verdict, by the record. */
+/** The prompts of the records that wait for a verdict, by the record's id. */
 function waiting({ records, promptIds }: Report): ReadonlyMap<string, string> {
   const open = records.flatMap((record, at) => {
     const prompt = promptIds?.[at];
@@ -210,15 +210,22 @@ function PairingBlock({
   const { a, b } = pairing;
   const ours = items.filter(({ match: { left, right } }) => (left === a && right === b) || (left === b && right === a));
   const categories = [...new Set(ours.map(({ category }) => category))].filter((one) => one !== null).toSorted(byText);
-  const rows = categories.map((category) => {
+  const rowOf = (label: string, some: readonly RatedItem[]) => {
     const board = leaderboardOf(
-      ours.filter((item) => item.category === category).map(({ match }) => match),
+      some.map(({ match }) => match),
       { rounds: 200 },
     );
     const [found] = board.pairings;
     const tally = found === undefined || found.a === a ? found : turned(found);
-    return { label: category, tally: tally ?? pairing, p: found?.signTestP ?? 1 };
-  });
+    return { label, tally: tally ?? pairing, p: found?.signTestP ?? 1 };
+  };
+  const turns = byTurns(ours).map(({ turn, items: some }) => rowOf(turnsName(turn), some));
+  const rows = categories.map((category) =>
+    rowOf(
+      category,
+      ours.filter((item) => item.category === category),
+    ),
+  );
   return (
     <div style={pairColours(kinds, a, b)}>
       <h3>
@@ -233,7 +240,7 @@ function PairingBlock({
       </p>
       <ScrollBox label={`${a} against ${b}`}>
         <div class="plot">
-          <OutcomesPlot rows={[{ label: "all", tally: pairing }, ...rows]} />
+          <OutcomesPlot rows={[{ label: "all", tally: pairing }, ...turns, ...rows]} />
         </div>
       </ScrollBox>
       <p>
@@ -249,6 +256,11 @@ function PairingBlock({
       )}
     </div>
   );
+}
+
+/** How many turns a battle has. */
+function turnsName(turns: number): string {
+  return turns === 1 ? "1 turn" : `${turns} turns`;
 }
 
 function byText(one: string, other: string): number {
@@ -348,10 +360,15 @@ function Battle({
   const { outcome, colour } = outcomeOf(record, pairing);
   const prompt = messages.findLast(({ role }) => role === "user")?.content ?? "";
   return (
-    <details data-prompt={promptId} style={pairColours(kinds, a, b)}>
+    <details
+      data-prompt={promptId}
+      data-turn={promptId === undefined ? undefined : turns.length + 1}
+      style={pairColours(kinds, a, b)}
+    >
       <summary>
         <span class={`badge ${colour}`}>{outcome}</span>{" "}
         <span class="prompt">{prompt.length > 160 ? `${prompt.slice(0, 160)}…` : prompt}</span>
+        {turns.length === 0 ? null : <span class="category"> {turnsName(turns.length + 1)}</span>}
         {category === null ? null : <span class="category"> {category}</span>}
       </summary>
       <div class="conversation">

@@ -2,13 +2,13 @@
 // sides drawn by lot. Nothing is sent anywhere; what was said is kept in the browser until it is downloaded.
 
 /** @typedef {"left" | "right" | "tie" | "bothBad"} Winner */
-/** @typedef {{ id: string, winner: Winner, judge: "human" }} Verdict */
+/** @typedef {{ id: string, turn: number, winner: Winner, judge: "human" }} Verdict */
 
 const panel = /** @type {HTMLElement | null} */ (document.querySelector(".voting"));
 const pairs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("details[data-prompt]")]);
 const storageKey = `toast-serve:verdicts:${panel?.getAttribute("data-run") ?? ""}`;
 
-/** By prompt. @type {Map<string, Verdict>} */
+/** By prompt and turn. @type {Map<string, Verdict>} */
 const verdicts = new Map();
 /** Where the search for the next pair begins: behind those that were skipped. */
 let from = 0;
@@ -17,12 +17,21 @@ let shown = null;
 
 /** @param {string} name of a part of the panel. */
 const part = (name) => /** @type {HTMLElement} */ (panel?.querySelector(`[data-part="${name}"]`));
-/** @param {Element | undefined} pair */
-const promptOf = (pair) => pair?.getAttribute("data-prompt") ?? "";
+/** What is judged of a pair: a prompt's turn. @param {Element | undefined} pair */
+const subjectOf = (pair) => ({
+  id: pair?.getAttribute("data-prompt") ?? "",
+  turn: Number(pair?.getAttribute("data-turn") ?? 1),
+});
+/** @param {{ id: string, turn?: number }} subject */
+const keyOf = ({ id, turn = 1 }) => JSON.stringify([id, turn]);
+/** One text as it is; of several turns all, with their numbers. @param {readonly string[]} texts */
+const inTurns = (texts) => (texts.length === 1 ? texts[0] : texts.map((text, at) => `${at + 1}. ${text}`).join("\n\n"));
+/** @param {Element | undefined} pair @param {string} selector */
+const textsIn = (pair, selector) => [...(pair?.querySelectorAll(selector) ?? [])].map((text) => text.textContent ?? "");
 
 function load() {
   try {
-    for (const verdict of JSON.parse(localStorage.getItem(storageKey) ?? "[]")) verdicts.set(verdict.id, verdict);
+    for (const verdict of JSON.parse(localStorage.getItem(storageKey) ?? "[]")) verdicts.set(keyOf(verdict), verdict);
   } catch {
     // A browser that keeps nothing for files, or something else under that name: one begins anew.
   }
@@ -39,7 +48,7 @@ function store() {
 /** Shows the next pair without a verdict, or that there is none. */
 function next() {
   const order = [...pairs.keys()].map((at) => (at + from) % pairs.length);
-  const at = order.find((index) => !verdicts.has(promptOf(pairs[index])));
+  const at = order.find((index) => !verdicts.has(keyOf(subjectOf(pairs[index]))));
   part("progress").textContent = `${verdicts.size} of ${pairs.length} judged`;
   part("download").hidden = verdicts.size === 0;
   part("pair").hidden = at === undefined;
@@ -47,9 +56,9 @@ function next() {
   shown = at === undefined ? null : { at, isSwapped: Math.random() < 0.5 };
   if (shown === null) return;
   const pair = pairs[shown.at];
-  part("prompt").textContent = pair?.querySelector(".conversation > div:last-child pre")?.textContent ?? "";
-  const texts = [...(pair?.querySelectorAll(".sides article > pre") ?? [])].map((text) => text.textContent ?? "");
-  const [one = "", other = ""] = shown.isSwapped ? texts.toReversed() : texts;
+  part("prompt").textContent = inTurns(textsIn(pair, ".conversation > div:last-child > pre, .conversation > pre"));
+  const sides = ["first", "last"].map((side) => inTurns(textsIn(pair, `.sides article:${side}-child > pre`)));
+  const [one = "", other = ""] = shown.isSwapped ? sides.toReversed() : sides;
   part("left").textContent = one;
   part("right").textContent = other;
 }
@@ -61,8 +70,8 @@ function say(said) {
   from = (at + 1) % pairs.length;
   if (said !== "skip") {
     const turned = said === "left" ? "right" : said === "right" ? "left" : said;
-    const id = promptOf(pairs[at]);
-    verdicts.set(id, { id, winner: isSwapped ? turned : said, judge: "human" });
+    const subject = subjectOf(pairs[at]);
+    verdicts.set(keyOf(subject), { ...subject, winner: isSwapped ? turned : said, judge: "human" });
     store();
   }
   next();

@@ -1,8 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import type { Context } from "hono";
 import type { z } from "zod";
-import { jsonLines } from "../../arena/batch/json-lines.js";
-import { type BattleRecord, recordFromWire, toWire } from "../../arena/battle-record.js";
+import { itemsOf } from "../../arena/batch/json-lines.js";
+import { recordsFrom } from "../../arena/batch/verdict-records.js";
+import { type BattleRecord, toWire } from "../../arena/battle-record.js";
 import type { ArenaBoard } from "../../arena/boards.js";
 import type { Contestant } from "../../arena/contestants/contestant.js";
 import { ToastError } from "../../errors.js";
@@ -84,8 +85,8 @@ export async function exportBattles({ context, deps }: Call): Promise<Response> 
 export async function importBattles({ context, deps }: Call): Promise<z.input<typeof importCountSchema>> {
   const text = await readTextBody(context, maxImportBytes, deps.bodies);
   const records: BattleRecord[] = [];
-  for (const { value, where } of jsonLines(text, "invalid_json")) {
-    records.push(recordFromWire(value, where));
+  for (const record of recordsFrom(itemsOf(text, "invalid_json"))) {
+    records.push(record);
     // Ten thousand records take a second, in which streams have their turns.
     if (records.length % 100 === 0) await setImmediate();
   }

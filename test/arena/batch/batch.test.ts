@@ -6,7 +6,7 @@ import { agreement, judgePrompt, readVerdict } from "../../../src/arena/batch/ju
 import { readPromptSet } from "../../../src/arena/batch/prompt-set.js";
 import { RecordedAnswers } from "../../../src/arena/batch/recorded-answers.js";
 import { seedOf } from "../../../src/arena/batch/run-batch.js";
-import { readRatedItems, readVerdicts } from "../../../src/arena/batch/verdicts.js";
+import { readRatedItems, readVerdicts, verdictsOn } from "../../../src/arena/batch/verdicts.js";
 import { runCli } from "../../../src/cli/run-cli.js";
 import { type RemoteServer, say, startRemoteServer } from "../contestants/remote-server.js";
 
@@ -38,7 +38,7 @@ describe("prompt sets", () => {
       await file("v.jsonl", [{ question_id: 1, text: "Why?", category: "generic" }]),
       null,
     );
-    expect(vicuna).toEqual([{ id: "1", messages: [{ role: "user", content: "Why?" }], category: "generic" }]);
+    expect(vicuna).toEqual([{ id: "1", messages: [{ role: "user", content: "Why?" }], turns: [], category: "generic" }]);
     const selfInstruct = await readPromptSet(
       await file("s.jsonl", [
         {
@@ -64,7 +64,7 @@ describe("prompt sets", () => {
       await file("m.jsonl", [{ question_id: 81, category: "writing", turns: ["One", "Two"] }]),
       null,
     );
-    expect(bench[0]).toMatchObject({ id: "81", category: "writing", messages: [{ content: "One" }] });
+    expect(bench[0]).toMatchObject({ id: "81", category: "writing", messages: [{ content: "One" }], turns: ["Two"] });
     const evaluation = await readPromptSet(
       await file("a.json", [{ instruction: "Do.", dataset: "helpful_base", output: "x" }]),
       null,
@@ -82,7 +82,7 @@ describe("prompt sets", () => {
       ]),
       1,
     );
-    expect(own).toEqual([{ id: "1", messages: [{ role: "user", content: "A" }], category: null }]);
+    expect(own).toEqual([{ id: "1", messages: [{ role: "user", content: "A" }], turns: [], category: null }]);
   });
 
   it("say which line is wrong", async () => {
@@ -114,6 +114,7 @@ describe("recorded answers", () => {
   const prompt = (id: string, content: string) => ({
     id,
     messages: [{ role: "user" as const, content }],
+    turns: [],
     category: null,
   });
 
@@ -121,29 +122,30 @@ describe("recorded answers", () => {
     const vicuna = await RecordedAnswers.read(
       await file("v.jsonl", [{ question_id: 1, text: "V", model_id: "vicuna-7b", answer_id: "x" }]),
     );
-    expect([vicuna.id, vicuna.answer(prompt("1", "Why?")).text]).toEqual(["vicuna-7b", "V"]);
+    expect([vicuna.id, vicuna.answer(prompt("1", "Why?"), 1).text]).toEqual(["vicuna-7b", "V"]);
     const bench = await RecordedAnswers.read(
       await file("m.jsonl", [{ question_id: 81, model_id: "m", choices: [{ turns: ["M", "N"] }] }]),
     );
-    expect(bench.answer(prompt("81", "?")).text).toBe("M");
+    expect([1, 2].map((turn) => bench.answer(prompt("81", "?"), turn).text)).toEqual(["M", "N"]);
+    expect(() => bench.answer(prompt("81", "?"), 3)).toThrow(/no answer to turn 3 of the prompt '81'. --turns 2 asks/);
     const evaluation = await RecordedAnswers.read(
       await file("a.json", [{ instruction: "Do.", output: "A", generator: "alpaca-7b" }]),
     );
-    expect(evaluation.answer(prompt("5", "Do."))).toMatchObject({
+    expect(evaluation.answer(prompt("5", "Do."), 1)).toMatchObject({
       contestant: "alpaca-7b",
       kind: "recorded",
       text: "A",
       completionTokens: null,
     });
     const own = await RecordedAnswers.read(await file("mine.jsonl", [{ id: "p", answer: "O" }]));
-    expect([own.id, own.answer(prompt("p", "?")).text]).toEqual(["mine", "O"]);
-    expect(() => own.answer(prompt("q", "?"))).toThrow(/no answer to the prompt 'q'/);
+    expect([own.id, own.answer(prompt("p", "?"), 1).text]).toEqual(["mine", "O"]);
+    expect(() => own.answer(prompt("q", "?"), 1)).toThrow(/no answer to the prompt 'q'/);
   });
 
   it("are read from xz as well, and broken xz is refused", async () => {
     const plain = join(folder, "a.json");
     await writeFile(`${plain}.xz`, Buffer.from(compressed, "base64"));
-    expect((await RecordedAnswers.read(`${plain}.xz`)).answer(prompt("1", "Do.")).text).toBe("compressed 🍞");
+    expect((await RecordedAnswers.read(`${plain}.xz`)).answer(prompt("1", "Do."), 1).text).toBe("compressed 🍞");
     await writeFile(`${plain}.xz`, "this is no xz");
     await expect(RecordedAnswers.read(`${plain}.xz`)).rejects.toThrow(/not valid xz/);
     await expect(RecordedAnswers.read(join(folder, "none.json.xz"))).rejects.toMatchObject({ code: "file_missing" });
@@ -167,15 +169,30 @@ describe("a judge", () => {
     expect(agreement(null, "left")).toBeNull();
   });
 
-  it("sees the whole conversation and both answers, and no name", () => {
-    const [, shown] = judgePrompt(
+  it("sees in further turns the conversation that each answer ends", () => {
+    const behind = (answer: string) => [
+      { role: "user" as const, content: "Why?" },
+      { role: "assistant" as const, content: answer },
+      { role: "user" as const, content: "And then?" },
+    ];
+    const shown = judgePrompt({ messages: behind("One."), answer: "1" }, { messages: behind("Two."), answer: "2" });
+    expect(shown[0]?.content).toContain("judge the answer to the user's last message");
+    expect(shown[1]?.content).toBe(
       [
-        { role: "system", content: "Be brief." },
-        { role: "user", content: "Why?" },
-      ],
-      "One.",
-      "Two.",
+        "[Conversation with A]\nuser: Why?\n\nassistant: One.\n\nuser: And then?",
+        "[Answer A begins]\n1\n[Answer A ends]",
+        "[Conversation with B]\nuser: Why?\n\nassistant: Two.\n\nuser: And then?",
+        "[Answer B begins]\n2\n[Answer B ends]",
+      ].join("\n\n"),
     );
+  });
+
+  it("sees the whole conversation and both answers, and no name", () => {
+    const messages = [
+      { role: "system", content: "Be brief." },
+      { role: "user", content: "Why?" },
+    ] as const;
+    const [, shown] = judgePrompt({ messages, answer: "One." }, { messages, answer: "Two." });
     expect(shown?.content).toBe(
       "[The user's request]\nsystem: Be brief.\n\nuser: Why?\n\n[Answer A begins]\nOne.\n[Answer A ends]\n\n[Answer B begins]\nTwo.\n[Answer B ends]",
     );
@@ -192,26 +209,25 @@ describe("verdicts from elsewhere", () => {
       { id: "5", winner: "model_b" },
     ]);
     const verdicts = await readVerdicts(path);
-    expect([...verdicts].map(([id, { winner }]) => [id, winner])).toEqual([
+    expect(verdicts.map(({ promptId, winner }) => [promptId, winner])).toEqual([
       ["1", "left"],
       ["2", "right"],
       ["3", "tie"],
       ["4", "bothBad"],
       ["5", "right"],
     ]);
-    expect(verdicts.get("2")).toMatchObject({ judge: "gpt-4", details: { scores: [7, 9], text: "B is better" } });
+    expect(verdicts[1]).toMatchObject({ judge: "gpt-4", details: { scores: [7, 9], text: "B is better" } });
     await expect(readVerdicts(await file("x.jsonl", [{ id: 1, winner: "first" }]))).rejects.toThrow(
       /Line 1 .* is no verdict/,
     );
-    await expect(readVerdicts(await file("y.jsonl", [{ winner: "left" }]))).rejects.toThrow(/needs 'id'/);
-    await expect(
-      readVerdicts(
-        await file("z.jsonl", [
-          { id: 1, winner: "left" },
-          { id: 1, winner: "left" },
-        ]),
-      ),
-    ).rejects.toThrow(/second verdict/);
+  });
+
+  it("say which prompt they are on, and are one a prompt", async () => {
+    const prompts = await readPromptSet(await file("q.jsonl", [{ id: 1, prompt: "Q" }]), null);
+    const names = { left: "a", right: "b" };
+    const of = async (...lines: object[]) => verdictsOn(await readVerdicts(await file("v.jsonl", lines)), prompts, names);
+    await expect(of({ winner: "left" })).rejects.toThrow(/needs 'id'/);
+    await expect(of({ id: 1, winner: "left" }, { id: 1, winner: "left" })).rejects.toThrow(/second verdict/);
   });
 
   it("are rated without their texts when they name their contestants", async () => {
