@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,14 +20,15 @@ from toast.settings import command, run_command
 from toast.tables import markdown_lines, write_table
 
 DESCRIPTION = """\
-Run clients/*.py against a server: official clients, agents, and what people put around them. Each suite names its
-package at its head and gets an environment of its own, made once under --cache; compatcanary, a scanner from npm, runs
-by npx. With --out FILE the counts, and the reason of whatever does not hold, go where that page says
-'<!-- table:clients --> … <!-- /table -->'. Exit status 1 when a check does not hold.
+Run the suites of clients/ against a server: official clients, agents, and what people put around them. Each names its
+packages at its head and gets an environment of its own, of pip or npm, made once under --cache; compatcanary, a scanner
+from npm, runs by npx. With --out FILE all checks, and the reason of whatever does not hold, go where that page says
+'<!-- table:clients --> … <!-- /table -->', with --counts FILE a table of the counts. Exit status 1 when a check does
+not hold.
 
 example:
   npx toast-serve serve &
-  python check_clients.py --out ../docs/clients.md
+  python check_clients.py --out ../docs/clients.md --counts ../CONFORMANCE.md
 """
 SUITES = Path(__file__).parent / "clients"
 CANARY = "compatcanary@0.2.2"
@@ -45,44 +48,76 @@ class Suite:
     def passed(self) -> int:
         return sum(reason is None for reason in self.reasons.values())
 
+    @property
+    def name(self) -> str:
+        return self.package.split("==")[0]
+
+    @property
+    def count(self) -> str:
+        return f"{self.passed} of {len(self.reasons)}"
+
 
 def main() -> None:
     parser = command(DESCRIPTION)
-    names = sorted(file.stem for file in SUITES.glob("*.py") if file.stem != "harness")
+    files = {file.stem: file for file in suite_files()}
     parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="of the server, with /v1")
     parser.add_argument("--model", default="SmolLM2-135M-Instruct", help="a model that chats")
-    parser.add_argument("--only", action="append", choices=[*names, "compatcanary"], help="may be given again")
+    parser.add_argument("--only", action="append", choices=[*files, "compatcanary"], help="may be given again")
     parser.add_argument("--cache", type=Path, default=Path(".cache/clients"), help="folder for the environments")
-    parser.add_argument("--out", type=Path, help="Markdown page to write the counts into; of all suites only")
+    parser.add_argument("--out", type=Path, help="Markdown page to write all checks into; of all suites only")
+    parser.add_argument("--counts", type=Path, help="Markdown page to write the counts into, likewise")
     arguments = parser.parse_args()
-    if arguments.out and arguments.only:
-        raise DataError("--out tells of all suites: leave --only out")
+    if (arguments.out or arguments.counts) and arguments.only:
+        raise DataError("--out and --counts tell of all suites: leave --only out")
     suites: list[Suite] = []
-    for name in tqdm(arguments.only or [*names, "compatcanary"], desc="clients", unit="client"):
-        suite = canary(arguments) if name == "compatcanary" else python_suite(SUITES / f"{name}.py", arguments)
+    for name in tqdm(arguments.only or [*files, "compatcanary"], desc="clients", unit="client"):
+        suite = canary(arguments) if name == "compatcanary" else run_suite(files[name], arguments)
         suites.append(suite)
-        tqdm.write(f"{suite.package}: {suite.passed} of {len(suite.reasons)}")
+        tqdm.write(f"{suite.package}: {suite.count}")
         for check, reason in suite.reasons.items():
             if reason is not None:
                 tqdm.write(f"  {check}: {reason}")
     if arguments.out:
         write_table(arguments.out, "clients", page_of(suites))
+    if arguments.counts:
+        write_table(arguments.counts, "clients", counts_of(suites, "docs/clients.md"))
     if any(suite.passed < len(suite.reasons) for suite in suites):
         raise SystemExit(1)
 
 
-def python_suite(file: Path, arguments) -> Suite:
+def suite_files() -> list[Path]:
+    return sorted(file for file in [*SUITES.glob("*.py"), *SUITES.glob("*.mjs")] if file.stem != "harness")
+
+
+def run_suite(file: Path, arguments) -> Suite:
     """Raises DataError when its package cannot be installed, or it ends before it has reported anything."""
-    (package,) = inline_metadata(file)["dependencies"]
-    python = environment(package, arguments.cache)
+    packages = packages_of(file)
+    if file.suffix == ".py":
+        (package,) = packages
+        program = [environment(package, arguments.cache), file]
+    else:
+        program = ["node", node_environment(file, packages, arguments.cache)]
     result = subprocess.run(
-        [python, file, arguments.url, arguments.model], capture_output=True, text=True, timeout=60 * MINUTES
+        [*program, arguments.url, arguments.model], capture_output=True, text=True, timeout=60 * MINUTES
     )
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     if not lines:
         raise DataError(f"{file.name} reported nothing:\n{result.stderr[-2000:]}")
-    about = file.read_text().split('"""')[1]
-    return Suite(package, about, {line["name"]: line["reason"] for line in lines})
+    return Suite(packages[0], about(file), {line["name"]: line["reason"] for line in lines})
+
+
+def packages_of(file: Path) -> list[str]:
+    """As 'name==version', the client itself first."""
+    if file.suffix == ".py":
+        return inline_metadata(file)["dependencies"]
+    head = file.read_text().partition("\n")[0]
+    names = head.removeprefix("// dependencies: ").split()
+    return ["==".join(name.rsplit("@", 1)) for name in names]
+
+
+def about(file: Path) -> str:
+    text = file.read_text()
+    return text.split('"""')[1] if file.suffix == ".py" else re.search(r"/\*\* (.+) \*/", text)[1]
 
 
 def inline_metadata(file: Path) -> dict:
@@ -112,6 +147,28 @@ def environment(package: str, cache: Path) -> Path:
     return python
 
 
+def node_environment(file: Path, packages: list[str], cache: Path) -> Path:
+    """A copy of the suite beside its packages, which are installed when they are not there yet. Raises DataError."""
+    folder = cache / hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
+    done = folder / "done"
+    if not done.exists():
+        tqdm.write(f"installing {packages[0]} …")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true}')
+        names = [package.replace("==", "@") for package in packages]
+        installed = subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", *names],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        if installed.returncode != 0:
+            raise DataError(f"{packages[0]} could not be installed:\n{installed.stderr[-2000:]}")
+        done.touch()
+    # Packages are found from where a file lies, and beside the repository's own copy are the repository's.
+    return Path(shutil.copy(file, folder)).absolute()
+
+
 def canary(arguments) -> Suite:
     words = ["scan", "--base-url", arguments.url, "--model", arguments.model, "--format", "json", "--fail-on", "never"]
     result = subprocess.run(
@@ -125,13 +182,27 @@ def canary(arguments) -> Suite:
 
 
 def page_of(suites: list[Suite]) -> str:
-    rows = [["client", "checks that hold"]]
-    rows += [[f"`{suite.package}`", f"{suite.passed} of {len(suite.reasons)}"] for suite in suites]
+    rows = [["client", "checks that hold"], *([f"`{suite.package}`", suite.count] for suite in suites)]
     parts = ["\n".join(markdown_lines(rows))]
     for suite in suites:
         checks = [f"* {name}{'' if reason is None else f': **{reason}**'}" for name, reason in suite.reasons.items()]
-        parts.append("\n".join([f"### {suite.package.split('==')[0]}", "", suite.about, "", *checks]))
+        parts.append("\n".join([f"### {suite.name}", "", suite.about, "", *checks]))
     return "\n\n".join(parts)
+
+
+def counts_of(suites: list[Suite], page: str) -> str:
+    """A table of the counts, each with a link to its section of ``page``, and what does not hold."""
+    rows = [["client", "checks that hold", "what does not hold"]]
+    for suite in suites:
+        failed = "; ".join(f"{name}: {reason}" for name, reason in suite.reasons.items() if reason is not None)
+        cell = " ".join(failed.replace("|", "\\|").split())
+        rows.append([f"[`{suite.package}`]({page}#{anchor(suite.name)})", suite.count, cell or "–"])
+    return "\n".join(markdown_lines(rows))
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -36,16 +36,17 @@ class Refused(Exception):
 class Check:
     name: str
     run: Callable[[], Any]
+    why: str | None
 
 
 _checks: list[Check] = []
 
 
-def check(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """A function, async or not, that raises when what its name says does not hold."""
+def check(name: str, why: str | None = None) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """A function, async or not, that raises when what its name says does not hold; ``why``, where it is known why."""
 
     def added(function: Callable[[], Any]) -> Callable[[], Any]:
-        _checks.append(Check(name, function))
+        _checks.append(Check(name, function, why))
         return function
 
     return added
@@ -66,7 +67,7 @@ def report() -> None:
                 asyncio.run(_finished(result))
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            reason = f"{type(error).__name__}: {error}"[:300]
+            reason = f"{type(error).__name__}: {error}"[:300] + (f" ({one.why})" if one.why else "")
         print(json.dumps({"name": one.name, "passed": reason is None, "reason": reason}), flush=True)
 
 

@@ -67,7 +67,7 @@ export function benchCommand(terminal: Terminal, stop?: AbortSignal): Command {
         `of ${sections.join(",")}`,
         parseSections,
         defaultSections,
-        "all but reports, soak and peer",
+        "all but guesses, reports, masks, soak and peer",
       ),
     )
     .addOption(numbers("--streams <numbers>", "answers at a time", [1, 4, 8, 16]))
@@ -130,6 +130,8 @@ Examples:
       how often drafts are accepted depends on what is asked
   $ toast-serve bench --shape tinyllama-1.1b --quantize int8 --streams 1,8 --keep /tmp/1b
       speed depends on the shape alone: no weights are needed; /tmp/1b makes the next run start sooner
+  $ toast-serve bench --only masks
+      what binding answers to grammars costs a token, at the vocabulary of the model
   $ toast-serve bench --only soak --minutes 10 --clients 16
       clients that come, go and hang up: does memory stay flat, is every lane given back
   $ toast-serve bench --only peer --peer llama.cpp/build/bin --peer-model smollm2-q8_0.gguf --streams 1,8 --prefill 512

@@ -41,21 +41,30 @@ export default class ConformanceReporter implements Reporter {
     const isWriting = CONFORMANCE === "write";
     if (!isWriting && !this.#isWhole) return;
     const skipped = modules.some((module) => [...module.children.allTests("skipped")].length > 0);
-    const page = conformancePage(this.#tests);
+    const before = readFileSync(file, "utf8");
+    const page = conformancePage(this.#tests, clientCounts(before));
     if (isWriting) {
       writeFileSync(file, page);
       process.stdout.write(`CONFORMANCE.md: ${this.#tests.length} tests of ${wireRows.length} rows\n`);
       return;
     }
-    if (!skipped && readFileSync(file, "utf8") !== page) {
+    if (!skipped && before !== page) {
       process.stderr.write("CONFORMANCE.md is out of date: run `npm run conformance` and commit it.\n");
       process.exitCode = 1;
     }
   }
 }
 
-/** @returns the page; the same for the same tests, whatever order they ran in. */
-export function conformancePage(tests: readonly RowTest[]): string {
+/** What `scripts/check_clients.py --counts` has put into the page, which this one leaves as it is. */
+export function clientCounts(page: string): string {
+  return /<!-- table:clients -->\n([\s\S]*?)<!-- \/table -->/.exec(page)?.[1] ?? "";
+}
+
+/**
+ * @param counts of clients that others wrote: see {@link clientCounts}.
+ * @returns the page; the same for the same tests, whatever order they ran in.
+ */
+export function conformancePage(tests: readonly RowTest[], counts: string): string {
   const rows = wireRows.flatMap((detail, at) => {
     const own = tests
       .filter(({ row }) => row === at + 1)
@@ -70,6 +79,7 @@ export function conformancePage(tests: readonly RowTest[]): string {
 
 Details of OpenAI's interface that clients rely on and servers get wrong, and whether they hold here. This page is made by
 \`npm run conformance\` from the tests of that run, each of which reads bytes from a real socket; the tests fail when it is out of date.
+Clients of others, run from their registries, are [below](#suites-from-registries).
 
 | # | detail | state | tests |
 | --- | --- | --- | --- |
@@ -85,13 +95,20 @@ Beyond the rows:
   ([openai-client.test.ts](test/contract/openai-client.test.ts), [sdk-clients.test.ts](test/contract/sdk-clients.test.ts)).
 * The official Anthropic client gets texts, typed events, calls, counts and errors from \`/v1/messages\`, and what agents send is
   taken or refused by name ([anthropic-client.test.ts](test/contract/anthropic-client.test.ts)).
-* Ten more clients, agents and wrappers of others, in Python, are tried by a command: [docs/clients.md](docs/clients.md) has a
-  section for each.
 * \`/v1/embeddings\` has PyTorch's vectors, plain and steered (cosine over 0.9999 in fp32, over 0.99 in int8), and the official
   \`openai\` client, the Vercel AI SDK and LangChain read them ([embeddings.test.ts](test/contract/embeddings.test.ts)).
 * Ollama's routes are held by the official \`ollama\` client: chats, prompts, streams, options, schemas, tools, embeddings, lists,
   refusals ([ollama-client.test.ts](test/contract/ollama-client.test.ts)).
 * 10,000 mutated requests meet no failure of the server's own and leave nothing behind
   ([request-fuzz.test.ts](test/contract/request-fuzz.test.ts)).
+
+## Suites from registries
+
+Clients, agents and scanners that others wrote, each from pip's or npm's registry in an environment of its own, against a running
+server with the default model. \`python check_clients.py --out ../docs/clients.md --counts ../CONFORMANCE.md\` in \`scripts/\` runs
+them all and writes this table; [docs/clients.md](docs/clients.md) lists the checks, a section for each.
+
+<!-- table:clients -->
+${counts}<!-- /table -->
 `;
 }

@@ -11,6 +11,7 @@ import { measureContexts } from "./measure-contexts.js";
 import { decode, measureDecode } from "./measure-decode.js";
 import { measureGuesses } from "./measure-guesses.js";
 import { type HealthLatency, measureHealthLatency } from "./measure-health-latency.js";
+import { measureMasks } from "./measure-masks.js";
 import { measurePeer } from "./measure-peer.js";
 import { measurePrefill } from "./measure-prefill.js";
 import { measureReports } from "./measure-reports.js";
@@ -52,7 +53,7 @@ type OnProgress = (stage: string, fraction: number) => void;
 interface Inside
   extends Pick<
     EngineReport,
-    "decode" | "prefill" | "contexts" | "acceptance" | "guesses" | "peer" | "peakMemory" | "ratios"
+    "decode" | "prefill" | "contexts" | "acceptance" | "guesses" | "masks" | "peer" | "peakMemory" | "ratios"
   > {
   readonly weightReading: Awaited<ReturnType<typeof measureWeightReading>> | null;
 }
@@ -143,6 +144,7 @@ async function measureInside(
     peerOptions === null ? null : measurePeer(model, peerOptions, { ...settings, lengths: bench.prefill }, stop, onRun),
   );
   const reports = await ifWanted("reports", (onRun) => measureReports(model, settings, stop, onRun));
+  const masks = await ifWanted("masks", (onRun) => measureMasks(model.folder, bench.rounds, onRun));
   const weightReading = await ifWanted("bandwidth", (onRun) => measureWeightReading(model, settings, stop, onRun));
   return {
     decode: decoded?.speeds ?? null,
@@ -151,6 +153,7 @@ async function measureInside(
     acceptance,
     guesses: guessed?.speeds ?? null,
     peer: peer?.speeds ?? null,
+    masks,
     weightReading,
     peakMemory,
     ratios: [

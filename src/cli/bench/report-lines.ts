@@ -20,6 +20,7 @@ export function engineReportLines(report: EngineReport): readonly string[] {
     ...acceptanceLines(report),
     ...guessLines(report),
     ...peerLines(report),
+    ...maskLines(report),
     ...machineLimitLines(report),
     ...soakLines(report),
     ...ratioLines(report.ratios),
@@ -174,6 +175,19 @@ function peerLines({ peer }: EngineReport): readonly string[] {
     tokensPerSecond.toFixed(1),
   ]);
   return ["", ...tableLines(["ours and llama.cpp, in turn", "what", "tokens/s"], rows)];
+}
+
+function maskLines({ masks }: EngineReport): readonly string[] {
+  if (masks === null) return [];
+  const header = ["grammar", "vocabulary", "tokens", "to compile, ms", "us/token", "worst", "again", "worst"];
+  const rows = masks.map(({ grammar, vocabulary, tokens, compileMs, firstUs, againUs }) => [
+    grammar,
+    String(vocabulary),
+    String(tokens),
+    compileMs.toFixed(1),
+    ...[firstUs.median, firstUs.worst, againUs.median, againUs.worst].map((us) => us.toFixed(0)),
+  ]);
+  return ["", ...tableLines(header, rows)];
 }
 
 function machineLimitLines({ bandwidth, health, peakMemory }: EngineReport): readonly string[] {

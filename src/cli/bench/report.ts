@@ -6,6 +6,7 @@ import type { ContextSpeed } from "./measure-contexts.js";
 import type { DecodeSpeed } from "./measure-decode.js";
 import type { GuessSpeed } from "./measure-guesses.js";
 import type { HealthLatency } from "./measure-health-latency.js";
+import type { MaskSpeed } from "./measure-masks.js";
 import type { PeerSpeed } from "./measure-peer.js";
 import type { PrefillSpeed } from "./measure-prefill.js";
 import type { Soak } from "./measure-soak.js";
@@ -42,6 +43,7 @@ export interface EngineReport {
   readonly acceptance: readonly Acceptance[] | null;
   readonly guesses: readonly GuessSpeed[] | null;
   readonly peer: readonly PeerSpeed[] | null;
+  readonly masks: readonly MaskSpeed[] | null;
   readonly bandwidth: Bandwidth | null;
   readonly health: HealthLatency | null;
   readonly soak: Soak | null;

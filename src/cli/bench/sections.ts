@@ -8,6 +8,7 @@ export const sections = [
   "decode",
   "guesses",
   "reports",
+  "masks",
   "bandwidth",
   "health",
   "soak",
@@ -15,10 +16,10 @@ export const sections = [
 ] as const;
 export type Section = (typeof sections)[number];
 /**
- * Only when they are asked for: the soak is minutes long and no matter of speed, guesses need long answers, reports are
- * what few requests want, and a peer (--peer) is not everywhere.
+ * Only when they are asked for: the soak is minutes long and no matter of speed, guesses need long answers, reports and
+ * masks are what few requests want, and a peer (--peer) is not everywhere.
  */
-const extraSections: readonly Section[] = ["guesses", "reports", "soak", "peer"];
+const extraSections: readonly Section[] = ["guesses", "reports", "masks", "soak", "peer"];
 export const defaultSections: readonly Section[] = sections.filter((section) => !extraSections.includes(section));
 
 /** Parses `decode,prefill`. @throws InvalidArgumentError */

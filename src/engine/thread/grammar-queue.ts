@@ -4,7 +4,9 @@ import { constraintRules } from "../../grammar/constraint-rules.js";
 import type { Rules } from "../../grammar/expression.js";
 import { type Compilation, GrammarCompiler } from "../../grammar/grammar-compiler.js";
 import type { CompiledConstraint } from "../../grammar/matcher.js";
-import { packVocabulary } from "../../grammar/vocabulary.js";
+import { packVocabulary, type Vocabulary } from "../../grammar/vocabulary.js";
+import type { BackboneManifest } from "../../model/manifest.js";
+import type { Tokenizer } from "../../text/tokenizer.js";
 import type { LoadedModel } from "../load-model.js";
 import { FairTurns, mayWait, type TurnTaker } from "../loop/fair-turns.js";
 import type { Asker } from "./long-work.js";
@@ -21,6 +23,13 @@ interface Job extends TurnTaker {
   reject(error: unknown): void;
 }
 
+/** The tokens as the detokenizer writes them in the middle of a text. */
+export function vocabularyOf(tokenizer: Tokenizer, { architecture, tokens }: BackboneManifest): Vocabulary {
+  const bytesOf = (id: number) => (tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id, "later"));
+  const eosIds = tokens.eos.map(({ id }) => id);
+  return packVocabulary(architecture.vocabSize, bytesOf, eosIds);
+}
+
 /**
  * Compiles what requests bind their output to, in the vocabulary of one model, in slices between the forwards: one that
  * takes long keeps streams waiting no longer than a slice, and other grammars no longer than a turn. Turns go round
@@ -33,11 +42,7 @@ export class GrammarQueue {
   #isScheduled = false;
 
   constructor({ tokenizer, folder }: LoadedModel) {
-    const { architecture, tokens } = folder.manifest;
-    // As the detokenizer writes them in the middle of a text.
-    const bytesOf = (id: number) => (tokenizer.isSpecial(id) ? undefined : tokenizer.tokenBytes(id, "later"));
-    const eosIds = tokens.eos.map(({ id }) => id);
-    this.#compiler = new GrammarCompiler(packVocabulary(architecture.vocabSize, bytesOf, eosIds));
+    this.#compiler = new GrammarCompiler(vocabularyOf(tokenizer, folder.manifest));
   }
 
   /** @returns what was compiled before; null: it has to be. */
