@@ -3,7 +3,14 @@ import { basename, join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { readPromptSet } from "../arena/batch/prompt-set.js";
 import { type BatchContestant, type BatchPlan, runBatch } from "../arena/batch/run-batch.js";
-import { byTurns, type RatedItem, ratedItem, readRatedItems, readVerdicts, verdictsOn } from "../arena/batch/verdicts.js";
+import {
+  byTurns,
+  type RatedItem,
+  ratedItem,
+  readRatedItems,
+  readVerdicts,
+  verdictsOn,
+} from "../arena/batch/verdicts.js";
 import { type BattleRecord, toWire } from "../arena/battle-record.js";
 import { leaderboardOf } from "../arena/ratings/leaderboard.js";
 import { reportHtml, verdictSentence } from "../arena/report/report-html.js";

@@ -47,6 +47,9 @@ describe("perplexity", () => {
     expect(rows[0].perplexity).not.toBe(rows[1].perplexity);
     const lines = await perplexity("--text", join(folder, "held-out.jsonl"), "--json");
     expect(JSON.parse(lines.out)).toEqual(rows);
+    // As PowerShell and Excel write it.
+    await writeFile(join(folder, "marked.txt"), `\uFEFF${text}`);
+    expect(JSON.parse((await perplexity("--text", join(folder, "marked.txt"), "--json")).out)).toEqual(rows);
   });
 
   it.each([

@@ -74,6 +74,7 @@ describe("weights under other names", () => {
     ["of a compiled model", (name) => `_orig_mod.${name}`],
     ["of a distributed one", (name) => `module.${name}`],
     ["of a part of a larger one", (name) => `language_model.${name}`],
+    ["of PEFT's model", (name) => `base_model.model.${name}`],
   ])("%s are found", async (_, name) => {
     const plain = await converted(place());
     const other = place();

@@ -38,12 +38,10 @@ export function itemsOf(text: string, code: ErrorCode, name = ""): readonly Item
 
 /** Empty lines are none. */
 function jsonLines(text: string, code: ErrorCode, of: string): readonly Item[] {
-  return text
-    .split(/\r?\n/)
-    .flatMap((line, index) => {
-      const where = `Line ${index + 1}${of}`;
-      return line.trim() === "" ? [] : [{ value: parse(line, where, code), where }];
-    });
+  return text.split(/\r?\n/).flatMap((line, index) => {
+    const where = `Line ${index + 1}${of}`;
+    return line.trim() === "" ? [] : [{ value: parse(line, where, code), where }];
+  });
 }
 
 /** Without the byte order mark that PowerShell and Excel put in front. */

@@ -78,7 +78,10 @@ export function readVerdict(text: string): Winner | null {
  */
 export function judgePrompt(first: Answered, second: Answered): readonly ArenaMessage[] {
   const shared = JSON.stringify(first.messages) === JSON.stringify(second.messages);
-  const answers = [`[Answer A begins]\n${first.answer}\n[Answer A ends]`, `[Answer B begins]\n${second.answer}\n[Answer B ends]`];
+  const answers = [
+    `[Answer A begins]\n${first.answer}\n[Answer A ends]`,
+    `[Answer B begins]\n${second.answer}\n[Answer B ends]`,
+  ];
   return [
     {
       role: "system",

@@ -4,8 +4,8 @@ import { storableText } from "../battle-record.js";
 import type { Pair } from "../battles/two-answers.js";
 import type { ArenaMessage } from "../contestants/contestant.js";
 import type { Winner } from "../ratings/match.js";
-import type { Judgment } from "./judge.js";
 import type { Item } from "./json-lines.js";
+import type { Judgment } from "./judge.js";
 
 /** What somebody else said of two answers. */
 export interface Verdict {
@@ -69,10 +69,18 @@ const scorePair = z.tuple([z.number(), z.number()]);
 /** FastChat's judges are `[model, prompt]`. */
 const judgeName = z.union([z.string(), z.tuple([z.string()], z.unknown())]).transform(nameOfJudge);
 const turnNumber = z.number().int().min(1);
-const seconds = z.number().transform((value) => new Date(1000 * value));
-const conversation = z.array(
-  z.object({ role: z.enum(["system", "user", "assistant"]), content: z.string().transform(storableText) }),
-);
+/** Since 1970, as far as JavaScript's dates go; what is none is not known. */
+const seconds = z
+  .number()
+  .min(0)
+  .max(8.64e12)
+  .transform((value) => new Date(1000 * value))
+  .nullish()
+  .catch(null);
+const conversation = z
+  .array(z.object({ role: z.enum(["system", "user", "assistant"]), content: text }))
+  .nullish()
+  .catch(null);
 
 /** FastChat's `model_judgment/*_pair.jsonl`: one judge asked twice, the sides swapped; `error`: it gave no verdict. */
 const pairSchema = z.looseObject({
@@ -83,9 +91,9 @@ const pairSchema = z.looseObject({
   g2_winner: z.string(),
   g1_judgment: text.optional(),
   g2_judgment: text.optional(),
-  judge: judgeName.optional(),
-  turn: turnNumber.optional(),
-  tstamp: seconds.optional(),
+  judge: judgeName.nullish(),
+  turn: turnNumber.nullish(),
+  tstamp: seconds,
 });
 
 /** FastChat's `model_judgment/*_single.jsonl`: a score of one answer; -1: there is none. */
@@ -93,9 +101,9 @@ const singleSchema = z.looseObject({
   question_id: name,
   model: z.string(),
   score: z.number(),
-  judge: judgeName.optional(),
+  judge: judgeName.nullish(),
   turn: turnNumber.default(1),
-  tstamp: seconds.optional(),
+  tstamp: seconds,
 });
 type Single = z.output<typeof singleSchema> & { readonly where: string; readonly line: unknown };
 
@@ -122,8 +130,8 @@ const plainSchema = z.looseObject({
   id: name.optional(),
   question_id: name.optional(),
   prompt_id: name.optional(),
-  turn: turnNumber.optional(),
-  judge: judgeName.optional(),
+  turn: turnNumber.nullish(),
+  judge: judgeName.nullish(),
   reviewer_id: name.optional(),
   text: text.optional(),
   left: z.string().optional(),
@@ -131,12 +139,12 @@ const plainSchema = z.looseObject({
   /** Of Chatbot Arena, and of people's verdicts on MT-bench. */
   model_a: z.string().optional(),
   model_b: z.string().optional(),
-  conversation_a: conversation.optional(),
-  conversation_b: conversation.optional(),
+  conversation_a: conversation,
+  conversation_b: conversation,
   model_1: z.string().optional(),
   model_2: z.string().optional(),
   category: z.string().nullish(),
-  tstamp: seconds.optional(),
+  tstamp: seconds,
 });
 
 /** Whether a line says who is better, in whichever words; a record of a battle does not, but in its vote. */
@@ -187,9 +195,7 @@ function pairVerdict(value: unknown, where: string): Read {
   // In the second game the other answer stood first.
   const places: readonly [Winner, Winner] = [first, turned(second)];
   const judgments = [games.g1_judgment, games.g2_judgment].flatMap((said, at): Judgment[] =>
-    said === undefined
-      ? []
-      : [{ order: at === 0 ? "leftFirst" : "rightFirst", place: places[at] ?? null, text: said }],
+    said === undefined ? [] : [{ order: at === 0 ? "leftFirst" : "rightFirst", place: places[at] ?? null, text: said }],
   );
   return {
     ...{ ...unsaid, where, lines: [value], left: model_1, right: model_2, promptId: question_id ?? null },
@@ -233,7 +239,8 @@ function plainVerdict(value: unknown, where: string): Read {
   if (winner === undefined || winner === null) return undefined;
   const turn = item.turn ?? null;
   const { conversation_a: a, conversation_b: b } = item;
-  const upToTurn = (said: readonly ArenaMessage[]) => said.slice(0, turn === null ? said.length : endOfTurn(said, turn));
+  const upToTurn = (said: readonly ArenaMessage[]) =>
+    said.slice(0, turn === null ? said.length : endOfTurn(said, turn));
   return {
     ...{ ...unsaid, where, lines: [value], winner, turn },
     left: item.left ?? item.model_a ?? item.model_1 ?? null,
@@ -241,7 +248,7 @@ function plainVerdict(value: unknown, where: string): Read {
     promptId: item.prompt_id ?? item.question_id ?? item.id ?? null,
     judge: item.judge ?? item.reviewer_id ?? unsaid.judge,
     category: item.category ?? null,
-    conversations: a === undefined || b === undefined ? null : { left: upToTurn(a), right: upToTurn(b) },
+    conversations: !a || !b ? null : { left: upToTurn(a), right: upToTurn(b) },
     saidAt: item.tstamp ?? null,
     details: scores === null && item.text === undefined ? null : { scores, text: item.text ?? null },
   };

@@ -210,7 +210,10 @@ function idOf({ messages, left, right, turns }: Said, { judge, verdicts }: Batch
   return `ab_${hashOf(...content).slice(0, 32)}`;
 }
 
-function voted(record: BattleRecord, { winner, judge, details }: { readonly winner: Winner; readonly judge: string; readonly details: unknown }): BattleRecord {
+function voted(
+  record: BattleRecord,
+  { winner, judge, details }: { readonly winner: Winner; readonly judge: string; readonly details: unknown },
+): BattleRecord {
   return { ...record, vote: { winner, judge, votedAt: new Date(), details } };
 }
 

@@ -40,7 +40,9 @@ function refuseHalves({ value, where }: Item): void {
       : has("turns") && has("question_id")
         ? "a question"
         : has("instruction")
-          ? has("output") ? "an answer" : "a question"
+          ? has("output")
+            ? "an answer"
+            : "a question"
           : null;
   if (what === null) return;
   const message = `${where} is ${what}, which is no battle yet: 'toast-serve ab --prompts … --left … --right …' makes battles of questions and answers, and adds them with --import-to.`;

@@ -38,7 +38,9 @@ describe("prompt sets", () => {
       await file("v.jsonl", [{ question_id: 1, text: "Why?", category: "generic" }]),
       null,
     );
-    expect(vicuna).toEqual([{ id: "1", messages: [{ role: "user", content: "Why?" }], turns: [], category: "generic" }]);
+    expect(vicuna).toEqual([
+      { id: "1", messages: [{ role: "user", content: "Why?" }], turns: [], category: "generic" },
+    ]);
     const selfInstruct = await readPromptSet(
       await file("s.jsonl", [
         {
@@ -225,7 +227,8 @@ describe("verdicts from elsewhere", () => {
   it("say which prompt they are on, and are one a prompt", async () => {
     const prompts = await readPromptSet(await file("q.jsonl", [{ id: 1, prompt: "Q" }]), null);
     const names = { left: "a", right: "b" };
-    const of = async (...lines: object[]) => verdictsOn(await readVerdicts(await file("v.jsonl", lines)), prompts, names);
+    const of = async (...lines: object[]) =>
+      verdictsOn(await readVerdicts(await file("v.jsonl", lines)), prompts, names);
     await expect(of({ winner: "left" })).rejects.toThrow(/needs 'id'/);
     await expect(of({ id: 1, winner: "left" }, { id: 1, winner: "left" })).rejects.toThrow(/second verdict/);
   });

@@ -97,8 +97,8 @@ describe("a prompt of two turns", () => {
       { prompt: "Now in French.", left: { text: "talker heard 3" }, right: { text: "Deux." } },
     ]);
     expect(new Set(written.map(({ id }) => id)).size).toBe(4);
-    expect(result.out).toContain("Win rates of the 2 battles of one turn: recorded 50 %, talker 50 %.");
-    expect(result.out).toContain("Win rates of the 2 battles of 2 turns: talker 100 %, recorded 0 %.");
+    expect(result.out).toContain("Win rates of the 2 battles of one turn: recorded 50.0 %, talker 50.0 %.");
+    expect(result.out).toContain("Win rates of the 2 battles of 2 turns: talker 100.0 %, recorded 0.0 %.");
     const report = await readFile(join(folder, "out", "report.html"), "utf8");
     for (const shown of ["Now in French.", "talker heard 3", "Deux.", "2 of question.jsonl, 4 turns"]) {
       expect(report).toContain(shown);
@@ -113,8 +113,9 @@ describe("a prompt of two turns", () => {
   it("is asked once with --turns 1, and says so where recorded answers end", async () => {
     await run(...(await words()), "--turns", "1");
     expect(await records()).toMatchObject([{ turns: [] }, { turns: [] }]);
+    const whole = await words();
     await answers("recorded", ["Un."], ["2", "4"]);
-    expect(await run(...(await words()))).toMatchObject({
+    expect(await run(...whole)).toMatchObject({
       code: 2,
       err: expect.stringMatching(/has no answer to turn 2 of the prompt '81'\. --turns 1 asks no further ones/),
     });
@@ -187,6 +188,8 @@ describe("an arena's import", () => {
       },
     ]);
     expect(again).toEqual(first);
+    // What is no time is not known, and no reason to refuse a verdict.
+    expect(imported({ ...line, tstamp: "yesterday" })).toHaveLength(1);
     // Two people may say the same of the same two.
     const vote = { model_a: "a", model_b: "b", winner: "model_a" };
     expect(new Set(imported(vote, vote).map(({ id }) => id)).size).toBe(2);

@@ -117,7 +117,9 @@ describe("scores of single answers", () => {
 
   it("are compared, each turn by itself; less than 0.1 apart is a tie, and -1 is none", async () => {
     const items = await readRatedItems(file("single.jsonl", `\uFEFF${lines.join("\n")}`));
-    expect(items.map(({ match: { left, right, winner, places }, turn }) => [left, right, winner, turn, places])).toEqual([
+    expect(
+      items.map(({ match: { left, right, winner, places }, turn }) => [left, right, winner, turn, places]),
+    ).toEqual([
       ["a", "b", "left", 1, []],
       ["a", "c", "tie", 1, []],
       ["b", "c", "right", 1, []],

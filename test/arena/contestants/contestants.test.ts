@@ -213,7 +213,9 @@ describe("the roster", () => {
   });
 
   it("a served contestant answers as chat completions would, and says what steered it", async () => {
-    const everybody = await roster([{ id: "half", model: "tiny:alpaca", steering: { strength: 0.5 } }]);
+    // With the mark that PowerShell writes in front.
+    const entries = [{ id: "half", model: "tiny:alpaca", steering: { strength: 0.5 } }];
+    const everybody = await roster(`\uFEFF${JSON.stringify(entries)}`);
     expect(await completeAnswer(everybody.find("half"), question, never)).toMatchObject({
       contestant: "half",
       model: "tiny:alpaca",

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { gitCommit } from "../../../src/cli/bench/git-commit.js";
+import { measureMasks } from "../../../src/cli/bench/measure-masks.js";
 import { MemoryReader } from "../../../src/cli/bench/memory-reader.js";
 import { readPromptFile } from "../../../src/cli/bench/prompt-file.js";
 import { randomPrompts } from "../../../src/cli/bench/prompts.js";
@@ -11,6 +12,8 @@ import { inRounds } from "../../../src/cli/bench/rounds.js";
 import { median, quantile } from "../../../src/cli/bench/statistics.js";
 import { type SubjectFlags, subjectOf } from "../../../src/cli/bench/subject.js";
 import { percent, tableLines } from "../../../src/cli/bench/table.js";
+import { readModelFolder } from "../../../src/model/model-folder.js";
+import { toastTiny } from "../../support/toast-tiny.js";
 
 let scratch: string;
 beforeAll(async () => {
@@ -51,6 +54,23 @@ describe("rounds", () => {
       { case: "b", values: [2, 4] },
     ]);
     expect(fractions).toEqual([0, 0.25, 0.5, 0.75]);
+  });
+});
+
+describe("masks", () => {
+  it("are measured along a text of each grammar, to its end", async () => {
+    const fractions: number[] = [];
+    const folder = await readModelFolder(toastTiny);
+    const speeds = await measureMasks(folder, 2, (fraction) => fractions.push(fraction));
+    expect(speeds.length).toBe(5);
+    expect(fractions).toHaveLength(10);
+    const { vocabSize } = folder.manifest.architecture;
+    for (const { vocabulary, tokens, compileMs, firstUs, againUs } of speeds) {
+      expect(vocabulary).toBe(vocabSize);
+      expect(tokens).toBeGreaterThan(20);
+      for (const figure of [compileMs, firstUs.median, againUs.median]) expect(figure).toBeGreaterThan(0);
+      expect(firstUs.worst).toBeGreaterThanOrEqual(firstUs.median);
+    }
   });
 });
 
