@@ -51,7 +51,7 @@ const subjects: readonly Subject[] = [
   {
     grammar: "any JSON object",
     constraint: { kind: "jsonObject" },
-    text: `{"city": "Oslo", "inhabitants": 717710, "districts": [{"name": "Frogner", "old": true}, {"name": "Sagene", "old": false}], "note": "${prose}", "height": -12.5e3}`,
+    text: `{"city": "Oslo", "inhabitants": 717710, "districts": [{"name": "Frogner", "old": true}, {"name": "Sagene", "old": false}], "note": "${prose}", "height": -1.25e3}`,
   },
   {
     grammar: "a schema of five properties",

@@ -65,7 +65,7 @@ class SchemaConverter {
   constructor(root: Json, leniency: Leniency) {
     this.#root = root;
     this.#leniency = leniency;
-    this.#references = new References(root);
+    this.#references = new References(root, leniency);
   }
 
   rules(): Rules {
@@ -145,7 +145,7 @@ class SchemaConverter {
   }
 
   #resolved(schema: Schema, reference: string, path: string): Json {
-    return this.#references.resolve(this.#references.key(reference, schema, path), reference, path);
+    return this.#references.resolve(reference, schema, path);
   }
 
   #visit(path: string): void {

@@ -1,5 +1,5 @@
 import type { Json } from "../../json-tree.js";
-import { fail, isSchema } from "./schema.js";
+import { isSchema, type Leniency } from "./schema.js";
 
 /** Of schemas that say none. */
 const noBase = "schema:/";
@@ -10,32 +10,33 @@ export class References {
   readonly #schemas = new Map<string, Json>();
   readonly #bases = new Map<Json, string>();
 
-  constructor(root: Json) {
+  readonly #leniency: Leniency;
+
+  /** @param leniency what becomes of a reference that leads to nothing: where it is passed over, any value may stand. */
+  constructor(root: Json, leniency: Leniency) {
+    this.#leniency = leniency;
     this.#schemas.set(noBase, root);
     this.#index(root, noBase);
   }
 
   /**
    * @param from the schema with the reference.
-   * @returns a key that is the same for all references to the same place.
-   */
-  key(reference: string, from: Json, path: string): string {
-    const base = this.#bases.get(from) ?? noBase;
-    return absolute(reference, base) ?? fail(path, `refers to '${reference.slice(0, 80)}', which is no reference`);
-  }
-
-  /**
-   * @param key of {@link key}.
    * @throws ToastError `invalid_request` for a reference out of the document, or to nothing in it
    */
-  resolve(key: string, reference: string, path: string): Json {
+  resolve(reference: string, from: Json, path: string): Json {
+    const nothing = (problem: string): Json => {
+      this.#leniency.unsupported(path, `refers to '${reference.slice(0, 80)}', ${problem}`);
+      return true;
+    };
+    const key = absolute(reference, this.#bases.get(from) ?? noBase);
+    if (key === null) return nothing("which is no reference");
     const named = this.#schemas.get(key) ?? this.#schemas.get(key.replace(/#$/, ""));
     if (named !== undefined) return named;
     const [resource = "", fragment = ""] = key.split("#");
     const root = this.#schemas.get(resource);
-    if (root === undefined) fail(path, `refers to '${reference.slice(0, 80)}', outside the schema`);
+    if (root === undefined) return nothing("outside the schema");
     const target = fragment.startsWith("/") ? pointed(root, fragment) : undefined;
-    return target ?? fail(path, `refers to '${reference.slice(0, 80)}', which the schema does not have`);
+    return target ?? nothing("which the schema does not have");
   }
 
   #index(value: Json, base: string): void {

@@ -316,6 +316,8 @@ describe("a tool that is not asked for strictly", () => {
     ["contains", { type: "array", items: { type: "integer" }, contains: { const: 1 } }, "[2]"],
     ["lookbehind", { type: "string", pattern: "(?<!a)b" }, '"c"'],
     ["a format that is not kept", { type: "string", format: "regex" }, '"("'],
+    ["a reference out of the schema", { $ref: "https://example.com/point.json" }, '{"x":1}'],
+    ["a reference to nothing", { type: "array", items: { $ref: "#/definitions/gone" } }, "[1]"],
     ["a oneOf that overlaps", { oneOf: [{ type: "integer" }, { type: "number" }] }, "1"],
   ];
 
