@@ -26,7 +26,9 @@ class City(BaseModel):
 def chat():
     answer = client.chat(model=MODEL, messages=messages, options=options)
     hold(answer.message.content and answer.message.role == "assistant", "no text")
-    hold(answer.done and answer.eval_count > 0 and answer.prompt_eval_count > 0 and answer.total_duration > 0, "no count")
+    hold(
+        answer.done and answer.eval_count > 0 and answer.prompt_eval_count > 0 and answer.total_duration > 0, "no count"
+    )
 
 
 @check("streamed chat is the unstreamed text, and its last part says how it ended")

@@ -46,7 +46,10 @@ def test_the_scanner_is_told_of_in_its_version():
 
 
 def test_counts_link_to_the_sections_and_give_reasons():
-    suites = [Suite("client[api]==1.2", "A client.", {"chat": None, "stream": "a | b\nc"}), Suite("b==1", "", {"x": None})]
+    suites = [
+        Suite("client[api]==1.2", "A client.", {"chat": None, "stream": "a | b\nc"}),
+        Suite("b==1", "", {"x": None}),
+    ]
     assert counts_of(suites, "page.md").split("\n") == [
         "| client | checks that hold | what does not hold |",
         "| --- | --- | --- |",

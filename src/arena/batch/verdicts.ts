@@ -178,7 +178,7 @@ function turnOf(record: BattleRecord, { details }: NonNullable<BattleRecord["vot
   return told.success ? told.data.turn : record.turns.length + 1;
 }
 
-/** Those that were judged after one turn, after two …; nothing where all are alike, or where there are too many kinds. */
+/** Those that were judged after one turn, after two …; nothing where all are alike, or there are too many kinds. */
 export function byTurns(
   items: readonly RatedItem[],
 ): readonly { readonly turn: number; readonly items: readonly RatedItem[] }[] {

@@ -12,7 +12,7 @@ export class References {
 
   readonly #leniency: Leniency;
 
-  /** @param leniency what becomes of a reference that leads to nothing: where it is passed over, any value may stand. */
+  /** @param leniency what becomes of a reference to nothing: where it is passed over, any value may stand. */
   constructor(root: Json, leniency: Leniency) {
     this.#leniency = leniency;
     this.#schemas.set(noBase, root);
