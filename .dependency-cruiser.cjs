@@ -16,6 +16,7 @@ const rooms = {
   package: [],
   cli: [
     "package",
+    "grammar",
     "app",
     "arena",
     "leaderboard",
