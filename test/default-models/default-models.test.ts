@@ -33,6 +33,16 @@ describe("the models that come with the package", () => {
     }
   });
 
+  it("have adapters that say what they do, show it by a prompt, and know their strength", async () => {
+    const { adapters } = await readModelFolder(smolLm2);
+    expect(adapters.map(({ manifest }) => manifest.name)).toEqual(["alpaca", "novelist", "stories"]);
+    for (const { manifest } of adapters) {
+      const { description, examplePrompt, recommendedStrength } = manifest.presentation;
+      expect([description, examplePrompt]).toEqual([expect.stringMatching(/\w/), expect.stringMatching(/\w/)]);
+      expect(recommendedStrength).toBeGreaterThan(0);
+    }
+  });
+
   it("are small enough for a clone: 300 MB in all, 45 MB a file", async () => {
     const entries = await readdir(models, { withFileTypes: true, recursive: true });
     const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
