@@ -183,7 +183,7 @@ def means(figure: Any, measured: list[dict[str, Any]], colours: dict[str, str]) 
                     axes.plot(mean, y, marker="o", markersize=5, markeredgewidth=1.4, color=colour, mfc=face)
     base.set_yticks(range(len(parts)), [TITLES[part] for part in parts])
     base.set_ylim(len(parts) - 0.45, -0.55)
-    base.set_xlim(0, base.get_xlim()[1] * 1.08)
+    base.set_xlim(0, base.get_xlim()[1] * 1.15)
     move.set_xlim(left=0)
     for axes, title, unit in (
         (base, "where the base looks", "% of attention"),
