@@ -8,6 +8,7 @@ import { isDiskFull } from "../disk-full.js";
 import { modelIn } from "../engine/engine.js";
 import type { ModelInfo, VectorInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
+import { linkedAbort } from "../linked-abort.js";
 import { readBackboneManifest } from "../model/model-folder.js";
 import { checkControlVector } from "../steering/control-vector.js";
 import type { LayerRange } from "../steering/steering.js";
@@ -217,11 +218,11 @@ export class VectorLibrary {
       );
     }
     this.#makings++;
+    const { controller, unlink } = linkedAbort(signal, this.#stop.signal);
     try {
-      return await this.#reserve(host, recipe.name, () =>
-        this.#make(host, recipe, AbortSignal.any([signal, this.#stop.signal]), onProgress),
-      );
+      return await this.#reserve(host, recipe.name, () => this.#make(host, recipe, controller.signal, onProgress));
     } finally {
+      unlink();
       this.#makings--;
     }
   }

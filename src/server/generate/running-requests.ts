@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { ToastError } from "../../errors.js";
 import { linkedAbort } from "../../linked-abort.js";
 
@@ -46,8 +45,6 @@ export class RunningRequests {
       );
     }
     const { controller, unlink } = linkedAbort(client);
-    // Each of a request's prompts listens: eleven are no leak.
-    setMaxListeners(0, controller.signal);
     this.#running.add(controller);
     const timer =
       this.#timeoutMs === null ? undefined : setTimeout(expire, this.#timeoutMs, controller, this.#timeoutMs);
