@@ -3,6 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { type RunningApp, startApp } from "../../app.js";
 import type { EngineStatus } from "../../engine/engine-status.js";
 import { parseServeConfig } from "../../settings/serve-config.js";
+import { countErrors, outcomeOf, type SoakErrors, type SoakFailure, type SoakOutcome, unanswered } from "./soak-errors.js";
 import { median, quantile } from "./statistics.js";
 
 /** What a server is like after many clients have come, gone and hung up. */
@@ -13,9 +14,8 @@ export interface Soak {
   readonly answers: number;
   /** Those that their client walked away from. */
   readonly hungUp: number;
-  /** Anything else; the first few, each once. */
-  readonly errors: number;
-  readonly errorReasons: readonly string[];
+  /** Anything else, by what it was. */
+  readonly errors: readonly SoakErrors[];
   /** Resident bytes of the process: medians of the second and of the last fifth of the time. */
   readonly memory: { readonly warm: number; readonly end: number };
   /** How long the HTTP thread stood still; the clients run in it as well, so it is no less than a server's. */
@@ -84,7 +84,7 @@ export async function measureSoak(
   try {
     const models = (await app.ready()).map(({ id }) => id);
     const endAt = performance.now() + settings.minutes * 60_000;
-    const tally = { answers: 0, hungUp: 0, errors: [] as string[] };
+    const tally = { answers: 0, hungUp: 0, errors: [] as SoakFailure[] };
     const over = () => performance.now() >= endAt || stop.aborted;
     const clients = Array.from({ length: settings.clients }, async (_, client) => {
       const next = randomOf(settings.seed * 1000 + client);
@@ -94,8 +94,8 @@ export async function measureSoak(
           requestOf(next, models, settings.questions),
           next() < 0.3 ? next() * 400 : null,
         );
-        if (outcome === "answered") tally.answers++;
-        else if (outcome === "hung up") tally.hungUp++;
+        if (outcome === "hung up") tally.hungUp++;
+        else if (outcome.kind === "answered") tally.answers++;
         else tally.errors.push(outcome);
         await wait(next() * 150);
       }
@@ -116,8 +116,7 @@ export async function measureSoak(
       minutes: settings.minutes,
       answers: tally.answers,
       hungUp: tally.hungUp,
-      errors: tally.errors.length,
-      errorReasons: [...new Set(tally.errors)].slice(0, 3),
+      errors: countErrors(tally.errors),
       ...watch.seen(),
       idle: await idleStatus(app),
     };
@@ -209,8 +208,12 @@ async function idleStatus({ engines }: RunningApp): Promise<EngineStatus> {
   return engine.inspect();
 }
 
-/** @param hangUpAfterMs null reads to the end. @returns how it went; a failure as its reason. */
-async function ask(url: string, { path, body }: SoakRequest, hangUpAfterMs: number | null): Promise<string> {
+/** @param hangUpAfterMs null reads to the end. */
+async function ask(
+  url: string,
+  { path, body }: SoakRequest,
+  hangUpAfterMs: number | null,
+): Promise<SoakOutcome | "hung up"> {
   const controller = new AbortController();
   const timer = hangUpAfterMs === null ? undefined : setTimeout(() => controller.abort(), hangUpAfterMs);
   try {
@@ -220,15 +223,9 @@ async function ask(url: string, { path, body }: SoakRequest, hangUpAfterMs: numb
       body: JSON.stringify(body),
       signal: controller.signal,
     });
-    const text = await response.text();
-    if (!response.ok) return `${response.status} ${text.slice(0, 200)}`;
-    const isWhole = response.headers.get("content-type")?.startsWith("application/json")
-      ? text.endsWith("}")
-      : text.endsWith("data: [DONE]\n\n");
-    return isWhole && !text.includes('{"error"') ? "answered" : "a stream broke off";
+    return await outcomeOf(response);
   } catch (error) {
-    if (controller.signal.aborted) return "hung up";
-    return error instanceof Error ? error.message : String(error);
+    return controller.signal.aborted ? "hung up" : unanswered(error);
   } finally {
     clearTimeout(timer);
   }

@@ -1,6 +1,7 @@
 import type { Machine } from "./machine.js";
 import type { Ratio } from "./ratios.js";
 import type { EngineReport, ServerReport } from "./report.js";
+import type { SoakErrors } from "./soak-errors.js";
 import { percent, tableLines } from "./table.js";
 import { wayLabels } from "./way.js";
 
@@ -212,11 +213,25 @@ function soakLines({ soak }: EngineReport): readonly string[] {
   const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
   return [
     "",
-    `soak, ${soak.clients} clients for ${soak.minutes} minutes: ${soak.answers} answers, ${soak.hungUp} hung up, ${soak.errors} errors${soak.errorReasons.map((reason) => ` (${reason})`).join("")}`,
+    `soak, ${soak.clients} clients for ${soak.minutes} minutes: ${soak.answers} answers, ${soak.hungUp} hung up, ${soak.errors.reduce((sum, { count }) => sum + count, 0)} errors`,
+    ...soak.errors.map(soakErrorLine),
     `memory ${megabytes(memory.warm)} MiB once warm, ${megabytes(memory.end)} MiB at the end; ${idle.preemptions} preemptions, ${idle.prefixTokens.hit} of ${idle.prefixTokens.queried} prompt tokens reused`,
     `the HTTP thread stood still for ${standstill.p99.toFixed(0)} ms at the 99th percentile of its ticks, ${standstill.max.toFixed(0)} ms at most; /readyz took ${ready.p99.toFixed(0)} ms and ${ready.max.toFixed(0)} ms`,
     `afterwards ${idle.lanesInUse} lanes in use, ${idle.cacheBytes} bytes of cache held; integrity: ${idle.violations.length === 0 ? "clean" : idle.violations.join("; ")}`,
   ];
+}
+
+const endings: Readonly<Record<SoakErrors["kind"], string>> = {
+  refused: "refused",
+  brokenOff: "broken off with an error",
+  cutShort: "cut short",
+  unanswered: "unanswered",
+};
+
+function soakErrorLine({ kind, count, code, status, retryAfter, message }: SoakErrors): string {
+  const what = [status, code].filter((part) => part !== null).join(" ");
+  const again = retryAfter === null ? "" : `, to come again in ${retryAfter} s`;
+  return `  ${count} ${endings[kind]}${what === "" ? "" : ` (${what})`}${again}: ${message}`;
 }
 
 function gigabytes(bytesPerSecond: number): string {
