@@ -4,6 +4,7 @@ import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isAdapterGraphOf } from "../convert/adapter-graph.js";
 import type { ConversionJob } from "../convert/convert-in-thread.js";
+import { isDiskFull } from "../disk-full.js";
 import { ToastError } from "../errors.js";
 import type { BackboneManifest } from "../model/manifest.js";
 import { manifestFileName, readAdapterFolder } from "../model/model-folder.js";
@@ -60,6 +61,7 @@ export class AdapterBuilder {
     await mkdir(out, { recursive: true });
     for (const file of [manifestFileName, manifest.files.graph.name, manifest.files.weights.name]) {
       await copyFile(join(files.folder, file), join(out, file)).catch((cause: unknown) => {
+        if (isDiskFull(cause)) throw cause;
         throw new ToastError("file_missing", `${file} is named by ${manifestFileName} but is not there.`, { cause });
       });
     }

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { readBackboneHash } from "../convert/adapter-source.js";
 import type { ConversionJob } from "../convert/convert-in-thread.js";
 import { publishFolder } from "../convert/output-folder.js";
-import { isDiskFull } from "../disk-full.js";
+import { isDiskFull, orDiskFull } from "../disk-full.js";
 import { modelIn } from "../engine/engine.js";
 import type { AdapterInfo, ModelInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
@@ -136,9 +136,8 @@ export class AdapterLibrary {
   async openIncoming(): Promise<{ readonly folder: string; remove(): Promise<void> }> {
     const folder = this.#requireFiles().incoming(randomUUID());
     await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-      throw isDiskFull(cause)
-        ? new ToastError("disk_full", "The disk of this server's adapters folder is full.", { cause })
-        : new ToastError("write_failed", "This server's adapters folder cannot be written to.", { cause });
+      if (isDiskFull(cause)) throw orDiskFull(cause, "adapters folder");
+      throw new ToastError("write_failed", "This server's adapters folder cannot be written to.", { cause });
     });
     return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
   }
@@ -321,7 +320,8 @@ export class AdapterLibrary {
   async #redacted<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
-    } catch (error) {
+    } catch (thrown) {
+      const error = orDiskFull(thrown, "adapters folder");
       if (!(error instanceof ToastError)) throw error;
       throw new ToastError(error.code, this.#shown(error.message), { param: error.param, cause: error });
     }

@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { hostOf, type ModelHost, modelOf, readyHosts } from "../adapters/adapter-hosts.js";
 import type { AdapterLog } from "../adapters/adapter-library.js";
 import { WatchedFolder } from "../adapters/watched-folder.js";
-import { isDiskFull } from "../disk-full.js";
+import { isDiskFull, orDiskFull } from "../disk-full.js";
 import { modelIn } from "../engine/engine.js";
 import type { ModelInfo, VectorInfo } from "../engine/model-info.js";
 import { ToastError } from "../errors.js";
@@ -177,9 +177,8 @@ export class VectorLibrary {
   async openIncoming(): Promise<{ readonly folder: string; remove(): Promise<void> }> {
     const folder = this.#files.incoming(randomUUID());
     await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-      throw isDiskFull(cause)
-        ? new ToastError("disk_full", "The disk of this server's vectors folder is full.", { cause })
-        : new ToastError("write_failed", "This server's vectors folder cannot be written to.", { cause });
+      if (isDiskFull(cause)) throw orDiskFull(cause, "vectors folder");
+      throw new ToastError("write_failed", "This server's vectors folder cannot be written to.", { cause });
     });
     return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
   }
@@ -355,7 +354,8 @@ export class VectorLibrary {
     this.#reserved.add(reservation);
     try {
       return await work();
-    } catch (error) {
+    } catch (thrown) {
+      const error = orDiskFull(thrown, "vectors folder");
       if (!(error instanceof ToastError)) throw error;
       throw new ToastError(error.code, this.#shown(error.message), { param: error.param, cause: error });
     } finally {

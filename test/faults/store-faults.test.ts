@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, mkdtempSync, rmdirSync } from "node:fs";
+import { chmodSync, chownSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { record, side } from "../arena/store/battle.js";
 import { findPostgres, startPostgres, type TestPostgres } from "../arena/store/start-postgres.js";
 import { convertTestModel } from "../contract/open-test-model.js";
 import { ask, battle, type Frame, generates, stored, vote } from "./arena-client.js";
+import { canMount } from "./can-mount.js";
 import { main, type ServerOptions, type ServerProcess, startServer } from "./server-process.js";
 
 /** Of nothing else that is said here; no line of a log may hold it. */
@@ -310,20 +311,6 @@ function openPostgres(): Promise<TestPostgres> {
 function unprivilegedUser() {
   const idOf = (flag: string) => Number(execFileSync("id", [flag, "nobody"]).toString());
   return { uid: idOf("-u"), gid: idOf("-g") };
-}
-
-function canMount(): boolean {
-  if (!isRoot || process.platform !== "linux") return false;
-  const folder = mkdtempSync(join(tmpdir(), "toast-mount-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], { stdio: "ignore" });
-    execFileSync("umount", [folder]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    rmdirSync(folder);
-  }
 }
 
 function say(sentence: string): void {

@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { BodyRoom } from "../../src/server/body-room.js";
 
 const post = (body: ReadableStream<Uint8Array> | string) =>
@@ -18,6 +18,24 @@ it("reads bodies up to their limit", async () => {
 it("gives a body its time", async () => {
   const room = new BodyRoom({ milliseconds: 50 });
   await expect(room.read(post(unfinished(10)), 1_000)).rejects.toMatchObject({ code: "request_timeout" });
+});
+
+it.each([
+  [30_000, 4 * 1024 * 1024],
+  [90_000, 10 * 1024 * 1024],
+  [300_000, 1024 * 1024 * 1024],
+])("lets nobody take more than %i ms for a body of at most %i bytes", async (milliseconds, maxBytes) => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const refused: string[] = [];
+  const reading = new BodyRoom()
+    .read(post(unfinished(10)), maxBytes)
+    .catch(({ code }: { code: string }) => refused.push(code));
+  await vi.advanceTimersByTimeAsync(milliseconds - 1);
+  expect(refused).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  await reading;
+  expect(refused).toEqual(["request_timeout"]);
 });
 
 it("holds no more than its bytes: what has been on its way for longest gives way, and what comes in one go is read", async () => {

@@ -3,7 +3,14 @@ import { setTimeout as wait } from "node:timers/promises";
 import { type RunningApp, startApp } from "../../app.js";
 import type { EngineStatus } from "../../engine/engine-status.js";
 import { parseServeConfig } from "../../settings/serve-config.js";
-import { countErrors, outcomeOf, type SoakErrors, type SoakFailure, type SoakOutcome, unanswered } from "./soak-errors.js";
+import {
+  countErrors,
+  outcomeOf,
+  type SoakErrors,
+  type SoakFailure,
+  type SoakOutcome,
+  unanswered,
+} from "./soak-errors.js";
 import { median, quantile } from "./statistics.js";
 
 /** What a server is like after many clients have come, gone and hung up. */
