@@ -41,16 +41,24 @@ const contentPart = z
     return part.text;
   });
 
+const contentParts = list(contentPart, {
+  expected: "a string or an array of text parts",
+  item: "part",
+  max: mostItems,
+})
+  .transform((texts) => texts.join(partSeparator))
+  .pipe(text());
+
 /** A string or `[{type: "text", text}]`, for every role; flattened to one string. */
 const content = shownAs(
-  z
-    .preprocess(
-      (value) => (typeof value === "string" ? [{ type: "text", text: value }] : value),
-      list(contentPart, { expected: "a string or an array of text parts", item: "part", max: mostItems }).transform(
-        (texts) => texts.join(partSeparator),
-      ),
-    )
-    .pipe(text()),
+  z.unknown().transform((value, context): string => {
+    // At once: a conversation may have thousands, and as a list of one part each would cost several times as much.
+    if (typeof value === "string") return value.toWellFormed();
+    const parsed = contentParts.safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const issue of parsed.error.issues) context.addIssue({ ...issue });
+    return z.NEVER;
+  }),
   z.union([
     z.string(),
     z.array(

@@ -6,8 +6,11 @@ import { measureJson, noteObjectTexts } from "../json-tree.js";
  * thread that answers everybody; so many take it some tens of milliseconds, whatever they are.
  */
 export const mostPieces = 65_536;
-/** Numbers cost little, and a prompt may be a list of them. */
-const numbersOfPiece = 16;
+/**
+ * Numbers cost little, and prompts may be lists of them: 327,680 are more than the 300,000 tokens that OpenAI takes in
+ * one request for embeddings.
+ */
+const numbersOfPiece = 5;
 
 /** JSON Schemas of a request, in UTF-16 units. */
 export const maxSchemaText = 200_000;

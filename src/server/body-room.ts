@@ -1,24 +1,31 @@
 import type { Readable } from "node:stream";
-import { setTimeout as wait } from "node:timers/promises";
 import { ToastError } from "../errors.js";
+import { SharedTurns } from "./shared-turns.js";
+import { within } from "./within.js";
 
 /** Bytes of bodies that may be on their way at the same time: sixteen of the largest, as a rule. */
 const defaultMostBytes = 64 * 1024 * 1024;
 /** For each piece of a body of that size, or less: a slow line brings it in half of the time. */
 const pieceMs = 30_000;
 const pieceBytes = 4 * 1024 * 1024;
-/**
- * Read in one turn of the event loop, of all bodies together: what comes faster waits in its sockets, and whoever asks
- * for something small comes between.
- */
-const turnBytes = 1024 * 1024;
-/** How long the rest of a refused body may take. */
-const skipMs = 500;
 /** No request takes longer (ConnectionLimits). */
 const mostMs = 300_000;
+/**
+ * Read in one turn of the event loop, of all bodies together, by so many readers; a socket gives 64 KiB at a time. What
+ * comes faster waits in its sockets.
+ */
+const turn = { most: 1024 * 1024, takers: 16 };
+/** Of the rest of a body that is not wanted: how long it may take, and what it may be. */
+const skipMs = 10_000;
+const skipBytes = 64 * 1024 * 1024;
+/** Who sends nothing for so long waits for the answer. */
+const pauseMs = 500;
 
 interface Arrival {
+  /** Of its chunks. */
   bytes: number;
+  chunks: Uint8Array[];
+  phase: "coming" | "over";
   readonly giveUp: (error: ToastError) => void;
 }
 
@@ -30,11 +37,10 @@ interface Arrival {
 export class BodyRoom {
   readonly #mostBytes: number;
   readonly #pieceMs: number;
+  readonly #turns = new SharedTurns(turn);
   /** In the order in which they began. */
   readonly #arrivals = new Set<Arrival>();
   #bytes = 0;
-  #bytesInTurn = 0;
-  #nextTurn: Promise<void> | null = null;
 
   constructor({ mostBytes = defaultMostBytes, milliseconds = pieceMs } = {}) {
     this.#mostBytes = mostBytes;
@@ -42,6 +48,7 @@ export class BodyRoom {
   }
 
   /**
+   * What is left of a body that is refused is the caller's to {@link skipRest}.
    * @param maxBytes of the one body.
    * @param incoming the same request where it came over a socket: read from there, since a web stream that is made of
    *   one takes all that comes whether it is read or not (Node 20 counts its pieces instead of bytes).
@@ -54,37 +61,61 @@ export class BodyRoom {
     const givenUp = new Promise<never>((_, reject) => {
       giveUp = reject;
     });
-    // It may be given up between two reads.
-    givenUp.catch(() => {});
-    const arrival: Arrival = { bytes: 0, giveUp };
+    const arrival: Arrival = { bytes: 0, chunks: [], phase: "coming", giveUp };
+    this.#arrivals.add(arrival);
     const milliseconds = Math.min(mostMs, this.#pieceMs * Math.max(1, Math.ceil(maxBytes / pieceBytes)));
     const deadline = setTimeout(() => giveUp(tooSlow(milliseconds)), milliseconds);
-    this.#arrivals.add(arrival);
-    const chunks: Uint8Array[] = [];
     try {
-      for (;;) {
-        while (this.#bytesInTurn >= turnBytes) await Promise.race([this.#turn(), givenUp]);
-        const { done, value } = await Promise.race([pieces.next(), givenUp]);
-        if (done === true || value === undefined) return Buffer.concat(chunks, arrival.bytes);
-        this.#take(arrival, value.byteLength);
-        if (arrival.bytes > maxBytes) throw tooLarge(maxBytes);
-        chunks.push(value);
-      }
-    } catch (error) {
-      this.#leave(arrival);
-      await this.#skipRest(pieces);
-      throw error;
+      // Once for the whole body: a promise that others race against piece by piece keeps something of every race.
+      return await Promise.race([this.#readAll(arrival, pieces, maxBytes), givenUp]);
     } finally {
       clearTimeout(deadline);
       this.#leave(arrival);
     }
   }
 
-  #take(arrival: Arrival, bytes: number): void {
-    arrival.bytes += bytes;
-    this.#bytes += bytes;
-    this.#bytesInTurn += bytes;
-    void this.#turn();
+  /**
+   * Reads on, and passes over, what is left of a body: who is refused in the middle of sending it has to send the rest
+   * before he reads why. In turns with what is kept, as a flood of refused bodies is one, too.
+   * @returns whether the end came, within some time and some bytes.
+   * @see RFC 9112, 9.6
+   */
+  async skipRest(incoming: Readable): Promise<"whole" | "unfinished"> {
+    const end = performance.now() + skipMs;
+    const pieces = incoming.iterator({ destroyOnReturn: false });
+    try {
+      for (let left = skipBytes; left >= 0 && performance.now() < end; ) {
+        await this.#turns.next();
+        const next = await within(pieces.next(), pauseMs);
+        if (next === "late") return "unfinished";
+        if (next.done === true) return "whole";
+        const { byteLength } = next.value as Uint8Array;
+        this.#turns.took(byteLength);
+        left -= byteLength;
+      }
+    } catch {
+      // Its sender has gone.
+    }
+    return "unfinished";
+  }
+
+  async #readAll(arrival: Arrival, pieces: Pieces, maxBytes: number): Promise<Buffer> {
+    for (;;) {
+      await this.#turns.next();
+      const { done, value } = await pieces.next();
+      if (value !== undefined) this.#turns.took(value.byteLength);
+      // Nobody hears of it any more.
+      if (arrival.phase === "over") return Buffer.alloc(0);
+      if (done === true || value === undefined) return Buffer.concat(arrival.chunks, arrival.bytes);
+      this.#take(arrival, value);
+      if (arrival.bytes > maxBytes) throw tooLarge(maxBytes);
+    }
+  }
+
+  #take(arrival: Arrival, piece: Uint8Array): void {
+    arrival.chunks.push(piece);
+    arrival.bytes += piece.byteLength;
+    this.#bytes += piece.byteLength;
     for (const oldest of this.#arrivals) {
       if (this.#bytes <= this.#mostBytes) return;
       if (oldest === arrival) continue;
@@ -93,42 +124,10 @@ export class BodyRoom {
     }
   }
 
-  /**
-   * Who is refused in the middle has to send the rest before he reads why. It comes in turns with what is kept, as a
-   * flood of refused bodies is one, too.
-   */
-  async #skipRest(pieces: Pieces): Promise<void> {
-    const enough = new AbortController();
-    const late = wait(skipMs, null, { signal: enough.signal });
-    try {
-      for (;;) {
-        while (this.#bytesInTurn >= turnBytes) if ((await Promise.race([this.#turn(), late])) === null) return;
-        const piece = await Promise.race([pieces.next(), late]);
-        if (piece === null || piece.value === undefined) return;
-        this.#bytesInTurn += piece.value.byteLength;
-        void this.#turn();
-      }
-    } catch {
-      // The sender has gone, or the body had failed before.
-    } finally {
-      enough.abort();
-      late.catch(() => {});
-    }
-  }
-
-  /** @returns once the event loop has been round. */
-  #turn(): Promise<void> {
-    this.#nextTurn ??= new Promise((resolve) => {
-      setImmediate(() => {
-        this.#bytesInTurn = 0;
-        this.#nextTurn = null;
-        resolve();
-      });
-    });
-    return this.#nextTurn;
-  }
-
+  /** What it holds is free at once, though its next piece may be waited for as long as its sender likes. */
   #leave(arrival: Arrival): void {
+    arrival.phase = "over";
+    arrival.chunks = [];
     if (this.#arrivals.delete(arrival)) this.#bytes -= arrival.bytes;
   }
 }

@@ -5,6 +5,7 @@ import { ToastError } from "../errors.js";
 import { toHttpError } from "../openai/error-envelope.js";
 import { requestIdFor } from "./edge/request-id.js";
 import type { RunningRequests } from "./generate/running-requests.js";
+import { SharedTurns } from "./shared-turns.js";
 import { within } from "./within.js";
 
 export interface HttpServer {
@@ -39,6 +40,9 @@ export const defaultConnectionLimits: ConnectionLimits = {
   stallMs: 60_000,
 };
 
+/** Requests that bring bodies and begin in one turn of the event loop: each takes it a fraction of a millisecond. */
+const beginningInTurn = 16;
+
 /** How long the last bytes of an answer may take to leave once everything is cancelled. */
 const flushMs = 1_000;
 
@@ -63,6 +67,7 @@ export async function listen(
     // Only requests that cannot be put into words (a bad host, a bad path) end here; routes answer their own errors.
     errorHandler: () => rawErrorResponse("The request's address is not valid."),
   });
+  const beginnings = new SharedTurns({ takers: beginningInTurn });
   /** Connections with a request that is not answered to its end. */
   const busy = new Map<Socket, ServerResponse>();
   const settings = {
@@ -85,7 +90,14 @@ export async function listen(
     nameHost(incoming);
     busy.set(socket, outgoing);
     outgoing.once("close", () => busy.get(socket) === outgoing && busy.delete(socket));
-    void answer(incoming, outgoing);
+    if (!bringsBody(incoming)) {
+      void answer(incoming, outgoing);
+      return;
+    }
+    // Hundreds may come at once: whoever asks how the server is, and brings nothing, does not wait for all of them.
+    void beginnings.next().then(() => {
+      if (!outgoing.destroyed) void answer(incoming, outgoing);
+    });
   });
   // Neither a byte came nor one left for so long: fine while an answer is computed, not while one waits to be taken.
   server.setTimeout(limits.stallMs, (socket) => {
@@ -136,6 +148,11 @@ export async function listen(
       clearTimeout(force);
     },
   };
+}
+
+/** Whether a body comes behind the headers. */
+export function bringsBody({ headers }: Pick<IncomingMessage, "headers">): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 /**

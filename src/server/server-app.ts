@@ -1,12 +1,14 @@
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { messageError } from "../anthropic/error-object.js";
 import { ToastError } from "../errors.js";
 import { ollamaError } from "../ollama/error-object.js";
 import { toHttpError } from "../openai/error-envelope.js";
+import type { BodyRoom } from "./body-room.js";
 import { accessTable } from "./edge/access-policy.js";
 import { installEdge } from "./edge/edge.js";
 import { attachRequestId } from "./edge/request-id.js";
+import { bringsBody } from "./http-server.js";
 import type { RequestEnvironment } from "./request-environment.js";
 import { routes } from "./routes.js";
 import type { ServerDeps } from "./server-deps.js";
@@ -16,6 +18,7 @@ export function createServerApp(deps: ServerDeps): Hono<RequestEnvironment> {
   const app = new Hono<RequestEnvironment>();
 
   app.use(onlyErrors);
+  app.use(readRest(deps.bodies));
   app.use(attachRequestId);
   app.use(nameForAnthropic);
   installEdge(app, deps.edge, accessTable(routes));
@@ -60,6 +63,21 @@ async function onlyErrors(_context: Context, next: () => Promise<void>): Promise
     if (error instanceof Error) throw error;
     throw new Error(`Something was thrown that is no error (${typeof error}).`, { cause: error });
   }
+}
+
+/**
+ * Whoever is answered while he still sends, refused by his key say, reads the answer once he has sent the rest: that is
+ * read, in turns, and passed over. Left to node's server, it would come as fast as the network brings it.
+ */
+function readRest(bodies: BodyRoom): MiddlewareHandler<RequestEnvironment> {
+  return async (context, next) => {
+    await next();
+    const incoming = context.env?.incoming;
+    if (incoming === undefined || incoming.readableEnded || incoming.destroyed || !bringsBody(incoming)) return;
+    // As a web stream, forms are read to their end where they are refused, too.
+    if (incoming.listenerCount("data") > 0) return;
+    if ((await bodies.skipRest(incoming)) === "unfinished") context.res.headers.set("connection", "close");
+  };
 }
 
 /** Routes in Anthropic's form, and what lies below them: its clients go there. */

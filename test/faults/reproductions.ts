@@ -234,6 +234,14 @@ export const reproductions: readonly Reproduction[] = [
     },
   },
   {
+    name: "prompts of 300,000 token ids",
+    run(attacker) {
+      const prompt = Array.from({ length: 300_000 }, () => 7);
+      const body = Buffer.from(`{${model},"prompt":${JSON.stringify(prompt)}}`);
+      return attacker.flood("/v1/completions", 4, () => body);
+    },
+  },
+  {
     name: "conversations of 4,000 messages",
     run(attacker) {
       const messages = Array.from({ length: 4_000 }, (_, at) => ({

@@ -9,7 +9,7 @@ import { vectorsOf } from "../../steering/steering.js";
 import type { Asking, Engine, EnginePhase, Generation, LayerOutputOptions, VectorEngine } from "../engine.js";
 import type { EngineStatus } from "../engine-status.js";
 import type { GenerationRequest } from "../generation-request.js";
-import type { EngineLimits } from "../loop/admission.js";
+import { admitLength, type EngineLimits } from "../loop/admission.js";
 import type { AdapterInfo, ModelInfo, VectorInfo } from "../model-info.js";
 import type { TextAnswers, TextQuestion } from "../text-questions.js";
 import { Calls } from "./calls.js";
@@ -111,12 +111,22 @@ export class EngineClient implements Engine, VectorEngine {
 
   async generate(request: GenerationRequest, signal: AbortSignal): Promise<Generation> {
     this.#requireReady();
+    this.#refuseLong(request);
     const requestId = randomUUID();
     const pending = new PendingRequest(request.choices, signal, () => this.#send({ kind: "cancel", requestId }));
     this.#requests.set(requestId, pending);
     this.#send({ kind: "generate", requestId, request, fingerprints: this.#fingerprintsOf(request) });
     pending.watchSignal();
     return pending.accepted;
+  }
+
+  /**
+   * What the worker would refuse of ids it need not be sent: a million of them take as long to hand over as to read.
+   * @throws ToastError `context_length_exceeded`
+   */
+  #refuseLong({ prompt, maxTokens, truncatePrompt }: GenerationRequest): void {
+    if (prompt.kind !== "tokens" || truncatePrompt !== undefined || this.#phase.kind !== "ready") return;
+    admitLength(prompt.ids.length, maxTokens, this.#phase.model.contextLength);
   }
 
   /** Read in the turn in which the request was made, so they are those that its answer will name. */

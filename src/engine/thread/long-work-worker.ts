@@ -15,22 +15,30 @@ let tokenizer: Promise<Tokenizer> | null = null;
 /** The last one that was needed. */
 let template: { readonly source: string; readonly template: ChatTemplate } | null = null;
 
+const begun: LongReply = { kind: "begun" };
+
 async function answerTo(task: LongTask): Promise<LongReply & { readonly kind: "done" }> {
   switch (task.kind) {
     case "tokenize": {
       tokenizer ??= Tokenizer.fromFile(tokenizerFile);
-      return { kind: "done", answer: Int32Array.from((await tokenizer).encode(task.text, task)) };
+      const loaded = await tokenizer;
+      port.postMessage(begun);
+      return { kind: "done", answer: Int32Array.from(loaded.encode(task.text, task)) };
     }
     case "detokenize": {
       tokenizer ??= Tokenizer.fromFile(tokenizerFile);
-      return { kind: "done", answer: (await tokenizer).decode([...task.ids], task) };
+      const loaded = await tokenizer;
+      port.postMessage(begun);
+      return { kind: "done", answer: loaded.decode([...task.ids], task) };
     }
     case "render": {
+      port.postMessage(begun);
       const { source, tokens, messages, rendering } = task;
       if (template?.source !== source) template = { source, template: new ChatTemplate(source, tokens) };
       return { kind: "done", answer: template.template.render(messages, rendering) };
     }
     case "readGrammar":
+      port.postMessage(begun);
       return { kind: "done", answer: constraintRules(task.constraint) };
   }
 }

@@ -28,8 +28,10 @@ export interface LongAnswers {
   readonly readGrammar: Rules;
 }
 
-/** What the thread says of a task. */
+/** What the thread says of a task: once that it has begun, and how it ended. */
 export type LongReply =
+  /** What the task needs of the model's files is there. */
+  | { readonly kind: "begun" }
   | { readonly kind: "done"; readonly answer: LongAnswers[LongTask["kind"]] }
   | { readonly kind: "failed"; readonly error: ErrorData };
 
@@ -42,6 +44,8 @@ export interface LongWorkOptions extends LongWorkData {
   readonly workerUrl?: URL | undefined;
   /** Default: half a minute, which nothing that fits into a context needs on a machine that serves it. */
   readonly deadlineMs?: number | undefined;
+  /** Until a task begins: what its thread loads before is not the request's doing. Default: two minutes. */
+  readonly loadMs?: number | undefined;
   /** Of the thread's own heap. */
   readonly memoryMb?: number | undefined;
   /** Until a thread that nobody needs goes, and what it holds with it. */
@@ -64,7 +68,6 @@ interface Job extends TurnTaker {
 
 interface Running {
   readonly job: Job;
-  /** Once its thread is there. */
   deadline: NodeJS.Timeout | undefined;
 }
 
@@ -81,11 +84,12 @@ export class LongWork {
   #worker: Worker | null = null;
   #idle: NodeJS.Timeout | undefined;
 
-  constructor({ tokenizerFile, workerUrl, deadlineMs, memoryMb, idleMs }: LongWorkOptions) {
+  constructor({ tokenizerFile, workerUrl, deadlineMs, loadMs, memoryMb, idleMs }: LongWorkOptions) {
     this.#options = {
       tokenizerFile,
       workerUrl: workerUrl ?? new URL("./long-work-worker.js", import.meta.url),
       deadlineMs: deadlineMs ?? 30_000,
+      loadMs: loadMs ?? 120_000,
       // A tokenizer takes some hundred bytes for a character.
       memoryMb: memoryMb ?? 1_024,
       idleMs: idleMs ?? 60_000,
@@ -138,16 +142,9 @@ export class LongWork {
     }
     this.#waiting.splice(this.#waiting.indexOf(job), 1);
     this.#turns.took(job);
-    const running: Running = { job, deadline: undefined };
-    this.#running = running;
-    const begin = () => {
-      if (this.#running !== running) return;
-      const giveUp = () => this.#abandon(tooSlow(job.task, this.#options));
-      running.deadline = setTimeout(giveUp, this.#options.deadlineMs);
-    };
-    // On a busy machine a thread may take longer to start than its task takes.
-    if (this.#worker === null) this.#worker = this.#start().once("online", begin);
-    else begin();
+    this.#running = { job, deadline: undefined };
+    this.#limit(this.#options.loadMs, notBegun());
+    this.#worker ??= this.#start();
     this.#worker.postMessage(job.task);
   }
 
@@ -168,6 +165,11 @@ export class LongWork {
     };
     worker.on("message", (reply: LongReply) => {
       if (!isCurrent()) return;
+      if (reply.kind === "begun") {
+        const task = this.#running?.job.task;
+        if (task !== undefined) this.#limit(this.#options.deadlineMs, tooSlow(task, this.#options));
+        return;
+      }
       const job = this.#take();
       if (reply.kind === "done") job?.resolve(reply.answer);
       else job?.reject(ToastError.fromData(reply.error));
@@ -177,6 +179,13 @@ export class LongWork {
     worker.on("error", ended);
     worker.on("exit", (code) => ended(new Error(`The thread for long work exited with ${code}.`)));
     return worker;
+  }
+
+  /** Ends what runs when it takes longer, from now on. */
+  #limit(milliseconds: number, error: ToastError): void {
+    if (this.#running === null) return;
+    clearTimeout(this.#running.deadline);
+    this.#running.deadline = setTimeout(() => this.#abandon(error), milliseconds);
   }
 
   #giveUp(job: Job, reason: ToastError): void {
@@ -223,6 +232,10 @@ function refusal(task: LongTask, limit: string, cause?: Error): ToastError {
   if (task.kind === "readGrammar")
     return new ToastError("invalid_request", message, { param: task.constraint.param, ...options });
   return new ToastError("invalid_request", message, { field: "prompt", ...options });
+}
+
+function notBegun(): ToastError {
+  return new ToastError("server_overloaded", "The server is too busy to prepare the request. Try again in a moment.");
 }
 
 function tooSlow(task: LongTask, { deadlineMs }: { readonly deadlineMs: number }): ToastError {

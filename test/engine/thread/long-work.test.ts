@@ -8,11 +8,13 @@ import { ToastError } from "../../../src/errors.js";
 
 /**
  * A thread that answers a text with its length, but for some: `for ever` is never done, `memory` takes all there is,
- * `exit` ends the thread.
+ * `exit` ends the thread, `not loaded` never begins.
  */
 const entry = `
   import { parentPort, threadId } from "node:worker_threads";
   parentPort.on("message", ({ text }) => {
+    if (text === "not loaded") for (;;);
+    parentPort.postMessage({ kind: "begun" });
     if (text === "for ever") for (;;);
     if (text === "exit") process.exit(3);
     if (text === "memory") for (const all = []; ; ) all.push(Array.from({ length: 1_000 }, (_, at) => ({ at })));
@@ -61,6 +63,11 @@ it.each([
   await expect(hard).rejects.toMatchObject({ code: "invalid_request", field: "prompt" });
   await expect(hard).rejects.toThrow(words);
   expect(await lengthOf(next)).toBe(4);
+});
+
+it("holds nothing against a task whose thread does not come to begin: it may come again", async () => {
+  const work = longWork({ deadlineMs: 1, loadMs: 300 });
+  await expect(ask(work, "not loaded")).rejects.toMatchObject({ code: "server_overloaded" });
 });
 
 it("fails alone what ends the thread, and does the next in another one", async () => {

@@ -1,0 +1,52 @@
+/**
+ * Turns of the event loop among all who want a lot of it, first come, first served: each does a piece of what he has to
+ * do, and whoever asks for something small comes between. Who waits costs nothing until it is his turn: three hundred
+ * may wait, and a few go on.
+ */
+export class SharedTurns {
+  readonly #takers: number;
+  readonly #most: number;
+  /** In this turn. */
+  #goingOn = 0;
+  #taken = 0;
+  #isTurning = false;
+  readonly #waiting: (() => void)[] = [];
+
+  /**
+   * @param options.takers that go on in one turn.
+   * @param options.most that they take in it, in the unit of `took`; the last one may go beyond it. Default: no limit.
+   */
+  constructor({ takers, most = Number.POSITIVE_INFINITY }: { readonly takers: number; readonly most?: number }) {
+    this.#takers = takers;
+    this.#most = most;
+  }
+
+  /** @returns when the next piece may be done. */
+  next(): Promise<void> {
+    this.#turn();
+    if (this.#waiting.length === 0 && this.#goingOn < this.#takers && this.#taken < this.#most) {
+      this.#goingOn++;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Of the turn that it is now. */
+  took(amount: number): void {
+    this.#taken += amount;
+    this.#turn();
+  }
+
+  #turn(): void {
+    if (this.#isTurning) return;
+    this.#isTurning = true;
+    setImmediate(() => {
+      this.#isTurning = false;
+      this.#taken = 0;
+      const next = this.#waiting.splice(0, this.#takers);
+      this.#goingOn = next.length;
+      for (const goOn of next) goOn();
+      if (next.length > 0) this.#turn();
+    });
+  }
+}
