@@ -103,8 +103,9 @@ export class KvCache {
   readonly #owners = new Map<number, { readonly lane: OwnedLane; readonly ordinal: number }>();
   /** Positions that the arrays have room for on either side of the middle. */
   readonly #room: Record<LaneKind, number> = { bottomUp: 0, steered: 0 };
-  #keys: Float32Array[] = [];
-  #values: Float32Array[] = [];
+  readonly #keys: Float32Array[] = [];
+  readonly #values: Float32Array[] = [];
+  #mostBlocks = Number.POSITIVE_INFINITY;
   /** Where blocks are laid out one behind another for rows of several tokens; [KV,S,Hd] a row and layer. */
   #scratch: { keys: Float32Array[]; values: Float32Array[] } = { keys: [], values: [] };
   #chunkScratch = new Float32Array(0);
@@ -125,6 +126,19 @@ export class KvCache {
   /** Blocks that lanes hold now. */
   get blocksInUse(): number {
     return this.#pool.taken;
+  }
+
+  /** Bytes that the arrays of all layers have: room for blocks in use, and for some more. */
+  get arrayBytes(): number {
+    return (this.#room.bottomUp + this.#room.steered) * this.blockBytes;
+  }
+
+  /**
+   * Says how many blocks lanes are to have at most, so that there is no room for more where it is not needed; a
+   * sequence alone may take more all the same.
+   */
+  expectBlocks(most: number): void {
+    this.#mostBlocks = most;
   }
 
   /** Bytes of one block, all layers. */
@@ -156,6 +170,7 @@ export class KvCache {
     owned.released = true;
     this.#lanes.delete(owned);
     this.#compact(owned.kind);
+    this.#giveRoomBack(owned.kind);
   }
 
   /** Where a lane that has reserved a block begins in the pool, of which a forward reads a range as it lies. */
@@ -485,21 +500,42 @@ export class KvCache {
     }
   }
 
-  /** Doubles the arrays' room on a side that has outgrown it. */
+  /** Doubles the arrays' room on a side that has outgrown it, as far as lanes are to have blocks. */
   #makeRoom(kind: LaneKind): void {
     const extent = this.#pool.extent(kind);
-    if (extent <= this.#room[kind]) return;
-    const before = this.#room.bottomUp;
-    const old = { keys: this.#keys, values: this.#values };
-    this.#room[kind] = Math.max(4, extent, 2 * this.#room[kind]);
+    const room = this.#room[kind];
+    if (extent <= room) return;
+    // A sequence that may have more than all together does not copy everything with each block either.
+    const beyond = Math.ceil(extent * 1.25);
+    this.#layOut(kind, extent > this.#mostBlocks ? beyond : Math.max(4, extent, Math.min(2 * room, this.#mostBlocks)));
+  }
+
+  /** Halves the room of a side that hardly uses it, where it is a large part of what there is. */
+  #giveRoomBack(kind: LaneKind): void {
+    const room = this.#room[kind];
+    if (room > this.#mostBlocks / 4 && room >= 8 && this.#pool.extent(kind) < room / 4) {
+      this.#layOut(kind, Math.ceil(room / 2));
+    }
+  }
+
+  /** Lays all layers out anew, with another room on one side. */
+  #layOut(kind: LaneKind, room: number): void {
+    const before = { ...this.#room };
+    this.#room[kind] = room;
     const size = this.#blockSize();
-    const relayout = (from: Float32Array | undefined): Float32Array => {
-      const to = new Float32Array((this.#room.bottomUp + this.#room.steered) * size);
-      if (from !== undefined) to.set(from, (this.#room.bottomUp - before) * size);
-      return to;
-    };
-    this.#keys = Array.from({ length: this.#layers }, (_, layer) => relayout(old.keys[layer]));
-    this.#values = Array.from({ length: this.#layers }, (_, layer) => relayout(old.values[layer]));
+    const kept = (side: LaneKind) => Math.min(this.#pool.extent(side), before[side], this.#room[side]);
+    const from = (before.bottomUp - kept("bottomUp")) * size;
+    const to = (before.bottomUp + kept("steered")) * size;
+    const start = (this.#room.bottomUp - kept("bottomUp")) * size;
+    // Array by array, so that the old ones go meanwhile.
+    for (const arrays of [this.#keys, this.#values]) {
+      for (let layer = 0; layer < this.#layers; layer++) {
+        const array = new Float32Array((this.#room.bottomUp + this.#room.steered) * size);
+        const old = arrays[layer];
+        if (old !== undefined) array.set(old.subarray(from, to), start);
+        arrays[layer] = array;
+      }
+    }
   }
 
   #compact(kind: LaneKind): void {

@@ -135,6 +135,25 @@ describe("KvCache", () => {
     expect(cache.violations()).toEqual([]);
   });
 
+  it("has room for no more blocks than lanes are to have, and gives room back that few of them use", () => {
+    const cache = new KvCache(architecture);
+    cache.expectBlocks(24);
+    const lanes = Array.from({ length: 13 }, (_, mark): [Lane, number] => [
+      cache.allocate(mark === 1 ? "bottomUp" : "steered"),
+      mark,
+    ]);
+    for (const [lane, mark] of lanes) append(cache, lane, mark, blockTokens + 1);
+    // Bottom-up blocks have a side of their own.
+    expect(cache.arrayBytes).toBe((24 + 4) * cache.blockBytes);
+    const full = cache.arrayBytes;
+    for (const [lane] of lanes.splice(2)) cache.release(lane);
+    expect(cache.arrayBytes).toBeLessThan(full / 2);
+    expectPast(cache, lanes);
+    for (const [lane, mark] of lanes) append(cache, lane, mark, 4 * blockTokens);
+    expectPast(cache, lanes);
+    expect(cache.violations()).toEqual([]);
+  });
+
   it("copies tokens out of one lane and into another, parts of them too", () => {
     const cache = new KvCache(architecture);
     const source = cache.allocate("bottomUp");

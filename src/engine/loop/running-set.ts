@@ -34,6 +34,8 @@ export class RunningSet {
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
+    const { cache } = parts.decoder;
+    cache.expectBlocks(Math.floor(parts.limits.cacheBytes / cache.blockBytes));
     this.#prefixes = new SequencePrefixes(parts.decoder.cache, parts.limits, parts.decoder.resumesChunks);
   }
 
