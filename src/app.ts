@@ -133,7 +133,7 @@ export async function startApp(config: ServeConfig, hooks: AppHooks = {}): Promi
     running,
     limits: connectionLimitsOf(config),
   });
-  const cacheMb = (config.cacheBytes / 2 ** 20).toFixed(0);
+  const cacheMb = (config.cacheBytes / 1e6).toFixed(0);
   const models = folders.length === 1 ? "" : `, in equal parts of ${folders.length} models`;
   log.info(`Caches of keys and values take up to ${cacheMb} MB of memory${models} (--cache-mb).`);
   for (const folder of folders) {

@@ -80,6 +80,21 @@ describe("after bad input, the next request is served:", () => {
     expect(await talk(server.port, head + "x".repeat(1_000))).toMatch(/^HTTP\/1\.1 413 /);
   });
 
+  it("a body that is refused before it is read: it is passed over, and the connection goes on", async () => {
+    const bytes = 8_000_000;
+    const head = `POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${bytes}\r\n\r\n`;
+    const next = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    const answers = await talk(server.port, head + "x".repeat(bytes) + next, '"alive"');
+    expect(answers).toMatch(/^HTTP\/1\.1 404 [^]*HTTP\/1\.1 200 /);
+  });
+
+  it("a body that is refused before it is read, of which no more comes: the connection ends with the answer", async () => {
+    const head = "POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8000000\r\n\r\n";
+    expect(await talk(server.port, head + "x".repeat(1_000), "nothing")).toMatch(
+      /^HTTP\/1\.1 404 [^]*connection: close[^]*"route_not_found"/i,
+    );
+  });
+
   it("something that is not HTTP", async () => {
     const answer = await talk(server.port, "EHLO mail.example\r\n\r\n");
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
@@ -114,15 +129,15 @@ describe("after bad input, the next request is served:", () => {
   });
 });
 
-/** Sends text over a bare socket; resolves with all that comes back until the first answer's end or the socket's. */
-function talk(port: number, text: string): Promise<string> {
+/** Sends text over a bare socket; resolves with all that comes back until the first answer's end (or `last`) or the socket's. */
+function talk(port: number, text: string, last = "}}"): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1");
     let answer = "";
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => {
       answer += chunk;
-      if (answer.includes("}}")) {
+      if (answer.includes(last)) {
         socket.destroy();
       }
     });
