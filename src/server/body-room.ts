@@ -14,7 +14,9 @@ const mostMs = 300_000;
  * Read in one turn of the event loop, of all bodies together, by so many readers; a socket gives 64 KiB at a time. What
  * comes faster waits in its sockets.
  */
-const turn = { most: 1024 * 1024, takers: 16 };
+const turn = { most: 128 * 1024, takers: 2 };
+/** The same of the rests of bodies that are not wanted: a flood of these is to cost less than one of those. */
+const restTurn = { most: 64 * 1024, takers: 1 };
 /** Of the rest of a body that is not wanted: how long it may take, and what it may be. */
 const skipMs = 10_000;
 const skipBytes = 64 * 1024 * 1024;
@@ -38,6 +40,7 @@ export class BodyRoom {
   readonly #mostBytes: number;
   readonly #pieceMs: number;
   readonly #turns = new SharedTurns(turn);
+  readonly #restTurns = new SharedTurns(restTurn);
   /** In the order in which they began. */
   readonly #arrivals = new Set<Arrival>();
   #bytes = 0;
@@ -76,7 +79,7 @@ export class BodyRoom {
 
   /**
    * Reads on, and passes over, what is left of a body: who is refused in the middle of sending it has to send the rest
-   * before he reads why. In turns with what is kept, as a flood of refused bodies is one, too.
+   * before he reads why. In turns, as a flood of refused bodies is one, too.
    * @returns whether the end came, within some time and some bytes.
    * @see RFC 9112, 9.6
    */
@@ -85,12 +88,12 @@ export class BodyRoom {
     const pieces = incoming.iterator({ destroyOnReturn: false });
     try {
       for (let left = skipBytes; left >= 0 && performance.now() < end; ) {
-        await this.#turns.next();
+        await this.#restTurns.next();
         const next = await within(pieces.next(), pauseMs);
         if (next === "late") return "unfinished";
         if (next.done === true) return "whole";
         const { byteLength } = next.value as Uint8Array;
-        this.#turns.took(byteLength);
+        this.#restTurns.took(byteLength);
         left -= byteLength;
       }
     } catch {

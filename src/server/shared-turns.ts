@@ -1,3 +1,6 @@
+/** Turns in a row that may pass for what goes first. */
+const mostPassed = 500;
+
 /**
  * Turns of the event loop among all who want a lot of it, first come, first served: each does a piece of what he has to
  * do, and whoever asks for something small comes between. Who waits costs nothing until it is his turn: three hundred
@@ -10,6 +13,9 @@ export class SharedTurns {
   #goingOn = 0;
   #taken = 0;
   #isTurning = false;
+  #isPassed = false;
+  /** In a row. */
+  #passed = 0;
   readonly #waiting: (() => void)[] = [];
 
   /**
@@ -24,7 +30,8 @@ export class SharedTurns {
   /** @returns when the next piece may be done. */
   next(): Promise<void> {
     this.#turn();
-    if (this.#waiting.length === 0 && this.#goingOn < this.#takers && this.#taken < this.#most) {
+    const isFree = this.#waiting.length === 0 && this.#goingOn < this.#takers && this.#taken < this.#most;
+    if (isFree && !this.#isPassed) {
       this.#goingOn++;
       return Promise.resolve();
     }
@@ -37,16 +44,24 @@ export class SharedTurns {
     this.#turn();
   }
 
+  /** Lets the turn that it is now pass, for something that goes first. */
+  pass(): void {
+    this.#isPassed = true;
+    this.#turn();
+  }
+
   #turn(): void {
     if (this.#isTurning) return;
     this.#isTurning = true;
     setImmediate(() => {
       this.#isTurning = false;
       this.#taken = 0;
-      const next = this.#waiting.splice(0, this.#takers);
+      this.#passed = this.#isPassed && this.#passed < mostPassed ? this.#passed + 1 : 0;
+      this.#isPassed = false;
+      const next = this.#passed > 0 ? [] : this.#waiting.splice(0, this.#takers);
       this.#goingOn = next.length;
       for (const goOn of next) goOn();
-      if (next.length > 0) this.#turn();
+      if (next.length > 0 || this.#waiting.length > 0) this.#turn();
     });
   }
 }

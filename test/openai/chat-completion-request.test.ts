@@ -34,6 +34,15 @@ describe("messages", () => {
     ]);
   });
 
+  it("reads a plain message as it reads one with a field more", () => {
+    for (const role of ["system", "developer", "user", "assistant"]) {
+      for (const content of ["", "Hi", "a\ud800b"]) {
+        const read = (message: object) => parseChatCompletionRequest({ ...good, messages: [message] }).messages;
+        expect(read({ role, content })).toEqual(read({ role, content, name: null }));
+      }
+    }
+  });
+
   it("replaces half a surrogate pair, which has no bytes", () => {
     const messages = [{ role: "user", content: "a\ud800b" }];
     expect(parseChatCompletionRequest({ ...good, messages }).messages[0]?.content).toBe("a\ufffdb");

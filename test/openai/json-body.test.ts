@@ -26,7 +26,8 @@ describe("a body", () => {
 
   it("may be a long text, or as many token ids as a context holds", () => {
     expect(codeOf(JSON.stringify({ prompt: '"[{,'.repeat(500_000) }))).toBeNull();
-    expect(codeOf(`{"prompt": [${many("49151", 500_000)}]}`)).toBeNull();
+    expect(codeOf(`{"prompt": [${many("49151", 320_000)}]}`)).toBeNull();
+    expect(codeOf(`{"prompt": [${many("49151", 330_000)}]}`)).toBe("body_too_large");
   });
 
   it("keeps the text of its schemas", () => {

@@ -30,3 +30,20 @@ it("lets nobody go on in a turn of which enough was taken", async () => {
   expect(isNext).toBe(false);
   await next;
 });
+
+it("lets turns pass for what goes first, but not for ever", async () => {
+  const turns = new SharedTurns({ takers: 1 });
+  let rounds = 0;
+  let isOver = false;
+  const first = async () => {
+    for (; !isOver; rounds++) {
+      turns.pass();
+      await setImmediate();
+    }
+  };
+  const passing = first();
+  await turns.next();
+  isOver = true;
+  await passing;
+  expect(rounds).toBeGreaterThan(100);
+});
