@@ -85,13 +85,13 @@ describe("after bad input, the next request is served:", () => {
     const head = `POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${bytes}\r\n\r\n`;
     const next = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
     const answers = await talk(server.port, head + "x".repeat(bytes) + next, '"alive"');
-    expect(answers).toMatch(/^HTTP\/1\.1 404 [^]*HTTP\/1\.1 200 /);
+    expect(answers).toMatch(/^HTTP\/1\.1 404 .*HTTP\/1\.1 200 /s);
   });
 
   it("a body that is refused before it is read, of which no more comes: the connection ends with the answer", async () => {
     const head = "POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8000000\r\n\r\n";
     expect(await talk(server.port, head + "x".repeat(1_000), "nothing")).toMatch(
-      /^HTTP\/1\.1 404 [^]*connection: close[^]*"route_not_found"/i,
+      /^HTTP\/1\.1 404 .*connection: close.*"route_not_found"/is,
     );
   });
 
