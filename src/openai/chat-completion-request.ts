@@ -160,7 +160,7 @@ function plainMessage(value: unknown): ChatMessage | null {
   return known === undefined ? null : { role: known, content: content.toWellFormed() };
 }
 
-/** By hand where it is plain: by the schema, 4,000 messages took the thread that answers everybody tens of milliseconds. */
+/** By hand where it is plain: by the schema, 4,000 took the thread that answers everybody tens of milliseconds. */
 const message = shownAs(
   z.unknown().transform((value, context): ChatMessage => {
     const plain = plainMessage(value);
