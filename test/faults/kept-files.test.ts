@@ -1,12 +1,11 @@
-import { execFile, execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readKeyFile } from "../../src/server/edge/key-file.js";
 import { noDetails, writeVectorFile } from "../../src/vectors/vector-file.js";
 import { convertTestModel } from "../contract/open-test-model.js";
-import { canMount } from "./can-mount.js";
 import { main, type ServerProcess, startServer } from "./server-process.js";
 
 const { TOAST_FAULT_ROUNDS } = process.env;
@@ -159,45 +158,3 @@ it("an upload that the disk has no room for is 507, leaves nothing behind, and t
     await server.end();
   }
 });
-
-it.skipIf(!canMount())(
-  "a converted adapter that the disk takes once and not twice is 507, leaves nothing behind, and is taken with room",
-  async () => {
-    const folder = join(model.folder, "adapters", "alpaca");
-    const files = await Promise.all(
-      (await readdir(folder)).map(async (name) => ({
-        name,
-        bytes: new Uint8Array(await readFile(join(folder, name))),
-      })),
-    );
-    const pages = files.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / 4096), 0);
-    const adaptersDir = join(scratch, "adapters");
-    await mkdir(adaptersDir);
-    const size = `size=${4 * (pages + Math.ceil(pages / 2))}k`;
-    execFileSync("mount", ["-t", "tmpfs", "-o", size, "tmpfs", adaptersDir]);
-    const dataDir = await mkdtemp(join(scratch, "data-"));
-    const flags = ["--adapters-dir", adaptersDir];
-    try {
-      const server = await startServer({ model: model.folder, dataDir, flags });
-      try {
-        const send = async () => {
-          const form = new FormData();
-          form.append("name", "twin");
-          for (const { name, bytes } of files) form.append("file", new Blob([bytes]), name);
-          const answer = await fetch(`${server.url}/v1/adapters`, { method: "POST", body: form });
-          return { status: answer.status, body: await answer.json() };
-        };
-        expect(await send()).toMatchObject({ status: 507, body: { error: { code: "disk_full" } } });
-        expect(
-          (await readdir(adaptersDir, { recursive: true })).filter((path) => path.includes("adapter.onnx")),
-        ).toEqual([]);
-        execFileSync("mount", ["-o", "remount,size=64m", adaptersDir]);
-        expect(await send()).toMatchObject({ status: 201 });
-      } finally {
-        await server.end();
-      }
-    } finally {
-      execFileSync("umount", [adaptersDir]);
-    }
-  },
-);
