@@ -25,7 +25,7 @@ const subjectOf = (pair) => ({
 /** @param {{ id: string, turn?: number }} subject */
 const keyOf = ({ id, turn = 1 }) => JSON.stringify([id, turn]);
 /** One text as it is; of several turns all, with their numbers. @param {readonly string[]} texts */
-const inTurns = (texts) => (texts.length === 1 ? texts[0] : texts.map((text, at) => `${at + 1}. ${text}`).join("\n\n"));
+const inTurns = (texts) => (texts.length > 1 ? texts.map((text, at) => `${at + 1}. ${text}`) : texts).join("\n\n");
 /** @param {Element | undefined} pair @param {string} selector */
 const textsIn = (pair, selector) => [...(pair?.querySelectorAll(selector) ?? [])].map((text) => text.textContent ?? "");
 
