@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 import venv
 from dataclasses import dataclass
@@ -185,9 +186,16 @@ def page_of(suites: list[Suite]) -> str:
     rows = [["client", "checks that hold"], *([f"`{suite.package}`", suite.count] for suite in suites)]
     parts = ["\n".join(markdown_lines(rows))]
     for suite in suites:
-        checks = [f"* {name}{'' if reason is None else f': **{reason}**'}" for name, reason in suite.reasons.items()]
+        checks = [
+            wrapped(name if reason is None else f"{name}: **{reason}**") for name, reason in suite.reasons.items()
+        ]
         parts.append("\n".join([f"### {suite.name}", "", suite.about, "", *checks]))
     return "\n\n".join(parts)
+
+
+def wrapped(item: str) -> str:
+    """An item of a list, in lines of 120 columns."""
+    return textwrap.fill(item, width=120, initial_indent="* ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def counts_of(suites: list[Suite], page: str) -> str:

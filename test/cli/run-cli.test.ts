@@ -63,7 +63,7 @@ describe("the command line", () => {
     [["bench", "--streams", "4,4"], "Each number can stand there once."],
     [
       ["bench", "--only", "decode,speed"],
-      "Allowed are prefill, contexts, acceptance, decode, guesses, reports, bandwidth, health",
+      "Allowed are prefill, contexts, acceptance, decode, guesses, reports, masks, bandwidth, health",
     ],
     [["bench", "--temperature", "2.5"], "It must be a number from 0 to 2."],
     [["bench", "--shape", "giant"], "Allowed choices are tinyllama-1.1b"],

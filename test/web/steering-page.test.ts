@@ -69,6 +69,8 @@ const sideways = (page: Page) => page.evaluate("document.documentElement.scrollW
 
 /** Both answers as they stand, once they are complete. */
 async function texts(page: Page): Promise<readonly (string | null)[]> {
+  // Answers of the chat say their speed, too: that view has to be gone.
+  await column(page, /^Steered/).waitFor();
   await page
     .getByText(/tokens\/s/)
     .nth(1)
