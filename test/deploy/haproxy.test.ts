@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { routes } from "../../src/server/routes.js";
 import { deployed } from "./deployed-files.js";
 import { findHaproxy, type Haproxy, type Replica, startHaproxy, startReplica } from "./start-haproxy.js";
@@ -60,6 +60,9 @@ describe.skipIf(program === null && required === undefined)("HAProxy", () => {
     return answers;
   };
   const places = async (ask: (at: number) => Promise<Answer>) => (await inTurn(ask)).map(({ name }) => name);
+  /** On a busy machine one that is not quite over still counts as load, and the next goes elsewhere. */
+  const placedAlike = (ask: (at: number) => Promise<Answer>) =>
+    vi.waitFor(async () => expect(await places(ask)).toEqual(await places(ask)), { timeout: 20_000 });
   const beginnings = () => inTurn((at) => chat(`beginning ${at}`));
   /** Until all are looked upon as ready, again or for the first time. */
   const allReady = async () => {
@@ -86,9 +89,8 @@ describe.skipIf(program === null && required === undefined)("HAProxy", () => {
     ["second vectors", (at: number) => ({ steering: { vectors: [{ name: "happy" }, { name: `sad ${at}` }] } })],
   ])("spreads one beginning by its %s", async (_, more) => {
     const ask = (at: number) => chat("You are a pirate.", more(at));
-    const asked = await places(ask);
-    expect(new Set(asked).size).toBeGreaterThan(1);
-    expect(await places(ask)).toEqual(asked);
+    expect(new Set(await places(ask)).size).toBeGreaterThan(1);
+    await placedAlike(ask);
   });
 
   it.each([
@@ -113,9 +115,8 @@ describe.skipIf(program === null && required === undefined)("HAProxy", () => {
     ],
   ])("goes by %s", async (_, path, body) => {
     const ask = (at: number) => post(path, { model: "tiny", ...body(at) });
-    const asked = await places(ask);
-    expect(new Set(asked).size).toBeGreaterThan(1);
-    expect(await places(ask)).toEqual(asked);
+    expect(new Set(await places(ask)).size).toBeGreaterThan(1);
+    await placedAlike(ask);
   });
 
   it("goes by a session where one is named, in a header or as prompt_cache_key", async () => {

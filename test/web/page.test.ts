@@ -390,9 +390,16 @@ describe("two answers side by side", again, () => {
       await complete();
       expect(await axis()).toBe(atTwo);
       const answer = page.getByRole("listbox", { name: "Tokens of the steered answer" });
-      await answer.focus();
-      await page.keyboard.press("End");
-      await answer.getByRole("option", { selected: true }).scrollIntoViewIfNeeded();
+      // Before the first token is there, nothing can be selected.
+      const last = answer.getByRole("option", { selected: true });
+      const select = async () => {
+        await answer.press("End");
+        return last.count();
+      };
+      await expect.poll(select, { timeout: 30_000 }).toBe(1);
+      await complete();
+      await answer.press("End");
+      await last.scrollIntoViewIfNeeded();
       const chart = await page.getByRole("img", { name: /^Gain of each layer/ }).boundingBox();
       const height = page.viewportSize()?.height ?? 0;
       expect(chart?.y ?? -1).toBeGreaterThanOrEqual(0);
